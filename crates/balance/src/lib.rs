@@ -1,1 +1,7 @@
+//! Level 2: chooses a healthy endpoint and keeps the set of endpoints true.
 
+pub mod algorithm;
+pub mod members;
+pub mod pool;
+
+pub use pool::Pool;

@@ -1,1 +1,15 @@
+//! Level 0: moves bytes. Accepts, dials, encrypts; knows nothing of HTTP, routes or pools.
 
+pub mod buffer;
+pub mod deadline;
+pub mod dial;
+pub mod splice;
+pub mod stream;
+pub mod tls;
+pub mod worker;
+
+pub use buffer::Size;
+pub use deadline::Deadline;
+pub use dial::{Address, DialError, Target, dial};
+pub use stream::Stream;
+pub use worker::Worker;

@@ -1,0 +1,279 @@
+//! One byte stream with its own read buffer, over TCP, a Unix socket or TLS.
+//!
+//! Callers ask it to fill and look at the bytes; it takes the buffer from the worker's pool when
+//! there is something to read and gives it back when all was consumed.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::buffer::{Buffer, Size};
+use crate::tls::Session;
+use crate::worker::Worker;
+
+/// A connected byte stream.
+#[derive(Debug)]
+pub struct Stream {
+    io: Io,
+    buffer: Option<Buffer>,
+    ended: bool,
+    worker: Worker,
+}
+
+#[derive(Debug)]
+enum Io {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    Tls(Box<(TcpStream, Session)>),
+}
+
+impl Stream {
+    pub fn tcp(socket: TcpStream, worker: Worker) -> Self {
+        Stream::over(Io::Tcp(socket), worker)
+    }
+
+    pub fn unix(socket: UnixStream, worker: Worker) -> Self {
+        Stream::over(Io::Unix(socket), worker)
+    }
+
+    /// A stream inside TLS; the handshake is done by [`Stream::poll_handshake`] or was done.
+    pub fn tls(socket: TcpStream, session: Session, worker: Worker) -> Self {
+        Stream::over(Io::Tls(Box::new((socket, session))), worker)
+    }
+
+    fn over(io: Io, worker: Worker) -> Self {
+        Stream { io, buffer: None, ended: false, worker }
+    }
+
+    pub fn worker(&self) -> &Worker {
+        &self.worker
+    }
+
+    /// The TLS session, where the stream is inside one.
+    pub fn session(&self) -> Option<&Session> {
+        match &self.io {
+            Io::Tls(tls) => Some(&tls.1),
+            _ => None,
+        }
+    }
+
+    /// The socket whose bytes the kernel may move by itself: plain TCP, nothing buffered here.
+    pub fn spliceable(&self) -> Option<&TcpStream> {
+        match &self.io {
+            Io::Tcp(socket) if self.buffer.is_none() => Some(socket),
+            _ => None,
+        }
+    }
+
+    /// The plain TCP socket to write to without copying.
+    pub fn plain_socket(&self) -> Option<&TcpStream> {
+        match &self.io {
+            Io::Tcp(socket) => Some(socket),
+            _ => None,
+        }
+    }
+
+    /// Bytes read and not yet consumed.
+    pub fn filled(&self) -> &[u8] {
+        self.buffer.as_ref().map_or(&[], Buffer::filled)
+    }
+
+    /// Forgets the first `n` filled bytes.
+    pub fn consume(&mut self, n: usize) {
+        if let Some(buffer) = &mut self.buffer {
+            buffer.consume(n);
+            if buffer.is_empty() {
+                self.buffer = None;
+            }
+        }
+    }
+
+    /// Puts bytes that were read elsewhere (sniffing, PROXY protocol) in front of what follows.
+    ///
+    /// Keeps at most one large buffer of them.
+    pub fn unread(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let size = if bytes.len() > Size::Small.bytes() { Size::Large } else { Size::Small };
+        let mut buffer = self.worker.buffers().take(size);
+        let n = bytes.len().min(size.bytes());
+        buffer.room()[..n].copy_from_slice(&bytes[..n]);
+        buffer.advance(n);
+        self.buffer = Some(buffer);
+    }
+
+    /// The peer has ended its direction.
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Reads once behind the filled bytes; ready with how many came, 0 at the end of the stream.
+    ///
+    /// A full buffer grows from small to large; a full large one is `InvalidInput`, so callers
+    /// consume or give up before. `UnexpectedEof` is a TLS stream cut off without `close_notify`.
+    pub fn poll_fill(&mut self, size: Size, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.ended {
+            return Poll::Ready(Ok(0));
+        }
+        if self.buffer.is_none() {
+            ready!(self.poll_readable(cx))?;
+            self.buffer = Some(self.worker.buffers().take(size));
+        }
+        let Some(buffer) = &mut self.buffer else { return Poll::Pending };
+        if buffer.is_full() {
+            if buffer.size() == Size::Large {
+                return Poll::Ready(Err(io::ErrorKind::InvalidInput.into()));
+            }
+            buffer.enlarge();
+        }
+        let read = poll_read(&mut self.io, buffer.room(), cx);
+        match read {
+            Poll::Ready(Ok(n)) => {
+                buffer.advance(n);
+                self.ended = n == 0;
+            }
+            Poll::Ready(Err(_)) => self.ended = true,
+            Poll::Pending => {}
+        }
+        if buffer.is_empty() {
+            self.buffer = None;
+        }
+        read
+    }
+
+    /// Ready when there is something to read (bytes, the end or an error); takes no buffer.
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.io {
+            Io::Tcp(socket) => socket.poll_read_ready(cx),
+            Io::Unix(socket) => socket.poll_read_ready(cx),
+            Io::Tls(tls) => {
+                let (socket, session) = &mut **tls;
+                if session.has_buffered_plaintext() {
+                    return Poll::Ready(Ok(()));
+                }
+                socket.poll_read_ready(cx)
+            }
+        }
+    }
+
+    /// Writes some of `bufs`; ready with how many bytes were taken.
+    pub fn poll_write(
+        &mut self,
+        bufs: &[IoSlice<'_>],
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.io {
+            Io::Tcp(socket) => write_plain(Pin::new(socket), bufs, cx),
+            Io::Unix(socket) => write_plain(Pin::new(socket), bufs, cx),
+            Io::Tls(tls) => {
+                let (socket, session) = &mut **tls;
+                session.poll_write(socket, cx, bufs)
+            }
+        }
+    }
+
+    /// Ready when nothing written is held back here (TLS records).
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.io {
+            Io::Tcp(_) | Io::Unix(_) => Poll::Ready(Ok(())),
+            Io::Tls(tls) => {
+                let (socket, session) = &mut **tls;
+                session.poll_flush(socket, cx)
+            }
+        }
+    }
+
+    /// Ends our direction: `close_notify` where there is TLS, then FIN.
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.io {
+            Io::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
+            Io::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
+            Io::Tls(tls) => {
+                let (socket, session) = &mut **tls;
+                ready!(session.poll_shutdown(socket, cx))?;
+                Pin::new(socket).poll_shutdown(cx)
+            }
+        }
+    }
+
+    /// Finishes the TLS handshake; ready at once where there is none.
+    pub fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.io {
+            Io::Tls(tls) => {
+                let (socket, session) = &mut **tls;
+                session.poll_handshake(socket, cx)
+            }
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// An idle stream on which nothing has arrived: fit to carry another exchange.
+    ///
+    /// Any byte, end or error that the kernel has reported means no. `look` asks the kernel
+    /// itself, at the cost of a system call.
+    pub fn is_quiet(&mut self, look: bool) -> bool {
+        if self.ended || self.buffer.is_some() {
+            return false;
+        }
+        let cx = &mut Context::from_waker(std::task::Waker::noop());
+        let socket = match &mut self.io {
+            Io::Tcp(socket) => socket,
+            Io::Tls(tls) => {
+                let (socket, session) = &mut **tls;
+                if session.has_buffered_plaintext() {
+                    return false;
+                }
+                socket
+            }
+            Io::Unix(socket) => return socket.poll_read_ready(cx).is_pending(),
+        };
+        if !look {
+            return socket.poll_read_ready(cx).is_pending();
+        }
+        let mut seen = [std::mem::MaybeUninit::uninit(); 1];
+        let seen = socket2::SockRef::from(&*socket).peek(&mut seen);
+        matches!(seen, Err(e) if e.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Closes with a reset instead of an orderly end, so that the peer knows the data is cut off.
+    pub fn abort(self) {
+        let socket = match &self.io {
+            Io::Tcp(socket) => socket,
+            Io::Tls(tls) => &tls.0,
+            Io::Unix(_) => return,
+        };
+        let _ = socket2::SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO));
+    }
+}
+
+fn poll_read(io: &mut Io, room: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    let mut read = ReadBuf::new(room);
+    match io {
+        Io::Tcp(socket) => ready!(Pin::new(socket).poll_read(cx, &mut read))?,
+        Io::Unix(socket) => ready!(Pin::new(socket).poll_read(cx, &mut read))?,
+        Io::Tls(tls) => {
+            let (socket, session) = &mut **tls;
+            return session.poll_read(socket, cx, room);
+        }
+    }
+    Poll::Ready(Ok(read.filled().len()))
+}
+
+fn write_plain<S: AsyncWrite>(
+    socket: Pin<&mut S>,
+    bufs: &[IoSlice<'_>],
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let written = match bufs {
+        [one] => ready!(socket.poll_write(cx, one))?,
+        many => ready!(socket.poll_write_vectored(cx, many))?,
+    };
+    if written == 0 && bufs.iter().any(|b| !b.is_empty()) {
+        return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+    }
+    Poll::Ready(Ok(written))
+}

@@ -1,0 +1,148 @@
+//! The responses that Transom makes itself. This file alone renders faults.
+
+use bytes::Bytes;
+
+use crate::body::Body;
+use crate::exchange::{Exchange, RequestId, Wants};
+use crate::fault::{Code, Fault};
+use crate::fields::{Fields, Known, list};
+use crate::message::{Response, reason};
+use crate::site::{Page, Pages};
+
+/// Records the fault and makes the answer to this exchange from it.
+pub fn to(exchange: &mut Exchange, fault: Fault) -> Response {
+    let page = {
+        let status = fault.code().row().status;
+        let of_route = exchange.route().and_then(|route| route.pages.for_status(status));
+        of_route.or_else(|| exchange.site.pages.for_status(status)).cloned()
+    };
+    let response = render(&fault, exchange.asked.wants, &exchange.id, page.as_ref());
+    exchange.record.fail(fault);
+    response
+}
+
+/// The answer to a request that could not be read so far that an exchange would have begun.
+pub fn unread(fault: &Fault, id: &RequestId, pages: &Pages) -> Response {
+    render(fault, Wants::Text, id, pages.for_status(fault.code().row().status))
+}
+
+/// One fault as a response: gRPC, an own page, problem+json (RFC 9457), or one plain sentence.
+/// Nothing internal stands in it.
+fn render(fault: &Fault, wants: Wants, id: &RequestId, page: Option<&Page>) -> Response {
+    let row = fault.code().row();
+    let mut response = match (wants, page) {
+        (Wants::Grpc, _) => grpc(row.grpc.0, row.sentence),
+        (_, Some(page)) => with_body(row.status, &page.content_type, page.body.clone()),
+        (Wants::Json, None) => {
+            let body = problem(row.status, row.code, row.sentence, id);
+            with_body(row.status, "application/problem+json", body.into())
+        }
+        (Wants::Text, None) => {
+            let body = format!("{} {}\n{}\nRequest id: {id}\n", row.status, reason(row.status), row.sentence);
+            with_body(row.status, "text/plain; charset=utf-8", body.into())
+        }
+    };
+    let fields = &mut response.fields;
+    // RFC 9209 §2: who answered, and why.
+    fields.append(Known::ProxyStatus, format!("transom; error={}", row.proxy_status).as_bytes());
+    fields.append(Known::CacheControl, b"no-store");
+    if let Some(seconds) = fault.retry_after_seconds() {
+        fields.append(Known::RetryAfter, seconds.to_string().as_bytes());
+    }
+    if let Some(challenge) = fault.challenge_text() {
+        fields.append(Known::WwwAuthenticate, challenge.as_bytes());
+    }
+    if let Some(methods) = fault.allow_text() {
+        fields.append(Known::Allow, methods.as_bytes());
+    }
+    if fault.closes() {
+        fields.append(Known::Connection, b"close");
+    }
+    response
+}
+
+/// A response with a body in memory.
+pub fn with_body(status: u16, content_type: &str, body: Bytes) -> Response {
+    let mut response = Response::new(status);
+    response.fields.append(Known::ContentType, content_type.as_bytes());
+    response.body = Body::of(body);
+    response
+}
+
+/// A gRPC answer without messages: the trailers stand in the head ("trailers-only").
+fn grpc(code: u8, sentence: &str) -> Response {
+    let mut response = Response::new(200);
+    response.fields.append(Known::ContentType, b"application/grpc");
+    response.fields.append("grpc-status", code.to_string().as_bytes());
+    response.fields.append("grpc-message", sentence.as_bytes());
+    response
+}
+
+/// RFC 9457. All parts but the id are our own text, and the id was checked: nothing to escape.
+fn problem(status: u16, code: &str, sentence: &str, id: &RequestId) -> String {
+    format!(
+        r#"{{"type":"about:blank","title":"{}","status":{status},"detail":"{sentence}","code":"{code}","request_id":"{id}"}}"#,
+        reason(status),
+    ) + "\n"
+}
+
+/// In which form a client with these fields takes an answer.
+pub fn wanted(fields: &Fields) -> Wants {
+    if let Some(content_type) = fields.get(Known::ContentType)
+        && content_type.len() >= 16
+        && content_type[..16].eq_ignore_ascii_case(b"application/grpc")
+        && content_type.get(16).is_none_or(|b| matches!(b, b'+' | b';'))
+    {
+        return Wants::Grpc;
+    }
+    let json = fields.all(Known::Accept).flat_map(list).any(|range| {
+        let media = range.split(|b| *b == b';').next().unwrap_or(range).trim_ascii();
+        media.eq_ignore_ascii_case(b"application/json")
+            || media.len() > 5 && media[media.len() - 5..].eq_ignore_ascii_case(b"+json")
+    });
+    if json { Wants::Json } else { Wants::Text }
+}
+
+/// Every code in every form, for the golden files.
+pub fn all_renderings() -> String {
+    let id = RequestId::Own(0, 1);
+    let mut out = String::new();
+    for code in Code::ALL {
+        for wants in [Wants::Text, Wants::Json, Wants::Grpc] {
+            let response = render(&Fault::new(*code, "secret detail"), wants, &id, None);
+            let mut head = Vec::new();
+            response.fields.write(&mut head);
+            let body = response.body.look(|bytes| String::from_utf8_lossy(bytes).into_owned());
+            let head = String::from_utf8_lossy(&head).replace("\r\n", "\n");
+            out += &format!("== {} {wants:?}\n{}\n{head}\n{}\n", code.as_str(), response.status, body.unwrap_or_default());
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rs_22_no_answer_holds_the_detail() {
+        assert!(!all_renderings().contains("secret detail"));
+    }
+
+    #[test]
+    fn the_form_follows_what_the_client_takes() {
+        for (name, value, expected) in [
+            ("Accept", "*/*", Wants::Text),
+            ("Accept", "text/html,application/xhtml+xml", Wants::Text),
+            ("Accept", "application/json", Wants::Json),
+            ("Accept", "text/html, application/problem+json;q=0.5", Wants::Json),
+            ("Content-Type", "application/grpc", Wants::Grpc),
+            ("Content-Type", "application/grpc+proto", Wants::Grpc),
+            ("Content-Type", "application/grpc-web", Wants::Text),
+        ] {
+            let mut fields = Fields::new();
+            fields.append(name, value.as_bytes());
+            assert_eq!(wanted(&fields), expected, "{name}: {value}");
+        }
+    }
+}

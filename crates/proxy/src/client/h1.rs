@@ -1,0 +1,407 @@
+//! One exchange with an endpoint over HTTP/1.
+
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use transom_net::{Size, Stream};
+
+use super::pool::Connection;
+use crate::body::{Body, Kernel, Source};
+use crate::codec::head::{self, HeadError, HeadLimits, ResponseHead};
+use crate::codec::{Decoder, Piece, framing};
+use crate::destination::{AttemptResult, Lease};
+use crate::fault::{Code, Fault};
+use crate::fields::{Fields, Known, list};
+use crate::local::Local;
+use crate::message::{Method, Version};
+use crate::patience::Patience;
+use crate::writer::{Stop, Writer};
+
+/// Most responses before the final one (RS-09).
+const INTERIM: usize = 32;
+
+/// How long an endpoint may take for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Waits {
+    /// From the end of the request to the head of the response.
+    pub response: Option<Duration>,
+    /// Between two reads of the body.
+    pub idle: Option<Duration>,
+    /// Without the endpoint taking any of the request.
+    pub send: Option<Duration>,
+    /// The head must be there by then.
+    pub by: Option<Instant>,
+}
+
+/// A request being sent and its response being received.
+pub struct Call {
+    /// Gone once the connection was given back or became a tunnel.
+    connection: Option<Connection>,
+    lease: Option<Lease>,
+    local: Rc<Local>,
+    writer: Writer,
+    request_body: Body,
+    upload: Upload,
+    decoder: Decoder,
+    status: u16,
+    /// Perfectly framed so far, and the endpoint means to keep the connection.
+    keep: bool,
+    heard: bool,
+    interim: usize,
+    patience: Patience,
+    waits: Waits,
+    limits: HeadLimits,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Upload {
+    Going,
+    Done,
+    /// The endpoint takes no more; its response may still come.
+    Broken,
+}
+
+/// A call that brought no response.
+pub struct Failure {
+    pub fault: Fault,
+    /// The endpoint sent nothing, and the request body is untouched: the request may be sent
+    /// again as far as the bytes are concerned.
+    pub untouched: bool,
+    /// The connection broke, rather than the endpoint answering wrongly or late.
+    pub broken: bool,
+    pub body: Body,
+    pub lease: Option<Lease>,
+}
+
+/// A response head: the final one, or one before it.
+pub enum Heard {
+    Interim(ResponseHead),
+    Final(ResponseHead),
+}
+
+impl Call {
+    /// Sends what `writer` was made for, with its body, over `connection`.
+    pub fn new(
+        connection: Connection,
+        lease: Lease,
+        local: Rc<Local>,
+        writer: Writer,
+        request_body: Body,
+        waits: Waits,
+        limits: HeadLimits,
+    ) -> Self {
+        let patience = Patience::new(&local.worker);
+        Call {
+            connection: Some(connection),
+            lease: Some(lease),
+            local,
+            writer,
+            request_body,
+            upload: Upload::Going,
+            decoder: Decoder::Length(0),
+            status: 0,
+            keep: true,
+            heard: false,
+            interim: 0,
+            patience,
+            waits,
+            limits,
+        }
+    }
+
+    /// The next head. `watch` is asked whenever there is nothing to do, and may give up.
+    ///
+    /// # Errors
+    /// The fault that takes the place of the response; [`Call::fail`] then ends the call.
+    pub async fn head(
+        &mut self,
+        watch: &mut impl FnMut(&mut Context<'_>) -> Poll<Fault>,
+    ) -> Result<Heard, Fault> {
+        poll_fn(|cx| {
+            if let Poll::Ready(heard) = self.poll_head(cx) {
+                return Poll::Ready(heard);
+            }
+            watch(cx).map(Err)
+        })
+        .await
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Heard, Fault>> {
+        self.poll_upload(cx)?;
+        loop {
+            let Some(connection) = &mut self.connection else {
+                return Poll::Ready(Err(Fault::new(Code::Internal, "a call was used after its end")));
+            };
+            let stream = &mut connection.stream;
+            if !stream.filled().is_empty() {
+                match head::response(stream.filled(), &self.limits) {
+                    Ok(Some(head)) => {
+                        stream.consume(head.length);
+                        return Poll::Ready(self.hear(head));
+                    }
+                    Ok(None) => {}
+                    Err(e) => return Poll::Ready(Err(bad_head(e))),
+                }
+            }
+            match stream.poll_fill(Size::Large, cx) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.broke("it closed the connection"))),
+                Poll::Ready(Ok(_)) => self.heard = true,
+                Poll::Ready(Err(e)) => {
+                    let detail = format!("reading the response: {e}");
+                    return Poll::Ready(Err(self.broke(detail)));
+                }
+                Poll::Pending => return self.poll_late(cx).map(Err),
+            }
+        }
+    }
+
+    fn broke(&self, detail: impl Into<std::borrow::Cow<'static, str>>) -> Fault {
+        Fault::new(Code::BadResponse, detail)
+    }
+
+    /// Sends on; only a request body that fails ends the call.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
+        if self.upload != Upload::Going {
+            return Ok(());
+        }
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        let before = self.writer.body_bytes();
+        match self.writer.poll(&mut self.request_body, &mut connection.stream, cx) {
+            Poll::Ready(Ok(())) => {
+                self.upload = Upload::Done;
+                self.patience.progress();
+            }
+            Poll::Ready(Err(Stop::Receiver(_))) => {
+                self.upload = Upload::Broken;
+                self.keep = false;
+                self.patience.progress();
+            }
+            Poll::Ready(Err(Stop::Source(fault))) => return Err(fault),
+            Poll::Pending if self.writer.body_bytes() > before => self.patience.progress(),
+            Poll::Pending => {}
+        }
+        Ok(())
+    }
+
+    /// Ready when the endpoint has taken too long.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
+        let (limit, what) = match self.upload {
+            // The client's own patience is over the request body.
+            Upload::Going if !self.writer.waits_for_receiver() => return Poll::Pending,
+            Upload::Going => (self.waits.send, "it takes nothing of the request"),
+            _ => (self.waits.response, "no response within the timeout"),
+        };
+        ready!(self.patience.poll_over_or_by(limit, self.waits.by, cx));
+        Poll::Ready(Fault::new(Code::ResponseTimeout, what))
+    }
+
+    fn hear(&mut self, head: ResponseHead) -> Result<Heard, Fault> {
+        self.patience.progress();
+        if head.status < 200 && head.status != 101 {
+            self.interim += 1;
+            if self.interim > INTERIM {
+                return Err(Fault::new(Code::BadResponse, "more than 32 interim responses"));
+            }
+            return Ok(Heard::Interim(head));
+        }
+        self.status = head.status;
+        Ok(Heard::Final(head))
+    }
+
+    /// Takes the final head's framing over; what follows is its body.
+    ///
+    /// # Errors
+    /// When the end of the body cannot be known for certain (RS-01).
+    pub fn accept(&mut self, head: &ResponseHead, method: &Method) -> Result<(), Fault> {
+        let framing = framing::of_response(head.version, head.status, &head.fields, method)
+            .map_err(|e| Fault::new(Code::BadResponse, e.to_string()))?;
+        self.decoder = Decoder::new(framing);
+        self.keep &= keeps(head.version, &head.fields) && framing != framing::Framing::UntilClose;
+        if framing == framing::Framing::None && head.fields.has(Known::TransferEncoding) {
+            // RS-07: what follows a bodyless response that announces a body is anybody's guess.
+            self.keep &= *method == Method::Head || head.status == 304;
+        }
+        if let Some(lease) = &mut self.lease {
+            lease.answered(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// The response as a body; ends the call at once where there is none.
+    pub fn into_body(mut self) -> Body {
+        if self.decoder.is_done() && self.upload == Upload::Done {
+            self.finish();
+            return Body::Empty;
+        }
+        Body::Stream(Box::new(self))
+    }
+
+    /// The connection itself, after a 101.
+    pub fn into_tunnel(mut self) -> Option<(Stream, Option<Lease>)> {
+        Some((self.connection.take()?.stream, self.lease.take()))
+    }
+
+    /// Ends a call that brought no response.
+    pub fn fail(mut self, fault: Fault) -> Failure {
+        let broken = fault.code() == Code::BadResponse && !self.heard;
+        let untouched = !self.heard && self.writer.body_bytes() == 0;
+        Failure {
+            untouched,
+            broken,
+            body: std::mem::take(&mut self.request_body),
+            lease: self.lease.take(),
+            fault,
+        }
+    }
+
+    /// Whether none of the request has been handed to the endpoint.
+    pub fn is_unsent(&self) -> bool {
+        !self.writer.has_sent()
+    }
+
+    /// The whole response was received: the connection goes back if it is fit for another.
+    fn finish(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        let Some(lease) = self.lease.take() else { return };
+        let fit = self.keep
+            && self.upload == Upload::Done
+            && connection.stream.filled().is_empty()
+            && !connection.stream.ended();
+        if fit {
+            let now = Instant::now();
+            self.local.idle.borrow_mut().put(lease.endpoint(), connection, now);
+        }
+        lease.end(AttemptResult::Answered(self.status));
+    }
+
+    /// The response broke off.
+    fn incomplete(&mut self, detail: impl Into<std::borrow::Cow<'static, str>>) -> Fault {
+        self.connection = None;
+        if let Some(lease) = self.lease.take() {
+            lease.end(AttemptResult::Failed(Code::IncompleteResponse));
+        }
+        Fault::new(Code::IncompleteResponse, detail)
+    }
+}
+
+impl Source for Call {
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
+        if self.poll_upload(cx).is_err() {
+            // The client's side of the request failed; the response may still be whole.
+            self.upload = Upload::Broken;
+            self.keep = false;
+        }
+        loop {
+            let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(0)) };
+            let stream = &mut connection.stream;
+            match self.decoder.front(stream.filled()) {
+                Ok(Piece::Data(n)) => return Poll::Ready(Ok(n)),
+                Ok(Piece::Skip(n)) => stream.consume(n),
+                Ok(Piece::End) => {
+                    self.finish();
+                    return Poll::Ready(Ok(0));
+                }
+                Ok(Piece::More) => match stream.poll_fill(Size::Large, cx) {
+                    Poll::Ready(Ok(0)) => {
+                        if !self.decoder.close() {
+                            let fault = self.incomplete("it closed before the end of the body");
+                            return Poll::Ready(Err(fault));
+                        }
+                        self.keep = false;
+                    }
+                    Poll::Ready(Ok(_)) => self.patience.progress(),
+                    Poll::Ready(Err(e)) => {
+                        let fault = self.incomplete(format!("reading the body: {e}"));
+                        return Poll::Ready(Err(fault));
+                    }
+                    Poll::Pending => {
+                        let fault = ready!(self.poll_stalled(cx));
+                        return Poll::Ready(Err(fault));
+                    }
+                },
+                Err(e) => {
+                    let fault = self.incomplete(e.to_string());
+                    return Poll::Ready(Err(fault));
+                }
+            }
+        }
+    }
+
+    fn look(&self, see: &mut dyn FnMut(&[u8])) {
+        if let Some(connection) = &self.connection {
+            let filled = connection.stream.filled();
+            let most = self.decoder.announced().unwrap_or(usize::MAX);
+            see(&filled[..filled.len().min(most)]);
+        }
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.decoder.took(n);
+        if let Some(connection) = &mut self.connection {
+            connection.stream.consume(n);
+        }
+    }
+
+    fn length(&self) -> Option<u64> {
+        self.decoder.remaining()
+    }
+
+    fn trailers(&mut self) -> Option<Fields> {
+        self.decoder.trailers().cloned()
+    }
+
+    fn kernel(&mut self) -> Option<Kernel<'_>> {
+        if self.upload != Upload::Done || self.decoder.remaining().is_none() {
+            return None;
+        }
+        self.connection.as_ref()?.stream.spliceable().map(Kernel::Socket)
+    }
+
+    fn kernel_moved(&mut self, n: usize) -> Result<(), Fault> {
+        if n == 0 {
+            return Err(self.incomplete("it closed before the end of the body"));
+        }
+        self.patience.progress();
+        self.decoder.took(n);
+        if self.decoder.is_done() {
+            self.finish();
+        }
+        Ok(())
+    }
+
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
+        ready!(self.patience.poll_over(self.waits.idle, cx));
+        let fault = self.incomplete("the body stood still");
+        Poll::Ready(Fault::new(Code::ResponseTimeout, fault.into_detail()))
+    }
+}
+
+/// Whether the endpoint means to keep the connection open (RFC 9112 §9.3).
+fn keeps(version: Version, fields: &Fields) -> bool {
+    let said = |word: &[u8]| {
+        fields.all(Known::Connection).flat_map(list).any(|token| token.eq_ignore_ascii_case(word))
+    };
+    match version {
+        Version::Http10 => said(b"keep-alive") && !said(b"close"),
+        _ => !said(b"close"),
+    }
+}
+
+fn bad_head(error: HeadError) -> Fault {
+    let code = match error {
+        HeadError::LongStartLine | HeadError::LongFields | HeadError::ManyFields => {
+            Code::LargeResponseFields
+        }
+        _ => Code::BadResponse,
+    };
+    Fault::new(code, format!("the response head: {error}"))
+}
+
+/// Whether an error means that the peer is gone, rather than something here.
+pub fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::*;
+    matches!(error.kind(), BrokenPipe | ConnectionReset | ConnectionAborted | NotConnected | UnexpectedEof)
+}

@@ -1,0 +1,105 @@
+//! Idle connections to endpoints, per worker: never shared between cores, so never locked.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use transom_net::Stream;
+
+use crate::destination::{Endpoint, KeepAlive};
+use crate::local::Local;
+
+/// From how much idle time on the kernel itself is asked before a connection is used again. A
+/// younger one is judged by what the kernel has reported: a system call per request would buy a
+/// window of less than this, and RS-13 closes what is left of it.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
+/// How often idle connections that have ended or grown old are closed.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// An open connection and its history.
+#[derive(Debug)]
+pub struct Connection {
+    pub stream: Stream,
+    /// When it grows too old to be used again.
+    pub expires: Instant,
+}
+
+impl Connection {
+    /// A connection opened `now`. Its greatest age is up to a tenth less than configured, so that
+    /// connections opened together do not all end together.
+    pub fn new(stream: Stream, keep_alive: &KeepAlive, now: Instant) -> Self {
+        let spread = u32::from(std::ptr::from_ref(&stream).addr() as u8);
+        let age = keep_alive.age - keep_alive.age / 10 * spread / 256;
+        Connection { stream, expires: now + age }
+    }
+}
+
+#[derive(Debug)]
+struct Resting {
+    connection: Connection,
+    since: Instant,
+    idle: Duration,
+}
+
+impl Resting {
+    fn is_fit(&mut self, now: Instant) -> bool {
+        let rested = now.saturating_duration_since(self.since);
+        rested < self.idle
+            && now < self.connection.expires
+            && self.connection.stream.is_quiet(rested > LOOK_AFTER)
+    }
+}
+
+/// The idle connections of one worker, by endpoint.
+#[derive(Debug, Default)]
+pub struct Idle(HashMap<u64, Vec<Resting>, foldhash::fast::RandomState>);
+
+impl Idle {
+    /// The connection used last that is still fit; unfit ones are closed on the way (RS-05).
+    pub fn take(&mut self, endpoint: &Endpoint, now: Instant) -> Option<Connection> {
+        let resting = self.0.get_mut(&endpoint.key)?;
+        while let Some(mut last) = resting.pop() {
+            if last.is_fit(now) {
+                return Some(last.connection);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection whose last exchange was perfectly framed; the one idle longest makes room.
+    pub fn put(&mut self, endpoint: &Endpoint, connection: Connection, now: Instant) {
+        let keep = &endpoint.keep_alive;
+        if keep.most == 0 || now >= connection.expires {
+            return;
+        }
+        let resting = self.0.entry(endpoint.key).or_default();
+        if resting.len() >= keep.most {
+            resting.remove(0);
+        }
+        resting.push(Resting { connection, since: now, idle: keep.idle });
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        for resting in self.0.values_mut() {
+            resting.retain_mut(|r| r.is_fit(now));
+        }
+        self.0.retain(|_, resting| !resting.is_empty());
+    }
+
+    /// How many connections lie idle.
+    pub fn len(&self) -> usize {
+        self.0.values().map(Vec::len).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Closes idle connections that have ended, expired or grown old. Never returns.
+pub async fn sweep(local: Rc<Local>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        local.idle.borrow_mut().sweep(Instant::now());
+    }
+}

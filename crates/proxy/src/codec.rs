@@ -1,0 +1,12 @@
+//! HTTP/1 on the wire: heads, framing and chunks. Strict by construction: what is ambiguous is
+//! refused, never repaired (RFC 9112; the numbered rows in the tests are those of the catalogue
+//! of known attacks).
+
+pub mod body;
+pub mod chunked;
+pub mod framing;
+pub mod head;
+
+pub use body::{Decoder, Piece};
+pub use framing::Framing;
+pub use head::{HeadError, RequestHead, ResponseHead};

@@ -1,0 +1,507 @@
+//! Request and response heads.
+
+use memchr::{memchr, memmem};
+
+use crate::fields::{Fields, Known};
+use crate::message::{Method, Version};
+
+/// How large a head may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// The request or status line, bytes.
+    pub start_line: usize,
+    /// One field line, bytes.
+    pub line: usize,
+    /// All field lines together, bytes.
+    pub fields: usize,
+    /// How many field lines.
+    pub count: usize,
+}
+
+impl HeadLimits {
+    /// Requests: 8 KiB, 16 KiB, 32 KiB, 100 lines.
+    pub const REQUEST: HeadLimits =
+        HeadLimits { start_line: 8 << 10, line: 16 << 10, fields: 32 << 10, count: 100 };
+    /// Responses: 8 KiB, 64 KiB, 56 KiB in all (what one buffer holds), 100 lines.
+    pub const RESPONSE: HeadLimits =
+        HeadLimits { start_line: 8 << 10, line: 56 << 10, fields: 56 << 10, count: 100 };
+}
+
+/// What is wrong with a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeadError {
+    #[error("a line does not end in CR LF")]
+    BareLineEnd,
+    #[error("a field line has no colon or no name")]
+    FieldWithoutName,
+    #[error("a field name is not a token")]
+    BadName,
+    #[error("a field value holds a control character")]
+    BadValue,
+    #[error("a field line is folded over several lines")]
+    Folded,
+    #[error("the request line is malformed")]
+    BadRequestLine,
+    #[error("the method is a known one in the wrong case")]
+    MiscasedMethod,
+    #[error("the method is longer than {} bytes", Method::LONGEST)]
+    LongMethod,
+    #[error("the version is malformed")]
+    BadVersion,
+    #[error("the major version is not served here")]
+    OtherVersion,
+    #[error("the status line is malformed")]
+    BadStatusLine,
+    #[error("the request line is too long")]
+    LongStartLine,
+    #[error("a field line is too long, or all of them are")]
+    LongFields,
+    #[error("there are too many field lines")]
+    ManyFields,
+}
+
+/// A parsed request head. The target is as received.
+#[derive(Debug)]
+pub struct RequestHead<'a> {
+    pub method: Method,
+    pub target: &'a [u8],
+    pub version: Version,
+    pub fields: Fields,
+    /// Bytes of the whole head, empty line included.
+    pub length: usize,
+}
+
+/// A parsed response head.
+#[derive(Debug)]
+pub struct ResponseHead {
+    pub version: Version,
+    pub status: u16,
+    pub fields: Fields,
+    pub length: usize,
+}
+
+/// Parses the request head at the front of `bytes`.
+///
+/// `Ok(None)` while it is incomplete. What can be seen to be wrong with an incomplete head is
+/// refused at once, so that nobody waits for the end of something that cannot become a request.
+///
+/// # Errors
+/// [`HeadError`].
+pub fn request<'a>(
+    bytes: &'a [u8],
+    limits: &HeadLimits,
+) -> Result<Option<RequestHead<'a>>, HeadError> {
+    let Some((start_line, fields)) = split(bytes, limits)? else {
+        if let Some(end) = memchr(b'\n', bytes) {
+            request_line(&bytes[..end.saturating_sub(1)])?;
+        }
+        return Ok(None);
+    };
+    let (method, target, version) = request_line(start_line)?;
+    let length = start_line.len() + 2 + fields.len() + 2;
+    let fields = field_lines(fields, limits)?;
+    Ok(Some(RequestHead { method, target, version, fields, length }))
+}
+
+/// Parses the response head at the front of `bytes`; `Ok(None)` while it is incomplete.
+///
+/// # Errors
+/// [`HeadError`].
+pub fn response(bytes: &[u8], limits: &HeadLimits) -> Result<Option<ResponseHead>, HeadError> {
+    let Some((start_line, fields)) = split(bytes, limits)? else { return Ok(None) };
+    let (version, status) = status_line(start_line)?;
+    let length = start_line.len() + 2 + fields.len() + 2;
+    let fields = field_lines(fields, limits)?;
+    Ok(Some(ResponseHead { version, status, fields, length }))
+}
+
+/// The start line and the block of field lines (each with its CR LF), once the empty line is there.
+fn split<'a>(
+    bytes: &'a [u8],
+    limits: &HeadLimits,
+) -> Result<Option<(&'a [u8], &'a [u8])>, HeadError> {
+    let end = memmem::find(bytes, b"\r\n\r\n");
+    let seen = &bytes[..end.map_or(bytes.len(), |end| end + 2)];
+    let line_end = memchr(b'\n', seen);
+    if line_end.unwrap_or(seen.len()) > limits.start_line + 1 {
+        return Err(HeadError::LongStartLine);
+    }
+    let fields_start = line_end.map_or(seen.len(), |end| end + 1);
+    if seen.len() - fields_start > limits.fields {
+        return Err(HeadError::LongFields);
+    }
+    if end.is_none() {
+        return refuse_bare_line_ends(seen).map(|()| None);
+    }
+    let Some(line_end) = line_end else { return Ok(None) };
+    let start_line = seen[..line_end].strip_suffix(b"\r").ok_or(HeadError::BareLineEnd)?;
+    Ok(Some((start_line, &seen[fields_start..])))
+}
+
+/// A bare LF, or a CR that is neither followed by LF nor last, in an incomplete head.
+fn refuse_bare_line_ends(bytes: &[u8]) -> Result<(), HeadError> {
+    let bare_lf = memchr::memchr_iter(b'\n', bytes).any(|at| at == 0 || bytes[at - 1] != b'\r');
+    let bare_cr =
+        memchr::memchr_iter(b'\r', bytes).any(|at| bytes.get(at + 1).is_some_and(|b| *b != b'\n'));
+    if bare_lf || bare_cr { Err(HeadError::BareLineEnd) } else { Ok(()) }
+}
+
+/// RFC 9112 §3: method SP request-target SP HTTP-version, single spaces, nothing else.
+fn request_line(line: &[u8]) -> Result<(Method, &[u8], Version), HeadError> {
+    let mut parts = line.split(|b| *b == b' ');
+    let (Some(method), Some(target), Some(version), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(HeadError::BadRequestLine);
+    };
+    if target.is_empty() || target.iter().any(|b| *b < 0x21 || *b == 0x7f) {
+        return Err(HeadError::BadRequestLine);
+    }
+    let method = method_of(method)?;
+    Ok((method, target, request_version(version)?))
+}
+
+fn method_of(name: &[u8]) -> Result<Method, HeadError> {
+    if name.is_empty() || !name.iter().all(|b| is_token_byte(*b)) {
+        return Err(HeadError::BadRequestLine);
+    }
+    if name.len() > Method::LONGEST {
+        return Err(HeadError::LongMethod);
+    }
+    match name {
+        b"GET" => return Ok(Method::Get),
+        b"POST" => return Ok(Method::Post),
+        _ => {}
+    }
+    let name = std::str::from_utf8(name).map_err(|_| HeadError::BadRequestLine)?;
+    if Method::is_miscased(name) {
+        return Err(HeadError::MiscasedMethod);
+    }
+    Ok(Method::of(name))
+}
+
+/// RFC 9112 §2.3: a higher minor version of 1 is served as 1.1, other majors are refused.
+fn request_version(version: &[u8]) -> Result<Version, HeadError> {
+    match version {
+        b"HTTP/1.1" => Ok(Version::Http11),
+        b"HTTP/1.0" => Ok(Version::Http10),
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9'] => Ok(Version::Http11),
+        [b'H', b'T', b'T', b'P', b'/', b'2'..=b'9', b'.', b'0'..=b'9'] => {
+            Err(HeadError::OtherVersion)
+        }
+        _ => Err(HeadError::BadVersion),
+    }
+}
+
+/// RFC 9112 §4: HTTP-version SP 3DIGIT [ SP reason ]. A missing reason and its space are accepted.
+fn status_line(line: &[u8]) -> Result<(Version, u16), HeadError> {
+    let bad = HeadError::BadStatusLine;
+    let (version, rest) = line.split_at_checked(8).ok_or(bad)?;
+    let version = match version {
+        b"HTTP/1.1" => Version::Http11,
+        b"HTTP/1.0" => Version::Http10,
+        _ => return Err(bad),
+    };
+    let (code, reason) = rest.split_at_checked(4).ok_or(bad)?;
+    let [b' ', a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9'] = *code else { return Err(bad) };
+    if !(reason.is_empty() || reason[0] == b' ') || !is_clean(reason) {
+        return Err(bad);
+    }
+    Ok((version, u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0')))
+}
+
+/// Parses field lines, each ending in CR LF.
+///
+/// # Errors
+/// [`HeadError`].
+pub fn field_lines(block: &[u8], limits: &HeadLimits) -> Result<Fields, HeadError> {
+    let mut fields = Fields::with_room_for(block.len(), 16);
+    fields.adopt(block);
+    let mut start = 0;
+    while start < block.len() {
+        let end = memchr(b'\n', &block[start..]).ok_or(HeadError::BareLineEnd)? + start;
+        if end == start || block[end - 1] != b'\r' {
+            return Err(HeadError::BareLineEnd);
+        }
+        if end - start > limits.line {
+            return Err(HeadError::LongFields);
+        }
+        if fields.len() == limits.count {
+            return Err(HeadError::ManyFields);
+        }
+        let (name, value) = field_line(&block[start..end - 1])?;
+        fields.push_line((start, start + name), (start + value.0, start + value.1));
+        start = end + 1;
+    }
+    Ok(fields)
+}
+
+/// Where the name ends and the value lies in one line without its CR LF.
+fn field_line(line: &[u8]) -> Result<(usize, (usize, usize)), HeadError> {
+    // RFC 9112 §5.1: no white space between name and colon.
+    let name = line.iter().position(|b| !is_token_byte(*b)).ok_or(HeadError::FieldWithoutName)?;
+    match line[name] {
+        b':' if name > 0 => {}
+        b':' => return Err(HeadError::FieldWithoutName),
+        b' ' | b'\t' if name == 0 => return Err(HeadError::Folded),
+        _ => return Err(HeadError::BadName),
+    }
+    let (mut start, mut end) = (name + 1, line.len());
+    while start < end && matches!(line[start], b' ' | b'\t') {
+        start += 1;
+    }
+    while end > start && matches!(line[end - 1], b' ' | b'\t') {
+        end -= 1;
+    }
+    if !is_clean(&line[start..end]) {
+        return Err(HeadError::BadValue);
+    }
+    Ok((name, (start, end)))
+}
+
+/// No control characters but HTAB (RFC 9110 §5.5). Written to compile to vector instructions.
+pub fn is_clean(value: &[u8]) -> bool {
+    value.iter().fold(true, |ok, b| ok & ((*b >= 0x20) & (*b != 0x7f) | (*b == b'\t')))
+}
+
+/// RFC 9110 §5.6.2: tchar.
+pub fn is_token_byte(b: u8) -> bool {
+    const TABLE: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut b = 0;
+        while b < 256 {
+            table[b] = (b as u8).is_ascii_alphanumeric();
+            b += 1;
+        }
+        let others = b"!#$%&'*+-.^_`|~";
+        let mut i = 0;
+        while i < others.len() {
+            table[others[i] as usize] = true;
+            i += 1;
+        }
+        table
+    };
+    TABLE[b as usize]
+}
+
+/// A name that, spelled with hyphens, would be one that Transom reads, sets or strips (H1-49).
+pub fn imitated(name: &[u8]) -> Option<Known> {
+    if !name.iter().any(|b| matches!(b, b'_' | b'.')) {
+        return None;
+    }
+    let folded: Vec<u8> =
+        name.iter().map(|b| if matches!(b, b'_' | b'.') { b'-' } else { *b }).collect();
+    Known::of(&folded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_request(bytes: &[u8], expected: Result<bool, HeadError>) {
+        let got = request(bytes, &HeadLimits::REQUEST).map(|head| head.is_some());
+        assert_eq!(got, expected, "{}", bytes.escape_ascii());
+    }
+
+    fn line_and_host(line: &str) -> Vec<u8> {
+        format!("{line}\r\nHost: a\r\n\r\n").into_bytes()
+    }
+
+    fn with_field(line: &[u8]) -> Vec<u8> {
+        [b"GET / HTTP/1.1\r\nHost: a\r\n", line, b"\r\n\r\n"].concat()
+    }
+
+    #[test]
+    fn a_plain_request_is_taken_apart() {
+        let bytes = b"POST /a?b HTTP/1.1\r\nHost: a\r\nX-Empty:\r\nX:  v \t\r\n\r\nbody";
+        let head = request(bytes, &HeadLimits::REQUEST).unwrap().unwrap();
+        assert_eq!((head.method, head.target), (Method::Post, &b"/a?b"[..]));
+        assert_eq!(head.length, bytes.len() - 4);
+        assert_eq!(head.fields.get("x"), Some(&b"v"[..]));
+        assert_eq!(head.fields.get("x-empty"), Some(&b""[..]));
+    }
+
+    #[test]
+    fn h1_03_control_bytes_anywhere_in_a_field_are_refused() {
+        for b in [0x01, 0x04, 0x08, 0x0b, 0x0c, 0x1f, 0x7f] {
+            for line in [
+                [b"Transfer-Encoding:", &[b][..], b"chunked"].concat(),
+                [b"Transfer-Encoding", &[b][..], b": chunked"].concat(),
+                [&[b][..], b"Transfer-Encoding: chunked"].concat(),
+                [b"Transfer-Encoding: chunked", &[b][..]].concat(),
+                [b"X: X", &[b][..], b"Transfer-Encoding: chunked"].concat(),
+                [b"X: X\r", &[b][..], b"Transfer-Encoding: chunked"].concat(),
+                [b"X: X", &[b][..], b"\nTransfer-Encoding: chunked"].concat(),
+            ] {
+                assert!(request(&with_field(&line), &HeadLimits::REQUEST).is_err());
+            }
+        }
+        for b in [0xa0, 0xff] {
+            let name = [b"Transfer-Encoding", &[b][..], b": chunked"].concat();
+            assert!(request(&with_field(&name), &HeadLimits::REQUEST).is_err());
+        }
+    }
+
+    #[test]
+    fn h1_14_to_16_names_and_values_are_strict() {
+        for (line, error) in [
+            (&b"Content-Length : 34"[..], HeadError::BadName),
+            (b"\tContent-Length: 1", HeadError::Folded),
+            (b"Content-Length\x00: 5", HeadError::BadName),
+            (b"Content-Length 10", HeadError::BadName),
+            (b"Nocolon", HeadError::FieldWithoutName),
+            (b": x", HeadError::FieldWithoutName),
+            (b"Transfer-\r\nEncoding: chunked", HeadError::FieldWithoutName),
+            (b"X: a\x00b", HeadError::BadValue),
+            (b"X: v\rSmuggled: 1", HeadError::BadValue),
+            (b"X: v\nSmuggled: 1", HeadError::BareLineEnd),
+        ] {
+            check_request(&with_field(line), Err(error));
+        }
+    }
+
+    #[test]
+    fn h1_17_bare_line_ends_are_refused_even_before_the_end() {
+        for bytes in [
+            &b"GET / HTTP/1.1\nHost: a\n\n"[..],
+            b"GET / HTTP/1.1\r\nHost: a\n\r\n\r\n",
+            b"GET / HTTP/1.1\rHost: a\r\r",
+            b"GET / HTTP/1.1\r\nHost: a\r\n\rX",
+            b"\n",
+        ] {
+            check_request(bytes, Err(HeadError::BareLineEnd));
+        }
+    }
+
+    #[test]
+    fn h1_32_to_34_request_lines_are_strict() {
+        for (line, error) in [
+            ("GET /admin", HeadError::BadRequestLine),
+            ("GET /a  HTTP/1.1", HeadError::BadRequestLine),
+            ("GET  /a HTTP/1.1", HeadError::BadRequestLine),
+            ("GET\t/a HTTP/1.1", HeadError::BadRequestLine),
+            ("GET /a HTTP/1.1 ", HeadError::BadRequestLine),
+            ("GET /a b HTTP/1.1", HeadError::BadRequestLine),
+            ("GET HTTP/1.1", HeadError::BadRequestLine),
+            ("GET\x0b/ HTTP/1.1", HeadError::BadRequestLine),
+            (" GET / HTTP/1.1", HeadError::BadRequestLine),
+            ("GET / HTTP/2.0", HeadError::OtherVersion),
+            ("GET / HTTP/3.0", HeadError::OtherVersion),
+            ("GET / HTTP/01.1", HeadError::BadVersion),
+            ("GET / HTTP/1.", HeadError::BadVersion),
+            ("GET / http/1.1", HeadError::BadVersion),
+            ("GET / HTTP/1.1\0", HeadError::BadVersion),
+            ("GET / HTTP/0.9", HeadError::BadVersion),
+            ("GET / HTTP/4294967295.255", HeadError::BadVersion),
+        ] {
+            check_request(&line_and_host(line), Err(error));
+        }
+        check_request(&line_and_host("GET / HTTP/1.2"), Ok(true));
+        check_request(b"GET /admin\r\n", Err(HeadError::BadRequestLine));
+        check_request(b"GET / HTTP/1.1\r\n", Ok(false));
+    }
+
+    #[test]
+    fn h1_35_methods_are_tokens_and_never_case_folded() {
+        for (line, error) in [
+            ("G=\":<>(e),[T];?\" / HTTP/1.1", HeadError::BadRequestLine),
+            ("get / HTTP/1.1", HeadError::MiscasedMethod),
+            ("GET\0 / HTTP/1.1", HeadError::BadRequestLine),
+            ("G\u{c9}T / HTTP/1.1", HeadError::BadRequestLine),
+        ] {
+            check_request(&line_and_host(line), Err(error));
+        }
+        let long = "X".repeat(4096) + " / HTTP/1.1";
+        check_request(&line_and_host(&long), Err(HeadError::LongMethod));
+        check_request(&line_and_host("PROPFIND / HTTP/1.1"), Ok(true));
+    }
+
+    #[test]
+    fn h1_41_42_folding_is_refused() {
+        check_request(&with_field(b"X: a\r\n b"), Err(HeadError::Folded));
+        check_request(b"GET / HTTP/1.1\r\n Host: evil\r\nHost: a\r\n\r\n", Err(HeadError::Folded));
+    }
+
+    #[test]
+    fn h1_50_names_are_ascii() {
+        check_request(&with_field(b"Transfer-Encod\xc4\xb1ng: chunked"), Err(HeadError::BadName));
+        check_request(&with_field(b"\xe2\x84\xaaeep-Alive: 1"), Err(HeadError::BadName));
+    }
+
+    #[test]
+    fn sl_09_10_limits_hold_before_the_head_is_complete() {
+        let long_line = [b"GET /".as_slice(), &[b'a'; 9000]].concat();
+        check_request(&long_line, Err(HeadError::LongStartLine));
+        let long_field = [b"GET / HTTP/1.1\r\nX: ".as_slice(), &[b'a'; 17 << 10]].concat();
+        check_request(&[&long_field[..], b"\r\n\r\n"].concat(), Err(HeadError::LongFields));
+        let long_all = [b"GET / HTTP/1.1\r\n".as_slice(), &b"X: a\r\n".repeat(6000)].concat();
+        check_request(&long_all, Err(HeadError::LongFields));
+        let many = [b"GET / HTTP/1.1\r\n".as_slice(), &b"X: a\r\n".repeat(101), b"\r\n"].concat();
+        check_request(&many, Err(HeadError::ManyFields));
+        let most = [b"GET / HTTP/1.1\r\n".as_slice(), &b"X: a\r\n".repeat(100), b"\r\n"].concat();
+        check_request(&most, Ok(true));
+    }
+
+    #[test]
+    fn rs_08_11_status_lines_and_response_fields_are_strict() {
+        for (line, expected) in [
+            ("HTTP/1.1 200 OK", Some(200)),
+            ("HTTP/1.1 200 ", Some(200)),
+            ("HTTP/1.1 200", Some(200)),
+            ("HTTP/1.0 404 Not Found", Some(404)),
+            ("HTTP/1.1 099 X", None),
+            ("HTTP/1.1 1000 X", None),
+            ("HTTP/1.1 20 X", None),
+            ("HTTP/2 200", None),
+            ("ICY 200 OK", None),
+            ("HTTP/1.1  200 OK", None),
+            ("HTTP/1.1 200 O\x00K", None),
+        ] {
+            let bytes = format!("{line}\r\nA: b\r\n\r\n");
+            let got = response(bytes.as_bytes(), &HeadLimits::RESPONSE);
+            assert_eq!(got.ok().flatten().map(|h| h.status), expected, "{line}");
+        }
+        let lf_only = b"HTTP/1.1 200 OK\nA: b\n\n";
+        assert_eq!(response(lf_only, &HeadLimits::RESPONSE).err(), Some(HeadError::BareLineEnd));
+        let long = format!("HTTP/1.1 200 {}\r\n\r\n", "x".repeat(64 << 10));
+        assert!(response(long.as_bytes(), &HeadLimits::RESPONSE).is_err());
+    }
+
+    #[test]
+    fn h1_49_imitations_of_known_names_are_recognised() {
+        assert_eq!(imitated(b"Content_Length"), Some(Known::ContentLength));
+        assert_eq!(imitated(b"X.Real_IP"), Some(Known::XRealIp));
+        assert_eq!(imitated(b"X-Real-IP"), None);
+        assert_eq!(imitated(b"my_field"), None);
+    }
+
+    /// Whatever this parser takes, the parser that most Rust servers use takes too, alike.
+    #[test]
+    fn agrees_with_another_parser_on_what_it_accepts() {
+        proptest::proptest!(|(line in "[ -~\r\n\t\u{80}]{0,40}", value in ".{0,20}")| {
+            let bytes = format!("GET /{line} HTTP/1.1\r\nHost: a\r\nX: {value}\r\n\r\n");
+            if let Ok(Some(head)) = request(bytes.as_bytes(), &HeadLimits::REQUEST) {
+                let mut room = [httparse::EMPTY_HEADER; 128];
+                let mut other = httparse::Request::new(&mut room);
+                let parsed = other.parse(bytes.as_bytes());
+                let refused_utf8_target = !head.target.is_ascii();
+                if !refused_utf8_target {
+                    proptest::prop_assert_eq!(parsed, Ok(httparse::Status::Complete(head.length)));
+                    proptest::prop_assert_eq!(other.headers.len(), head.fields.len());
+                    for (ours, theirs) in head.fields.iter().zip(other.headers.iter()) {
+                        proptest::prop_assert_eq!(ours.name, theirs.name.as_bytes());
+                        proptest::prop_assert_eq!(ours.value, theirs.value.trim_ascii());
+                    }
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic() {
+        proptest::proptest!(|(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300))| {
+            let _ = request(&bytes, &HeadLimits::REQUEST);
+            let _ = response(&bytes, &HeadLimits::RESPONSE);
+        });
+    }
+}

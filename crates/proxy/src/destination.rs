@@ -1,0 +1,179 @@
+//! The seam between an action that sends and whoever knows the endpoints.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use transom_net::Target;
+
+use crate::exchange::Exchange;
+use crate::fault::{Code, Fault};
+
+/// One address that requests may be sent to.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// Unique for address, TLS settings and everything else that a connection to it is bound to:
+    /// only connections with the same key are ever shared (RS-19).
+    pub key: u64,
+    pub target: Target,
+    /// As the file names it; for logs, never for clients.
+    pub name: String,
+    /// `Host` for this endpoint where the route does not keep the client's.
+    pub authority: String,
+    /// The name of the pool it belongs to, or of the address that stands in its place.
+    pub pool: Arc<str>,
+    pub keep_alive: KeepAlive,
+}
+
+/// How idle connections to an endpoint are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// How long a connection may lie idle. Default 30 s.
+    pub idle: Duration,
+    /// How many lie idle at most, per worker. Default 64.
+    pub most: usize,
+    /// How old a connection may become. Default 10 min; each gets up to 10 % less.
+    pub age: Duration,
+}
+
+impl Default for KeepAlive {
+    fn default() -> Self {
+        KeepAlive { idle: Duration::from_secs(30), most: 64, age: Duration::from_secs(600) }
+    }
+}
+
+/// What a destination may look at to choose.
+pub struct Ask<'a> {
+    pub exchange: &'a Exchange,
+    pub client: IpAddr,
+    /// Keys of the endpoints this exchange has tried already.
+    pub tried: &'a [u64],
+    pub now: Instant,
+}
+
+/// Answers which endpoint to use now.
+pub trait Destination: Send + Sync {
+    /// The name of the pool or the address, for logs and metrics.
+    fn name(&self) -> &str;
+
+    /// A member for one attempt.
+    fn lease(&self, ask: &Ask<'_>) -> Leasing;
+
+    /// Every endpoint that could be chosen, for `transom explain`.
+    fn candidates(&self) -> Vec<Arc<Endpoint>>;
+}
+
+/// The outcome of asking for a lease.
+pub enum Leasing {
+    Ready(Lease),
+    /// Every usable member is busy: wait in its queue.
+    Wait(Pin<Box<dyn Future<Output = Result<Lease, Fault>>>>),
+    Refused(Fault),
+}
+
+/// A member of a destination with its live state.
+pub trait Member: Send + Sync {
+    fn endpoint(&self) -> &Arc<Endpoint>;
+
+    /// One attempt at this member has ended.
+    fn ended(&self, outcome: &Outcome);
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    pub result: AttemptResult,
+    /// From the lease to the head of the response, where one came.
+    pub latency: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttemptResult {
+    /// A whole response with this status.
+    Answered(u16),
+    /// The attempt failed, and the endpoint is to blame.
+    Failed(Code),
+    /// Given up for a reason that says nothing about the endpoint.
+    Abandoned,
+}
+
+/// A member held for one attempt. Ending it reports the outcome; dropping it reports
+/// [`AttemptResult::Abandoned`].
+pub struct Lease {
+    member: Option<Arc<dyn Member>>,
+    endpoint: Arc<Endpoint>,
+    since: Instant,
+    answered: Option<Instant>,
+}
+
+impl Lease {
+    pub fn new(member: Arc<dyn Member>, now: Instant) -> Self {
+        let endpoint = member.endpoint().clone();
+        Lease { member: Some(member), endpoint, since: now, answered: None }
+    }
+
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// The head of the response is there.
+    pub fn answered(&mut self, now: Instant) {
+        self.answered = Some(now);
+    }
+
+    /// Ends the lease.
+    pub fn end(mut self, result: AttemptResult) {
+        self.report(result);
+    }
+
+    fn report(&mut self, result: AttemptResult) {
+        if let Some(member) = self.member.take() {
+            let latency = self.answered.map(|at| at.saturating_duration_since(self.since));
+            member.ended(&Outcome { result, latency });
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.report(AttemptResult::Abandoned);
+    }
+}
+
+/// A destination of one endpoint, written where a pool could stand.
+pub struct Single {
+    member: Arc<dyn Member>,
+    name: String,
+}
+
+impl Single {
+    pub fn new(name: impl Into<String>, endpoint: Endpoint) -> Self {
+        Single { member: Arc::new(Only(Arc::new(endpoint))), name: name.into() }
+    }
+}
+
+impl Destination for Single {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn lease(&self, ask: &Ask<'_>) -> Leasing {
+        Leasing::Ready(Lease::new(self.member.clone(), ask.now))
+    }
+
+    fn candidates(&self) -> Vec<Arc<Endpoint>> {
+        vec![self.member.endpoint().clone()]
+    }
+}
+
+struct Only(Arc<Endpoint>);
+
+impl Member for Only {
+    fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.0
+    }
+
+    fn ended(&self, _: &Outcome) {}
+}

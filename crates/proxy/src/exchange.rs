@@ -1,0 +1,168 @@
+//! One request and its response, from the first byte of the head to the last byte of the body.
+
+use std::any::{Any, TypeId};
+use std::fmt;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Instant, SystemTime};
+
+use crate::fault::Fault;
+use crate::fields::Fields;
+use crate::local::Local;
+use crate::message::{Method, Version};
+use crate::peer::Peer;
+use crate::record::Record;
+use crate::route::Captures;
+use crate::site::{Route, Site};
+use crate::upgrade::Tunnel;
+
+/// What everything on the way of a request may look at and add to.
+pub struct Exchange {
+    pub id: RequestId,
+    pub started: Instant,
+    /// What the worker keeps for all its exchanges.
+    pub local: Rc<Local>,
+    pub peer: Rc<Peer>,
+    /// The client itself: the peer, or the one a trusted proxy speaks for.
+    pub client: IpAddr,
+    pub asked: Asked,
+    /// The site as it was when the request began; a reload does not change it.
+    pub site: Rc<Arc<Site>>,
+    /// Index of the matched route in the site.
+    pub route: Option<u32>,
+    /// Where the variables of the matched path template lie in the path.
+    pub captures: Option<Captures>,
+    pub identity: Option<Box<Identity>>,
+    pub extensions: Extensions,
+    pub record: Record,
+    /// The client's side of the exchange; none where nobody listens.
+    pub client_side: Option<Rc<dyn ClientSide>>,
+    /// The endpoint's stream after a 101.
+    pub tunnel: Option<Tunnel>,
+}
+
+impl Exchange {
+    /// The matched route.
+    pub fn route(&self) -> Option<&Route> {
+        self.site.routes.get(self.route? as usize)
+    }
+
+    /// The value of a variable of the path template, as it stands in the canonical path.
+    pub fn capture(&self, name: &str) -> Option<&str> {
+        let captures = self.captures.as_ref()?;
+        let value = self.site.router.capture(captures, name, self.asked.path.as_bytes())?;
+        std::str::from_utf8(value).ok()
+    }
+}
+
+/// What the client asked for, before anything was rewritten.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub method: Method,
+    pub scheme: &'static str,
+    /// Host and port as received, lower-cased.
+    pub authority: Rc<str>,
+    /// The canonical path.
+    pub path: Rc<str>,
+    pub query: Option<Rc<str>>,
+    pub version: Version,
+    /// The client's choice of media types, for answers.
+    pub wants: Wants,
+}
+
+/// In which form the client takes an answer that Transom makes itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wants {
+    #[default]
+    Text,
+    Json,
+    Grpc,
+}
+
+/// What an action may do with the client before its response.
+pub trait ClientSide {
+    /// Sends a 1xx response where the client takes one.
+    fn send_interim(&self, status: u16, fields: &Fields);
+
+    /// Ready when the client has gone, so that nobody works for the dead (U-16).
+    fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<Fault>;
+}
+
+/// Who asks: set by an authenticating policy, read by all that follow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    pub name: String,
+    pub groups: Vec<String>,
+    pub plan: Option<String>,
+}
+
+/// 128 bits, unique for each request; 32 hexadecimal digits in logs and headers, or what a
+/// trusted client sent in their place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RequestId {
+    Own(u64, u64),
+    Given(Box<str>),
+}
+
+impl RequestId {
+    /// Writes the id as it stands in logs and headers.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        match self {
+            RequestId::Own(high, low) => {
+                for half in [high, low] {
+                    for shift in (0..16).rev() {
+                        out.push(HEX[(half >> (shift * 4) & 0xf) as usize]);
+                    }
+                }
+            }
+            RequestId::Given(text) => out.extend_from_slice(text.as_bytes()),
+        }
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RequestId::Own(high, low) => write!(f, "{high:016x}{low:016x}"),
+            RequestId::Given(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Facts of any type that one part leaves for another.
+#[derive(Default)]
+pub struct Extensions(Vec<(TypeId, Box<dyn Any>)>);
+
+impl Extensions {
+    pub fn insert<T: 'static>(&mut self, value: T) {
+        self.0.retain(|(id, _)| *id != TypeId::of::<T>());
+        self.0.push((TypeId::of::<T>(), Box::new(value)));
+    }
+
+    pub fn get<T: 'static>(&self) -> Option<&T> {
+        self.0.iter().find(|(id, _)| *id == TypeId::of::<T>())?.1.downcast_ref()
+    }
+}
+
+/// When an exchange began by the clock on the wall, from when it began by the other one.
+pub fn wall_clock(at: Instant) -> SystemTime {
+    SystemTime::now().checked_sub(at.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_written_as_it_is_shown() {
+        for id in [RequestId::Own(0x1f, 0xabc), RequestId::Given("abc-1".into())] {
+            let mut out = Vec::new();
+            id.write(&mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), id.to_string());
+        }
+        assert_eq!(RequestId::Own(0x1f, 0xabc).to_string(), "000000000000001f0000000000000abc");
+    }
+}

@@ -1,0 +1,6 @@
+//! What every hop does to fields: takes off what was meant for it, says for whom it speaks, and
+//! hides what stands behind it.
+
+pub mod forwarded;
+pub mod hide;
+pub mod hop;

@@ -1,0 +1,207 @@
+//! Fields that are meant for one connection only (RFC 9110 §7.6.1).
+
+use crate::fault::{Code, Fault};
+use crate::fields::{Field, Fields, Known, Name, Values, list};
+use crate::message::Upgrade;
+
+/// What a message said about its own connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hop {
+    pub close: bool,
+    pub keep_alive: bool,
+    pub upgrade: Option<Upgrade>,
+    /// The sender takes trailers.
+    pub trailers: bool,
+}
+
+/// Takes the hop-by-hop fields off a request and says what they meant.
+///
+/// Names listed in `Connection` go too, but never one that framing, routing, forwarding or
+/// identity hangs on: nominating `Host` or a framing field is an attack (H1-47) and refused, the
+/// others keep their place.
+///
+/// # Errors
+/// A nominated `Host`, `Content-Length` or `Transfer-Encoding`.
+pub fn take_off_request(fields: &mut Fields) -> Result<Hop, Fault> {
+    let mut hop = Hop::default();
+    let mut any = false;
+    for field in fields.iter() {
+        any |= field.known.is_some_and(is_hop_by_hop);
+        if field.known == Some(Known::Connection) {
+            for token in list(field.value) {
+                match Name::of(token) {
+                    Name::Known(Known::Host | Known::ContentLength | Known::TransferEncoding) => {
+                        let detail = "Connection names a field that is not for one hop";
+                        return Err(Fault::new(Code::BadRequest, detail).closing());
+                    }
+                    _ if token.eq_ignore_ascii_case(b"close") => hop.close = true,
+                    _ if token.eq_ignore_ascii_case(b"keep-alive") => hop.keep_alive = true,
+                    _ => {}
+                }
+            }
+        }
+    }
+    if !any {
+        return Ok(hop);
+    }
+    hop.upgrade = upgrade(fields);
+    hop.trailers = matches!(fields.only(Known::Te), Values::One(te) if te.eq_ignore_ascii_case(b"trailers"));
+    take_off(fields);
+    Ok(hop)
+}
+
+/// Takes the hop-by-hop fields off a response.
+pub fn take_off_response(fields: &mut Fields) {
+    take_off(fields);
+}
+
+fn take_off(fields: &mut Fields) {
+    let nominated: Vec<Vec<u8>> = fields
+        .all(Known::Connection)
+        .flat_map(list)
+        .filter(|token| may_be_nominated(token))
+        .map(<[u8]>::to_vec)
+        .collect();
+    fields.retain(|field| {
+        !field.known.is_some_and(is_hop_by_hop)
+            && !nominated.iter().any(|name| field.name.eq_ignore_ascii_case(name))
+    });
+}
+
+/// RFC 9110 §7.8 and RFC 6455 §4.1: only `websocket`, only when asked for in both fields.
+fn upgrade(fields: &Fields) -> Option<Upgrade> {
+    let Values::One(token) = fields.only(Known::Upgrade) else { return None };
+    let asked = fields
+        .all(Known::Connection)
+        .flat_map(list)
+        .any(|token| token.eq_ignore_ascii_case(b"upgrade"));
+    (asked && token.eq_ignore_ascii_case(b"websocket")).then_some(Upgrade::WebSocket)
+}
+
+fn may_be_nominated(token: &[u8]) -> bool {
+    !matches!(
+        Known::of(token),
+        Some(
+            Known::Authorization
+                | Known::Cookie
+                | Known::Forwarded
+                | Known::Host
+                | Known::SetCookie
+                | Known::Via
+                | Known::XForwardedFor
+                | Known::XForwardedHost
+                | Known::XForwardedPort
+                | Known::XForwardedPrefix
+                | Known::XForwardedProto
+                | Known::XRealIp
+                | Known::XRequestId
+        )
+    )
+}
+
+fn is_hop_by_hop(known: Known) -> bool {
+    matches!(
+        known,
+        Known::Connection
+            | Known::Http2Settings
+            | Known::KeepAlive
+            | Known::ProxyAuthenticate
+            | Known::ProxyAuthorization
+            | Known::ProxyConnection
+            | Known::Te
+            | Known::Trailer
+            | Known::TransferEncoding
+            | Known::Upgrade
+    )
+}
+
+/// Whether a field is never forwarded because a server behind would read it as an order or an
+/// identity that only the gateway may give: httpoxy (H1-48), method override (P-16), other names
+/// for the path (P-08) and for the client's address (P-12).
+pub fn is_order_to_servers(field: &Field<'_>) -> bool {
+    matches!(
+        field.known,
+        Some(
+            Known::CfConnectingIp
+                | Known::Proxy
+                | Known::TrueClientIp
+                | Known::XClientIp
+                | Known::XForwardedScheme
+                | Known::XForwardedServer
+                | Known::XForwardedSsl
+                | Known::XForwardedUri
+                | Known::XHttpMethod
+                | Known::XHttpMethodOverride
+                | Known::XMethodOverride
+                | Known::XOriginalUrl
+                | Known::XRewriteUrl
+        )
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(lines: &[(&str, &str)]) -> Fields {
+        let mut fields = Fields::new();
+        for (name, value) in lines {
+            fields.append(*name, value.as_bytes());
+        }
+        fields
+    }
+
+    fn left(lines: &[(&str, &str)]) -> String {
+        let mut fields = fields(lines);
+        take_off_request(&mut fields).unwrap();
+        fields.iter().map(|f| format!("{f:?};")).collect()
+    }
+
+    #[test]
+    fn h1_47_what_is_nominated_goes_but_nothing_that_others_hang_on() {
+        assert_eq!(left(&[("Connection", "close, X-Mine"), ("x-mine", "1"), ("a", "b")]), "a: b;");
+        assert_eq!(
+            left(&[("connection", "X-Forwarded-For, Authorization, Cookie"), ("Cookie", "c")]),
+            "Cookie: c;"
+        );
+        for name in ["Content-Length", "Transfer-Encoding", "HOST"] {
+            assert!(take_off_request(&mut fields(&[("Connection", name)])).is_err());
+        }
+    }
+
+    #[test]
+    fn h1_48_fields_for_one_hop_go() {
+        let lines = [
+            ("Proxy-Connection", "keep-alive"),
+            ("Keep-Alive", "5"),
+            ("TE", "gzip"),
+            ("Proxy-Authorization", "x"),
+            ("Accept", "*/*"),
+        ];
+        assert_eq!(left(&lines), "Accept: */*;");
+    }
+
+    #[test]
+    fn te_counts_only_as_exactly_trailers() {
+        for (value, expected) in [("trailers", true), ("trailers;q=0.5", false), ("gzip", false)] {
+            let hop = take_off_request(&mut fields(&[("TE", value)])).unwrap();
+            assert_eq!(hop.trailers, expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn h1_30_31_only_a_whole_websocket_upgrade_counts() {
+        for (lines, expected) in [
+            (&[("Connection", "Upgrade"), ("Upgrade", "websocket")][..], Some(Upgrade::WebSocket)),
+            (&[("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", "h2c"), ("HTTP2-Settings", "x")], None),
+            (&[("Connection", "Upgrade"), ("Upgrade", "h2c, websocket")], None),
+            (&[("Connection", "Upgrade")], None),
+            (&[("Upgrade", "websocket")], None),
+            (&[("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Upgrade", "websocket")], None),
+        ] {
+            let mut fields = fields(lines);
+            assert_eq!(take_off_request(&mut fields).unwrap().upgrade, expected, "{lines:?}");
+            assert!(fields.is_empty());
+        }
+    }
+}

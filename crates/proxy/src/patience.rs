@@ -1,0 +1,64 @@
+//! Gives up after so long without progress.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use transom_net::{Deadline, Worker};
+
+/// A deadline that moves on whenever there was progress. Reads no clock while things flow.
+#[derive(Debug)]
+pub struct Patience {
+    deadline: Deadline,
+    waiting: bool,
+}
+
+impl Patience {
+    pub fn new(worker: &Worker) -> Self {
+        Patience { deadline: worker.deadline(), waiting: false }
+    }
+
+    /// There was progress: the next wait starts anew.
+    pub fn progress(&mut self) {
+        self.waiting = false;
+    }
+
+    /// Ready when nothing has moved for `limit`; never where there is no limit.
+    pub fn poll_over(&mut self, limit: Option<Duration>, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_over_or_by(limit, None, cx)
+    }
+
+    /// Ready when nothing has moved for `limit`, or at `by`, whatever moves meanwhile.
+    pub fn poll_over_or_by(
+        &mut self,
+        limit: Option<Duration>,
+        by: Option<Instant>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        if !self.waiting {
+            let over = limit.map(|limit| Instant::now() + limit);
+            let at = match (over, by) {
+                (Some(over), Some(by)) => over.min(by),
+                (Some(at), None) | (None, Some(at)) => at,
+                (None, None) => return Poll::Pending,
+            };
+            self.waiting = true;
+            self.deadline.set(at);
+        }
+        self.deadline.poll_passed(cx)
+    }
+}
+
+/// What `future` gives, or nothing once `limit` has passed.
+pub async fn within<F: Future>(worker: &Worker, limit: Duration, future: F) -> Option<F::Output> {
+    let mut patience = Patience::new(worker);
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        patience.poll_over(Some(limit), cx).map(|()| None)
+    })
+    .await
+}

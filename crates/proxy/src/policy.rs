@@ -1,0 +1,38 @@
+//! The seam for rules wrapped around an action, and the kinds of level 1.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::peer::Peer;
+
+use crate::chain::Next;
+use crate::exchange::Exchange;
+use crate::fault::Fault;
+use crate::message::{Request, Response};
+use crate::stage::Stage;
+
+pub mod edit;
+pub mod rewrite;
+
+/// What a policy or an action gives back: a response, later.
+pub type Answering<'a> = Pin<Box<dyn Future<Output = Result<Response, Fault>> + 'a>>;
+
+/// A configured rule: lets a request pass, changes it or its response, or answers itself.
+pub trait Policy: Send + Sync {
+    /// The name of the kind.
+    fn kind(&self) -> &'static str;
+
+    fn stage(&self) -> Stage;
+
+    /// Whether a connection may go on at all, before HTTP; relays of TCP and UDP ask this too.
+    ///
+    /// # Errors
+    /// The reason to refuse it.
+    fn admit(&self, peer: &Peer) -> Result<(), Fault> {
+        let _ = peer;
+        Ok(())
+    }
+
+    /// Handles one request: calls `next.run` to let it pass, at most once.
+    fn handle<'a>(&'a self, exchange: &'a mut Exchange, request: Request, next: Next) -> Answering<'a>;
+}

@@ -1,0 +1,76 @@
+//! # headers
+//!
+//! **What it does.** Sets, appends and removes header fields of the request before the endpoint
+//! sees it, and of the response before the client does. Values may hold variables.
+//!
+//! **When it runs.** Stage `shape`: after identity is known, before the cache.
+//!
+//! **Settings.** `set`, `append`: name and value; `remove`: names. Removal comes first, then
+//! `set`, then `append`.
+//!
+//! **What the client sees.** The edited fields; never a fault.
+
+use super::{Answering, Policy};
+use crate::chain::Next;
+use crate::exchange::Exchange;
+use crate::fields::{Fields, Name};
+use crate::message::Request;
+use crate::stage::Stage;
+use crate::variables::Template;
+
+/// Edits of one message's fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Edits {
+    pub remove: Vec<String>,
+    pub set: Vec<(String, Template)>,
+    pub append: Vec<(String, Template)>,
+}
+
+impl Edits {
+    pub fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.set.is_empty() && self.append.is_empty()
+    }
+
+    /// Removes, sets and appends, in that order.
+    pub fn apply(&self, exchange: &Exchange, fields: &mut Fields) {
+        for name in &self.remove {
+            fields.remove(Name::of(name.as_bytes()));
+        }
+        let mut value = Vec::new();
+        for (name, template) in &self.set {
+            value.clear();
+            template.write(exchange, &mut value);
+            fields.set(Name::of(name.as_bytes()), &value);
+        }
+        for (name, template) in &self.append {
+            value.clear();
+            template.write(exchange, &mut value);
+            fields.append(Name::of(name.as_bytes()), &value);
+        }
+    }
+}
+
+/// Edits fields both ways.
+pub struct Edit {
+    pub request: Edits,
+    pub response: Edits,
+}
+
+impl Policy for Edit {
+    fn kind(&self) -> &'static str {
+        "headers"
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Shape
+    }
+
+    fn handle<'a>(&'a self, exchange: &'a mut Exchange, mut request: Request, next: Next) -> Answering<'a> {
+        Box::pin(async move {
+            self.request.apply(exchange, &mut request.fields);
+            let mut response = next.run(exchange, request).await;
+            self.response.apply(exchange, &mut response.fields);
+            Ok(response)
+        })
+    }
+}

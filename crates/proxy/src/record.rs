@@ -1,0 +1,52 @@
+//! The facts of one exchange, gathered while it runs and given to the sinks at its end.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::destination::Endpoint;
+use crate::exchange::Exchange;
+use crate::fault::{Code, Fault};
+
+/// Where finished exchanges go: the access log, metrics, analytics.
+pub trait Sink: Send + Sync {
+    /// Called once per exchange, on the worker that carried it. Must not block or wait.
+    fn record(&self, exchange: &Exchange);
+}
+
+/// What became of an exchange. Times are instants; a phase that was not reached has none.
+#[derive(Debug, Default)]
+pub struct Record {
+    /// Status sent to the client; 0 when nothing could be sent.
+    pub status: u16,
+    pub fault: Option<Code>,
+    /// Why, for the log only.
+    pub detail: Option<Cow<'static, str>>,
+    /// How often an endpoint was tried.
+    pub attempts: u16,
+    /// The endpoint of the last attempt.
+    pub endpoint: Option<Arc<Endpoint>>,
+    /// Whether the last attempt went over a connection that was already open.
+    pub reused: bool,
+    /// Bytes of body received from the client and sent to it.
+    pub body_in: u64,
+    pub body_out: u64,
+    /// A connection to the endpoint was there.
+    pub connected: Option<Instant>,
+    /// The head of the endpoint's response was there.
+    pub answered: Option<Instant>,
+    /// The last byte was sent.
+    pub ended: Option<Instant>,
+    /// The connection became a tunnel.
+    pub tunnel: bool,
+}
+
+impl Record {
+    /// Remembers a fault, which the first one keeps: what follows from it is not the cause.
+    pub fn fail(&mut self, fault: Fault) {
+        if self.fault.is_none() {
+            self.fault = Some(fault.code());
+            self.detail = Some(fault.into_detail());
+        }
+    }
+}

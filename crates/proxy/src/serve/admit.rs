@@ -1,0 +1,264 @@
+//! Makes a request of a received head: everything that is checked once, before a route is looked
+//! for. What is ambiguous is refused here.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use crate::answer;
+use crate::codec::framing::{self, Framing, FramingError};
+use crate::codec::head::{HeadError, RequestHead, imitated};
+use crate::exchange::{Asked, RequestId};
+use crate::fault::{Code, Fault};
+use crate::fields::{Field, Fields, Known, Values};
+use crate::headers::{forwarded, hop};
+use crate::local::Local;
+use crate::message::{Method, Upgrade, Version};
+use crate::normalize::{self, HostError, Target};
+use crate::peer::Peer;
+use crate::route::{self, Found, HeaderLookup};
+use crate::site::Site;
+
+/// A request that may be served, before its body.
+pub struct Admitted {
+    pub asked: Asked,
+    pub client: IpAddr,
+    pub id: RequestId,
+    pub fields: Fields,
+    pub framing: Framing,
+    pub upgrade: Option<Upgrade>,
+    /// The client takes trailers.
+    pub trailers: bool,
+    /// The client waits for a 100 before it sends the body.
+    pub expects: bool,
+    /// The connection ends after this exchange, as far as the client is concerned.
+    pub close: bool,
+    /// `OPTIONS *`: about the server itself.
+    pub asterisk: bool,
+}
+
+/// What a head that cannot be parsed is answered with.
+pub fn head_fault(error: HeadError) -> Fault {
+    let code = match error {
+        HeadError::LongStartLine => Code::UriTooLong,
+        HeadError::LongFields | HeadError::ManyFields => Code::FieldsTooLarge,
+        HeadError::OtherVersion => Code::VersionNotSupported,
+        HeadError::MiscasedMethod | HeadError::LongMethod => Code::NotImplemented,
+        _ => Code::BadRequest,
+    };
+    Fault::new(code, error.to_string()).closing()
+}
+
+/// Checks a head and takes it apart.
+///
+/// # Errors
+/// The fault to answer with; it closes the connection where what follows cannot be told.
+pub fn admit(head: RequestHead<'_>, site: &Site, peer: &Peer, local: &Local) -> Result<Admitted, Fault> {
+    let RequestHead { method, target, version, mut fields, .. } = head;
+    let framing = framing::of_request(version, &fields).map_err(framing_fault)?;
+    refuse_imitations(&mut fields)?;
+    let expects = expects(version, &fields)?;
+    fields.remove(Known::Expect);
+    if matches!(method, Method::Connect | Method::Trace) {
+        let detail = "CONNECT and TRACE are not served";
+        return Err(Fault::new(Code::MethodNotAllowed, detail).allow(ALLOWED).closing());
+    }
+    let target = normalize::target(method.as_str().as_bytes(), target).map_err(bad)?;
+    let (authority, path, query, asterisk) = place(target, version, &fields, peer)?;
+    let mut room = Vec::new();
+    let path = normalize::path(path, site.paths, &mut room).map_err(bad)?.bytes();
+    let path = Rc::from(std::str::from_utf8(path).map_err(bad)?);
+    let query = match query {
+        Some(query) => Some(Rc::from(std::str::from_utf8(query).map_err(bad)?)),
+        None => None,
+    };
+    let wants = answer::wanted(&fields);
+    let client = forwarded::client(peer.address, &fields, &site.trusted);
+    let id = request_id(site, peer, local, &mut fields);
+    let hop = hop::take_off_request(&mut fields)?;
+    fields.retain(|f| !matches!(f.known, Some(Known::Host | Known::ContentLength)));
+    let has_body = framing != Framing::None && framing != Framing::Length(0);
+    let upgradable = version == Version::Http11 && method == Method::Get && !has_body;
+    Ok(Admitted {
+        client,
+        id,
+        framing,
+        upgrade: hop.upgrade.filter(|_| upgradable),
+        trailers: hop.trailers,
+        expects: expects && has_body,
+        close: hop.close || (version == Version::Http10 && !hop.keep_alive),
+        asterisk,
+        asked: Asked { method, scheme: peer.scheme(), authority, path, query, version, wants },
+        fields,
+    })
+}
+
+const ALLOWED: &str = "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS";
+
+fn bad(error: impl std::fmt::Display) -> Fault {
+    Fault::new(Code::BadRequest, error.to_string())
+}
+
+fn framing_fault(error: FramingError) -> Fault {
+    let code = match error {
+        FramingError::UnknownEncoding => Code::NotImplemented,
+        _ => Code::BadRequest,
+    };
+    Fault::new(code, error.to_string()).closing()
+}
+
+/// H1-49: a name that a server behind may fold onto one we rely on is refused; any other name with
+/// `_` or `.` in it is taken off, since no two servers read those alike.
+fn refuse_imitations(fields: &mut Fields) -> Result<(), Fault> {
+    let doubtful = |field: &Field<'_>| field.name.iter().any(|b| matches!(b, b'_' | b'.'));
+    if !fields.iter().any(|field| doubtful(&field)) {
+        return Ok(());
+    }
+    if fields.iter().any(|field| imitated(field.name).is_some()) {
+        return Err(Fault::new(Code::BadRequest, "a field name imitates a known one").closing());
+    }
+    fields.retain(|field| !doubtful(&field));
+    Ok(())
+}
+
+/// RFC 9110 §10.1.1: `100-continue` or nothing; HTTP/1.0 knows no expectations.
+fn expects(version: Version, fields: &Fields) -> Result<bool, Fault> {
+    match fields.only(Known::Expect) {
+        Values::None => Ok(false),
+        _ if version == Version::Http10 => Ok(false),
+        Values::One(value) if value.eq_ignore_ascii_case(b"100-continue") => Ok(true),
+        _ => Err(Fault::new(Code::ExpectationFailed, "Expect is not `100-continue`").closing()),
+    }
+}
+
+type Place<'a> = (Rc<str>, &'a [u8], Option<&'a [u8]>, bool);
+
+/// Authority, path, query, and whether the server itself is meant.
+fn place<'a>(
+    target: Target<'a>,
+    version: Version,
+    fields: &Fields,
+    peer: &Peer,
+) -> Result<Place<'a>, Fault> {
+    let field = match fields.only(Known::Host) {
+        Values::One(host) => Some(host),
+        Values::None if version == Version::Http10 => None,
+        Values::None => return Err(bad("Host is missing").closing()),
+        Values::Many => return Err(bad("Host stands twice").closing()),
+    };
+    let host = match field {
+        Some(field) => match normalize::host(field) {
+            Ok(host) => Some(host),
+            Err(HostError::Empty) => None,
+            Err(e) => return Err(bad(format!("Host: {e}")).closing()),
+        },
+        None => None,
+    };
+    let written = |host: Option<&normalize::Host<'_>>| -> Rc<str> {
+        match host {
+            Some(normalize::Host { name, port: Some(port) }) => Rc::from(format!("{name}:{port}")),
+            Some(normalize::Host { name, port: None }) => Rc::from(&**name),
+            None => Rc::from(""),
+        }
+    };
+    match target {
+        Target::Origin { path, query } => Ok((written(host.as_ref()), path, query, false)),
+        Target::Absolute { scheme, authority, path, query } => {
+            let said = match scheme {
+                normalize::Scheme::Http => "http",
+                normalize::Scheme::Https => "https",
+            };
+            if said != peer.scheme() {
+                return Err(bad("the scheme of the target is not that of the connection").closing());
+            }
+            let named = normalize::host(authority).map_err(bad)?;
+            // RFC 9112 §3.2.2 lets the target win; two different answers are an attack (H1-36).
+            if host.as_ref().is_some_and(|host| *host != named) {
+                return Err(bad("Host and the target name different hosts").closing());
+            }
+            Ok((written(Some(&named)), path, query, false))
+        }
+        Target::Asterisk { authority: None } => Ok((written(host.as_ref()), b"/", None, true)),
+        Target::Asterisk { authority: Some(authority) } => {
+            let named = normalize::host(authority).map_err(bad)?;
+            Ok((written(Some(&named)), b"/", None, true))
+        }
+        Target::Authority(_) => Err(bad("a target for CONNECT").closing()),
+    }
+}
+
+/// Ours, or the one a trusted peer gave where that is allowed. The field is written anew.
+fn request_id(site: &Site, peer: &Peer, local: &Local, fields: &mut Fields) -> RequestId {
+    let Some(name) = &site.request_id.field else { return local.request_id() };
+    let name = &**name;
+    let given = match fields.only(name) {
+        Values::None => return local.request_id(),
+        Values::One(value) if is_plain(value) => {
+            std::str::from_utf8(value).ok().map(|v| RequestId::Given(v.into()))
+        }
+        _ => None,
+    };
+    fields.remove(name);
+    let may = site.request_id.trust
+        && (site.trusted.is_empty()
+            || forwarded::is_trusted(&site.trusted, forwarded::unmapped(peer.ip())));
+    given.filter(|_| may).unwrap_or_else(|| local.request_id())
+}
+
+/// Fit to stand in logs and JSON as it is.
+fn is_plain(id: &[u8]) -> bool {
+    (1..=128).contains(&id.len())
+        && id.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'='))
+}
+
+struct Lookup<'a>(&'a Fields);
+
+impl HeaderLookup for Lookup<'_> {
+    fn each(&self, name: &str, f: &mut dyn FnMut(&[u8])) {
+        self.0.all(name).for_each(f);
+    }
+}
+
+/// Finds the route of an admitted request: its index and the variables of its path template.
+///
+/// # Errors
+/// The fault of an unknown host, path or method.
+pub fn find_route(
+    site: &Site,
+    asked: &Asked,
+    client: IpAddr,
+    fields: &Fields,
+) -> Result<(u32, route::Captures), Fault> {
+    let question = route::Asked {
+        host: crate::variables::host_of(&asked.authority),
+        path: asked.path.as_bytes(),
+        query: asked.query.as_deref().map(str::as_bytes),
+        method: asked.method.as_str().as_bytes(),
+        client,
+        headers: &Lookup(fields),
+    };
+    match site.router.find(&question) {
+        Found::Route { route, captures } => Ok((route, captures)),
+        Found::NoHost => Err(Fault::new(Code::Misdirected, "no route names this host")),
+        Found::NoRoute => Err(Fault::new(Code::NoRoute, "no route matches")),
+        Found::WrongMethod { allow } => {
+            Err(Fault::new(Code::MethodNotAllowed, "no route takes this method").allow(allow))
+        }
+    }
+}
+
+/// The same question for `transom explain`.
+pub fn explain_route<'a>(
+    site: &'a Site,
+    asked: &Asked,
+    client: IpAddr,
+    fields: &Fields,
+) -> Vec<route::Step<'a>> {
+    site.router.explain(&route::Asked {
+        host: crate::variables::host_of(&asked.authority),
+        path: asked.path.as_bytes(),
+        query: asked.query.as_deref().map(str::as_bytes),
+        method: asked.method.as_str().as_bytes(),
+        client,
+        headers: &Lookup(fields),
+    })
+}

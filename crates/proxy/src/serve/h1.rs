@@ -1,0 +1,545 @@
+//! HTTP/1.0 and 1.1: one connection, its exchanges one after the other.
+
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use transom_net::{Size, Stream};
+
+use super::Serving;
+use super::admit::{self, Admitted};
+use super::h1_request_body::{BodyRules, RequestBody, Wire};
+use crate::answer;
+use crate::body::Body;
+use crate::chain;
+use crate::codec::{Decoder, Framing, Piece, head};
+use crate::exchange::{Exchange, Extensions, RequestId};
+use crate::fault::{Code, Fault};
+use crate::fields::Known;
+use crate::message::{Method, Request, Response, Version, reason};
+use crate::patience::Patience;
+use crate::peer::Peer;
+use crate::record::Record;
+use crate::site::Site;
+use crate::writer::{Ending, Stop, Writer};
+
+/// Of a request body that nobody wanted, so much is read to keep the connection, for so long.
+const DRAIN_BYTES: u64 = 64 * 1024;
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+/// After a last response, so long the client may take to read it before the connection goes.
+const LINGER: Duration = Duration::from_secs(2);
+/// How long an idle connection waits for one more request while its listener drains.
+const LAST_CALL: Duration = Duration::from_secs(5);
+
+/// What becomes of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Keep,
+    /// Everything was read and written.
+    Close,
+    /// The client may still be sending: let it read our last words first.
+    Linger,
+    /// The response is cut off: the client must see that.
+    Abort,
+}
+
+/// Serves one connection until it ends.
+pub async fn serve(stream: Stream, peer: Rc<Peer>, serving: Rc<Serving>) {
+    let wire = Wire::new(stream);
+    let opened = Instant::now();
+    let mut patience = Patience::new(&serving.local.worker);
+    let mut served = 0;
+    loop {
+        if !wait_for_request(&wire, &serving, &mut patience, served == 0).await {
+            break;
+        }
+        served += 1;
+        let last = {
+            let limits = &serving.sites.current().limits;
+            served >= limits.requests || opened.elapsed() >= limits.age
+        };
+        // Boxed, so that an idle connection costs no more than this loop.
+        match Box::pin(one(&wire, &peer, &serving, last)).await {
+            Fate::Keep => {}
+            Fate::Close => {
+                close(&wire, &mut patience).await;
+                return;
+            }
+            Fate::Linger => {
+                linger(&wire, &mut patience).await;
+                return;
+            }
+            Fate::Abort => {
+                if let Some(stream) = wire.into_stream() {
+                    stream.abort();
+                }
+                return;
+            }
+        }
+    }
+    close(&wire, &mut patience).await;
+}
+
+/// Waits for the first byte of a request, holding nothing. False when there will be none.
+async fn wait_for_request(wire: &Wire, serving: &Serving, patience: &mut Patience, first: bool) -> bool {
+    if !wire.state().stream.filled().is_empty() {
+        return true;
+    }
+    patience.progress();
+    let mut last_call = false;
+    poll_fn(|cx| {
+        if let Poll::Ready(readable) = wire.state().stream.poll_readable(cx) {
+            return Poll::Ready(readable.is_ok());
+        }
+        if serving.draining.get() && !last_call {
+            last_call = true;
+            patience.progress();
+        }
+        let limit = if last_call {
+            LAST_CALL
+        } else {
+            let timeouts = &serving.sites.current().timeouts;
+            if first { timeouts.first_byte } else { timeouts.keep_alive }
+        };
+        patience.poll_over(Some(limit), cx).map(|()| false)
+    })
+    .await
+}
+
+/// Serves one request.
+async fn one(wire: &Rc<Wire>, peer: &Rc<Peer>, serving: &Rc<Serving>, last: bool) -> Fate {
+    let site = serving.sites.current();
+    let admitted = match read_head(wire, peer, serving, &site).await {
+        Ok(admitted) => admitted,
+        Err(None) => return Fate::Close,
+        Err(Some(fault)) => return refuse(wire, peer, serving, site, fault).await,
+    };
+    exchange(wire, peer, serving, site, admitted, last).await
+}
+
+/// Reads and checks a head. `Err(None)` when the client ended before it was whole.
+async fn read_head(
+    wire: &Rc<Wire>,
+    peer: &Peer,
+    serving: &Serving,
+    site: &Site,
+) -> Result<Admitted, Option<Fault>> {
+    let mut patience = Patience::new(&serving.local.worker);
+    let mut skipped_line = false;
+    poll_fn(|cx| {
+        let mut state = wire.state();
+        let state = &mut *state;
+        loop {
+            // RFC 9112 §2.2: one empty line before the request line is passed over (H1-43).
+            if !skipped_line && state.stream.filled().starts_with(b"\r\n") {
+                skipped_line = true;
+                state.stream.consume(2);
+            }
+            if !state.stream.filled().is_empty() {
+                match head::request(state.stream.filled(), &site.limits.head) {
+                    Ok(Some(head)) => {
+                        let length = head.length;
+                        let admitted = admit::admit(head, site, peer, &serving.local);
+                        state.stream.consume(length);
+                        return Poll::Ready(admitted.map_err(Some));
+                    }
+                    Ok(None) => {}
+                    Err(e) => return Poll::Ready(Err(Some(admit::head_fault(e)))),
+                }
+            }
+            match state.stream.poll_fill(Size::Small, cx) {
+                Poll::Ready(Ok(0)) => {
+                    let cut = !state.stream.filled().is_empty();
+                    let fault = || Fault::new(Code::BadRequest, "the head is cut off").closing();
+                    return Poll::Ready(Err(cut.then(fault)));
+                }
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(None)),
+                Poll::Pending => {
+                    // One deadline from the first byte on: bytes do not move it (SL-01).
+                    if patience.poll_over(Some(site.timeouts.header), cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    let detail = "the head was not complete in time";
+                    return Poll::Ready(Err(Some(Fault::new(Code::RequestTimeout, detail).closing())));
+                }
+            }
+        }
+    })
+    .await
+}
+
+/// Answers a request that could not be read, and records it.
+async fn refuse(
+    wire: &Rc<Wire>,
+    peer: &Rc<Peer>,
+    serving: &Rc<Serving>,
+    site: Rc<Arc<Site>>,
+    fault: Fault,
+) -> Fate {
+    let id = serving.local.request_id();
+    let response = answer::unread(&fault, &id, &site.pages);
+    let mut exchange = begin(wire, peer, serving, site, id, None);
+    exchange.record.fail(fault);
+    let plan = Plan { version: Version::Http11, head: false, keep: false, announce_keep: false, trailers: false };
+    let fate = respond(wire, &mut exchange, response, plan).await;
+    finish(&mut exchange);
+    if fate == Fate::Abort { fate } else { Fate::Linger }
+}
+
+fn begin(
+    wire: &Rc<Wire>,
+    peer: &Rc<Peer>,
+    serving: &Rc<Serving>,
+    site: Rc<Arc<Site>>,
+    id: RequestId,
+    admitted: Option<&Admitted>,
+) -> Exchange {
+    let unread = || crate::exchange::Asked {
+        method: Method::Other("-".into()),
+        scheme: peer.scheme(),
+        authority: "".into(),
+        path: "".into(),
+        query: None,
+        version: Version::Http11,
+        wants: Default::default(),
+    };
+    Exchange {
+        id,
+        started: Instant::now(),
+        local: serving.local.clone(),
+        peer: peer.clone(),
+        client: admitted.map_or_else(|| crate::headers::forwarded::unmapped(peer.ip()), |a| a.client),
+        asked: admitted.map_or_else(unread, |a| a.asked.clone()),
+        site,
+        route: None,
+        captures: None,
+        identity: None,
+        extensions: Extensions::default(),
+        record: Record::default(),
+        client_side: Some(wire.clone()),
+        tunnel: None,
+    }
+}
+
+/// Runs an admitted request through its route and sends what comes of it.
+async fn exchange(
+    wire: &Rc<Wire>,
+    peer: &Rc<Peer>,
+    serving: &Rc<Serving>,
+    site: Rc<Arc<Site>>,
+    mut admitted: Admitted,
+    last: bool,
+) -> Fate {
+    let id = std::mem::replace(&mut admitted.id, RequestId::Own(0, 0));
+    let mut exchange = begin(wire, peer, serving, site, id, Some(&admitted));
+    {
+        let mut state = wire.state();
+        state.body = Decoder::new(admitted.framing);
+        state.body_read = 0;
+        state.expects = admitted.expects;
+        state.broken = false;
+        state.takes_interim = admitted.asked.version >= Version::Http11;
+    }
+    let plan = Plan {
+        version: admitted.asked.version,
+        head: admitted.asked.method == Method::Head,
+        keep: !admitted.close && !last,
+        announce_keep: admitted.asked.version == Version::Http10,
+        trailers: admitted.trailers,
+    };
+    let response = dispatch(wire, serving, &mut exchange, admitted).await;
+    let plan = Plan { keep: plan.keep && !serving.draining.get(), ..plan };
+    let tunnel = exchange.tunnel.take().filter(|_| response.status == 101);
+    let fate = respond(wire, &mut exchange, response, plan).await;
+    let fate = match tunnel {
+        Some(tunnel) if fate == Fate::Keep => {
+            let idle = exchange.route().and_then(|route| route.timeouts.tunnel_idle);
+            exchange.record.tunnel = true;
+            run_tunnel(wire, &mut exchange, tunnel, idle).await;
+            Fate::Close
+        }
+        _ => fate,
+    };
+    exchange.record.body_in += wire.state().body_read;
+    finish(&mut exchange);
+    drop(exchange);
+    if fate == Fate::Keep { after_body(wire, serving).await } else { fate }
+}
+
+/// Finds the route and runs its chain.
+async fn dispatch(
+    wire: &Rc<Wire>,
+    serving: &Rc<Serving>,
+    exchange: &mut Exchange,
+    admitted: Admitted,
+) -> Response {
+    if admitted.asterisk {
+        // RFC 9110 §9.3.7: about the server as a whole; answered here (H1-38).
+        let mut response = Response::new(204);
+        response.fields.append(Known::Allow, b"GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS");
+        return response;
+    }
+    let found = admit::find_route(&exchange.site, &exchange.asked, exchange.client, &admitted.fields);
+    match found {
+        Ok((route, captures)) => {
+            exchange.route = Some(route);
+            exchange.captures = Some(captures);
+        }
+        Err(fault) => return answer::to(exchange, fault),
+    }
+    let Some(route) = exchange.route() else {
+        return answer::to(exchange, Fault::new(Code::Internal, "the route does not exist"));
+    };
+    let rules = BodyRules {
+        limit: route.body_limit,
+        idle: route.timeouts.body_idle,
+        min_rate: route.timeouts.body_min_rate,
+    };
+    if let (Framing::Length(length), Some(limit)) = (admitted.framing, rules.limit)
+        && length > limit
+    {
+        return answer::to(exchange, Fault::new(Code::TooLarge, "Content-Length is over the limit"));
+    }
+    let body = match admitted.framing {
+        Framing::None | Framing::Length(0) => Body::Empty,
+        _ => Body::Stream(Box::new(RequestBody::new(wire.clone(), rules, &serving.local.worker))),
+    };
+    let request = Request {
+        method: exchange.asked.method.clone(),
+        scheme: exchange.asked.scheme,
+        authority: exchange.asked.authority.clone(),
+        path: exchange.asked.path.clone(),
+        query: exchange.asked.query.clone(),
+        version: exchange.asked.version,
+        fields: admitted.fields,
+        body,
+        upgrade: admitted.upgrade,
+    };
+    chain::run(exchange, request).await
+}
+
+/// How a response is to be sent.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    version: Version,
+    /// The request was HEAD: no body, whatever the response says.
+    head: bool,
+    keep: bool,
+    /// HTTP/1.0 keeps a connection only when told.
+    announce_keep: bool,
+    trailers: bool,
+}
+
+/// Sends a response.
+async fn respond(wire: &Rc<Wire>, exchange: &mut Exchange, mut response: Response, mut plan: Plan) -> Fate {
+    if exchange.record.fault == Some(Code::ClientClosed) {
+        exchange.record.status = Code::ClientClosed.row().status;
+        return Fate::Abort;
+    }
+    exchange.record.status = response.status;
+    {
+        let state = wire.state();
+        // A body that the client was never asked for, or that failed, cannot be told from the
+        // next request.
+        plan.keep &= !state.broken && (state.body.is_done() || !state.expects);
+    }
+    if response.fields.has(Known::Connection) {
+        plan.keep = false;
+        response.fields.remove(Known::Connection);
+    }
+    let ending = ending_of(&response, &plan);
+    plan.keep &= ending != Ending::Close;
+    let mut body = std::mem::take(&mut response.body);
+    if plan.head || Response::is_bodyless(response.status, &Method::Get) {
+        // An upstream connection whose response has no body goes back at once.
+        body = Body::Empty;
+    }
+    let head = head_of(exchange, &response, &plan, ending, std::mem::take(&mut wire.state().interim));
+    let mut writer = Writer::new(head, ending, plan.trailers);
+    let mut patience = Patience::new(&exchange.local.worker);
+    let limit = exchange.route().map_or(exchange.site.timeouts.send_idle, |r| r.timeouts.send_idle);
+    let mut seen = 0;
+    let sent = poll_fn(|cx| {
+        let sent = writer.poll(&mut body, &mut wire.state().stream, cx);
+        if sent.is_ready() {
+            return sent.map_err(Some);
+        }
+        if !writer.waits_for_receiver() {
+            patience.progress();
+            return Poll::Pending;
+        }
+        if writer.body_bytes() > seen {
+            seen = writer.body_bytes();
+            patience.progress();
+        }
+        patience.poll_over(limit, cx).map(|()| Err(None))
+    })
+    .await;
+    drop(body);
+    exchange.record.body_out = writer.body_bytes();
+    match sent {
+        Ok(()) if plan.keep => Fate::Keep,
+        Ok(()) if wire.state().body.is_done() => Fate::Close,
+        Ok(()) => Fate::Linger,
+        Err(Some(Stop::Source(fault))) => {
+            exchange.record.fail(fault);
+            Fate::Abort
+        }
+        Err(Some(Stop::Receiver(e))) => {
+            exchange.record.fail(Fault::new(Code::ClientClosed, format!("sending: {e}")));
+            Fate::Abort
+        }
+        Err(None) => {
+            let detail = "the client took nothing of the response for too long";
+            exchange.record.fail(Fault::new(Code::ClientClosed, detail));
+            Fate::Abort
+        }
+    }
+}
+
+fn ending_of(response: &Response, plan: &Plan) -> Ending {
+    if plan.head || Response::is_bodyless(response.status, &Method::Get) {
+        return Ending::None;
+    }
+    match response.body.length() {
+        Some(n) => Ending::Length(n),
+        None if plan.version >= Version::Http11 => Ending::Chunked,
+        None => Ending::Close,
+    }
+}
+
+/// The response head, behind what is left of interim responses.
+fn head_of(exchange: &Exchange, response: &Response, plan: &Plan, ending: Ending, interim: Vec<u8>) -> Vec<u8> {
+    let mut out = interim;
+    out.reserve(1024);
+    out.extend_from_slice(b"HTTP/1.1 ");
+    let mut number = itoa::Buffer::new();
+    out.extend_from_slice(number.format(response.status).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(reason(response.status).as_bytes());
+    out.extend_from_slice(b"\r\n");
+    // RFC 9110 §6.6.1.
+    if !response.fields.has(Known::Date) {
+        out.extend_from_slice(b"Date: ");
+        exchange.local.with_date(exchange.started, |date| out.extend_from_slice(date));
+        out.extend_from_slice(b"\r\n");
+    }
+    response.fields.write(&mut out);
+    match ending {
+        Ending::Length(n) => {
+            out.extend_from_slice(b"Content-Length: ");
+            out.extend_from_slice(number.format(n).as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        Ending::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        Ending::None if plan.head && !response.fields.has(Known::ContentLength) => {
+            if let Some(n) = response.body.length().filter(|n| *n > 0) {
+                out.extend_from_slice(b"Content-Length: ");
+                out.extend_from_slice(number.format(n).as_bytes());
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+        Ending::None | Ending::Close => {}
+    }
+    if response.status == 101 {
+        out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\n");
+    } else if !plan.keep {
+        out.extend_from_slice(b"Connection: close\r\n");
+    } else if plan.announce_keep {
+        out.extend_from_slice(b"Connection: keep-alive\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
+async fn run_tunnel(
+    wire: &Rc<Wire>,
+    exchange: &mut Exchange,
+    mut tunnel: crate::upgrade::Tunnel,
+    idle: Option<Duration>,
+) {
+    let passed = poll_fn(|cx| tunnel.poll(&mut wire.state().stream, idle, cx)).await;
+    exchange.record.body_in += passed.to_endpoint;
+    exchange.record.body_out += passed.to_client;
+}
+
+/// Tells the sinks.
+fn finish(exchange: &mut Exchange) {
+    exchange.record.ended = Some(Instant::now());
+    let site = exchange.site.clone();
+    for sink in &site.sinks {
+        sink.record(exchange);
+    }
+}
+
+/// Reads the rest of a request body that nobody wanted, if it is short (H1-26).
+async fn after_body(wire: &Rc<Wire>, serving: &Serving) -> Fate {
+    if wire.state().body.is_done() {
+        return Fate::Keep;
+    }
+    let mut patience = Patience::new(&serving.local.worker);
+    let mut left = DRAIN_BYTES;
+    poll_fn(|cx| {
+        let mut state = wire.state();
+        let state = &mut *state;
+        loop {
+            match state.body.front(state.stream.filled()) {
+                Ok(Piece::End) => return Poll::Ready(Fate::Keep),
+                Ok(Piece::Skip(n)) => state.stream.consume(n),
+                Ok(Piece::Data(n)) if n as u64 <= left => {
+                    left -= n as u64;
+                    state.body.took(n);
+                    state.stream.consume(n);
+                }
+                Ok(Piece::Data(_)) | Err(_) => return Poll::Ready(Fate::Linger),
+                Ok(Piece::More) => match state.stream.poll_fill(Size::Large, cx) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Fate::Close),
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Pending => {
+                        return patience.poll_over(Some(DRAIN_TIME), cx).map(|()| Fate::Linger);
+                    }
+                },
+            }
+        }
+    })
+    .await
+}
+
+/// Ends our direction; the rest is the kernel's.
+async fn close(wire: &Wire, patience: &mut Patience) {
+    patience.progress();
+    poll_fn(|cx| {
+        if wire.state().stream.poll_shutdown(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        patience.poll_over(Some(LINGER), cx)
+    })
+    .await;
+}
+
+/// Ends our direction, then reads and forgets for a while, so that a reset does not eat the
+/// response before the client has read it.
+async fn linger(wire: &Wire, patience: &mut Patience) {
+    close(wire, patience).await;
+    patience.progress();
+    let mut left = DRAIN_BYTES as usize;
+    poll_fn(|cx: &mut Context<'_>| {
+        let mut state = wire.state();
+        loop {
+            let waiting = state.stream.filled().len();
+            state.stream.consume(waiting);
+            left = left.saturating_sub(waiting);
+            let read: Poll<io::Result<usize>> = state.stream.poll_fill(Size::Small, cx);
+            match read {
+                Poll::Ready(Ok(n)) if n > 0 && left > 0 => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return patience.poll_over(Some(LINGER), cx),
+            }
+        }
+    })
+    .await;
+}

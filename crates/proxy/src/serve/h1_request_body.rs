@@ -1,0 +1,195 @@
+//! The body of an HTTP/1 request, read from the client as it is wanted.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use transom_net::{Size, Stream, Worker};
+
+use crate::body::Source;
+use crate::codec::{Decoder, Framing, Piece};
+use crate::exchange::ClientSide;
+use crate::fault::{Code, Fault};
+use crate::fields::Fields;
+use crate::message::reason;
+use crate::patience::Patience;
+
+/// The client's connection, shared by the one who reads the request body and the one who writes
+/// the response. Never borrowed across a wait.
+pub(super) struct Wire(RefCell<State>);
+
+pub(super) struct State {
+    pub(super) stream: Stream,
+    /// The body of the request being served.
+    pub(super) body: Decoder,
+    pub(super) body_read: u64,
+    /// A 100 is owed before the body is read.
+    pub(super) expects: bool,
+    pub(super) takes_interim: bool,
+    /// The body failed: nothing after it can be told apart.
+    pub(super) broken: bool,
+    /// What is left of interim responses, to be sent before the final one.
+    pub(super) interim: Vec<u8>,
+}
+
+impl Wire {
+    pub(super) fn new(stream: Stream) -> Rc<Self> {
+        Rc::new(Wire(RefCell::new(State {
+            stream,
+            body: Decoder::new(Framing::None),
+            body_read: 0,
+            expects: false,
+            takes_interim: false,
+            broken: false,
+            interim: Vec::new(),
+        })))
+    }
+
+    pub(super) fn state(&self) -> std::cell::RefMut<'_, State> {
+        self.0.borrow_mut()
+    }
+
+    /// The stream, once nobody else holds the wire.
+    pub(super) fn into_stream(self: Rc<Self>) -> Option<Stream> {
+        Rc::into_inner(self).map(|wire| wire.0.into_inner().stream)
+    }
+}
+
+impl State {
+    /// Queues an interim response and sends what the client takes at once.
+    fn send_interim(&mut self, status: u16, fields: &Fields) {
+        let line = format!("HTTP/1.1 {status} {}\r\n", reason(status));
+        self.interim.extend_from_slice(line.as_bytes());
+        fields.write(&mut self.interim);
+        self.interim.extend_from_slice(b"\r\n");
+        // Nobody waits for this write: what does not go now goes before the final head.
+        let cx = &mut Context::from_waker(std::task::Waker::noop());
+        let sent = match self.stream.poll_write(&[std::io::IoSlice::new(&self.interim)], cx) {
+            Poll::Ready(Ok(n)) => n,
+            _ => 0,
+        };
+        let _ = self.stream.poll_flush(cx);
+        self.interim.drain(..sent);
+    }
+}
+
+impl ClientSide for Wire {
+    fn send_interim(&self, status: u16, fields: &Fields) {
+        let mut state = self.state();
+        if state.takes_interim {
+            state.send_interim(status, fields);
+        }
+    }
+
+    fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<Fault> {
+        let mut state = self.state();
+        let state = &mut *state;
+        // Only between the request and its response: what comes then is the next request, or the
+        // end. A client that ends its direction may still wait for the response (RS-16).
+        if !state.body.is_done() || state.stream.ended() || !state.stream.filled().is_empty() {
+            return Poll::Pending;
+        }
+        match ready!(state.stream.poll_fill(Size::Small, cx)) {
+            Ok(_) => Poll::Pending,
+            Err(_) => Poll::Ready(Fault::new(Code::ClientClosed, "the client reset the connection")),
+        }
+    }
+}
+
+/// How patient we are with the sender of a body.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BodyRules {
+    pub(super) limit: Option<u64>,
+    pub(super) idle: Option<Duration>,
+    /// Bytes a second, after the first `idle`.
+    pub(super) min_rate: u64,
+}
+
+/// The request body as the chain sees it.
+pub(super) struct RequestBody {
+    wire: Rc<Wire>,
+    rules: BodyRules,
+    patience: Patience,
+    since: Option<Instant>,
+}
+
+impl RequestBody {
+    pub(super) fn new(wire: Rc<Wire>, rules: BodyRules, worker: &Worker) -> Self {
+        RequestBody { wire, rules, patience: Patience::new(worker), since: None }
+    }
+
+    /// SL-05: after the first wait, less than the least rate is a body that only pretends to come.
+    fn is_too_slow(&mut self, read: u64) -> bool {
+        let (Some(idle), now) = (self.rules.idle, Instant::now()) else { return false };
+        let since = *self.since.get_or_insert(now);
+        let elapsed = now.saturating_duration_since(since);
+        elapsed > idle && read < self.rules.min_rate.saturating_mul(elapsed.as_secs())
+    }
+}
+
+impl Source for RequestBody {
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
+        let wire = self.wire.clone();
+        let mut state = wire.state();
+        let state = &mut *state;
+        if std::mem::take(&mut state.expects) {
+            state.send_interim(100, &Fields::new());
+        }
+        let fault = loop {
+            match state.body.front(state.stream.filled()) {
+                Ok(Piece::Data(n)) => {
+                    let total = state.body_read + n as u64;
+                    if self.rules.limit.is_some_and(|limit| total > limit) {
+                        break Fault::new(Code::TooLarge, "the body is over the limit");
+                    }
+                    return Poll::Ready(Ok(n));
+                }
+                Ok(Piece::Skip(n)) => state.stream.consume(n),
+                Ok(Piece::End) => return Poll::Ready(Ok(0)),
+                Ok(Piece::More) => match state.stream.poll_fill(Size::Large, cx) {
+                    Poll::Ready(Ok(0)) => {
+                        let detail = "the client ended the connection before the end of the body";
+                        break Fault::new(Code::ClientClosed, detail);
+                    }
+                    Poll::Ready(Ok(_)) => {
+                        self.patience.progress();
+                        if self.is_too_slow(state.body_read) {
+                            break Fault::new(Code::RequestTimeout, "the body is too slow");
+                        }
+                    }
+                    Poll::Ready(Err(e)) => {
+                        let detail = format!("reading the request body: {e}");
+                        break Fault::new(Code::ClientClosed, detail);
+                    }
+                    Poll::Pending => {
+                        self.since.get_or_insert_with(Instant::now);
+                        ready!(self.patience.poll_over(self.rules.idle, cx));
+                        break Fault::new(Code::RequestTimeout, "the body stood still");
+                    }
+                },
+                Err(e) => break Fault::new(Code::BadRequest, e.to_string()),
+            }
+        };
+        state.broken = true;
+        Poll::Ready(Err(fault.closing()))
+    }
+
+    fn look(&self, see: &mut dyn FnMut(&[u8])) {
+        let state = self.wire.state();
+        let filled = state.stream.filled();
+        let most = state.body.announced().unwrap_or(0);
+        see(&filled[..filled.len().min(most)]);
+    }
+
+    fn consume(&mut self, n: usize) {
+        let mut state = self.wire.state();
+        state.body.took(n);
+        state.body_read += n as u64;
+        state.stream.consume(n);
+    }
+
+    fn length(&self) -> Option<u64> {
+        self.wire.state().body.remaining()
+    }
+}

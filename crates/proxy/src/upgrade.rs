@@ -1,0 +1,104 @@
+//! A connection that has become a tunnel: bytes both ways until one side has ended.
+
+use std::io::{self, IoSlice};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use transom_net::{Size, Stream};
+
+use crate::destination::{AttemptResult, Lease};
+use crate::patience::Patience;
+
+/// The endpoint's side of a tunnel.
+pub struct Tunnel {
+    stream: Stream,
+    lease: Option<Lease>,
+    up: Half,
+    down: Half,
+    patience: Patience,
+}
+
+/// How many bytes went which way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    pub to_endpoint: u64,
+    pub to_client: u64,
+}
+
+impl Tunnel {
+    pub fn new(stream: Stream, lease: Option<Lease>) -> Self {
+        let patience = Patience::new(stream.worker());
+        Tunnel { stream, lease, up: Half::default(), down: Half::default(), patience }
+    }
+
+    /// Carries bytes both ways until both sides have ended, one breaks, or nothing has moved for
+    /// `idle`. The end of one direction is passed on and the other goes on (RS-16).
+    pub fn poll(
+        &mut self,
+        client: &mut Stream,
+        idle: Option<Duration>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Passed> {
+        let moved = self.up.moved + self.down.moved;
+        let up = self.up.poll(client, &mut self.stream, cx);
+        let down = self.down.poll(&mut self.stream, client, cx);
+        if self.up.moved + self.down.moved > moved {
+            self.patience.progress();
+        }
+        let passed = Passed { to_endpoint: self.up.moved, to_client: self.down.moved };
+        match (up, down) {
+            (Poll::Ready(Err(_)), _)
+            | (_, Poll::Ready(Err(_)))
+            | (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => {}
+            _ => std::task::ready!(self.patience.poll_over(idle, cx)),
+        }
+        if let Some(lease) = self.lease.take() {
+            lease.end(AttemptResult::Answered(101));
+        }
+        Poll::Ready(passed)
+    }
+}
+
+/// One direction.
+#[derive(Default)]
+struct Half {
+    moved: u64,
+    ended: bool,
+    shut: bool,
+}
+
+impl Half {
+    /// Ready when this direction has ended and its end was passed on.
+    fn poll(&mut self, from: &mut Stream, to: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if self.shut {
+                return Poll::Ready(Ok(()));
+            }
+            if !from.filled().is_empty() {
+                match to.poll_write(&[IoSlice::new(from.filled())], cx) {
+                    Poll::Ready(Ok(n)) => {
+                        from.consume(n);
+                        self.moved += n as u64;
+                    }
+                    Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
+                    Poll::Pending => return Poll::Pending,
+                }
+                continue;
+            }
+            if self.ended {
+                std::task::ready!(to.poll_shutdown(cx))?;
+                self.shut = true;
+                continue;
+            }
+            match from.poll_fill(Size::Large, cx) {
+                Poll::Ready(Ok(0)) => self.ended = true,
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
+                Poll::Pending => {
+                    std::task::ready!(to.poll_flush(cx))?;
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+}
