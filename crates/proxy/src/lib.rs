@@ -1,1 +1,3 @@
+//! Level 1: HTTP exchanges.
 
+pub mod normalize;
