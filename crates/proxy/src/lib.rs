@@ -1,3 +1,4 @@
 //! Level 1: HTTP exchanges.
 
 pub mod normalize;
+pub mod route;

@@ -1,0 +1,431 @@
+//! From a request to its route.
+//!
+//! A route is a match and an action; here it is only its number, in the order of the file. The
+//! [`Router`] is compiled once per configuration and then answers [`Router::find`] without
+//! allocating, at a cost that depends neither on the number of hosts nor, but for the caches of the
+//! processor, on the number of paths.
+//!
+//! # Which route wins
+//!
+//! 1. **Host.** The routes of the exact host are tried first, then those of `*.suffix` from the
+//!    longest suffix to the shortest, then those of any host. A host's own routes never hide the
+//!    less specific ones: a request that fits none of the former goes on to the latter.
+//! 2. **Path**, among the routes of one host pattern:
+//!    1. an exact path;
+//!    2. a template (`/users/{id}`): more literal segments first, then the one that is literal at
+//!       the leftmost difference;
+//!    3. a prefix (`/api/**`): more segments first, then as with templates;
+//!    4. regular expressions, in the order of the file;
+//!    5. every path: `/**`, or a route that names no path.
+//! 3. **More conditions** first; the methods together count as one condition.
+//! 4. **Order of the file**, and within a route the order of its paths.
+//!
+//! The first in this order whose path, conditions and method all fit is the route. A pattern whose
+//! conditions do not hold gives way to the next one: a prefix may still win over an exact path.
+//!
+//! When there is none: no route names the host in any way, [`Found::NoHost`] (421); a route would
+//! have fitted but for its methods, [`Found::WrongMethod`] (405); else [`Found::NoRoute`] (404).
+//!
+//! # What fits
+//!
+//! Host, path and patterns are in the one form of [`crate::normalize`]. Prefixes and names go by
+//! whole segments: `/api/**` serves `/api`, `/api/` and `/api/x`, not `/apiadmin` nor `/api;v=1`. A
+//! name stands for one segment that is not empty. Regular expressions match the whole path, or the
+//! whole value, in time linear to it, and take no part of Unicode: the canonical path is ASCII.
+//!
+//! Not here: the building of rules from a configuration, and what is done with the route.
+
+mod condition;
+mod host;
+mod path;
+
+use std::fmt;
+use std::net::IpAddr;
+
+use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+
+pub use self::condition::{Condition, HeaderLookup, Test};
+pub use self::host::{HostMatch, HostMatchError};
+pub use self::path::{PathMatch, PathMatchError, Segment};
+
+use self::condition::{Check, Methods, known_bit};
+use self::host::HostTables;
+use self::path::{Entry, Offer, PathTable, Pattern, Ranges};
+
+/// The match of one route. Its number is its place in the list given to [`Router::build`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rule {
+    /// Empty: any host.
+    pub hosts: Vec<HostMatch>,
+    /// Empty: every path.
+    pub paths: Vec<PathMatch>,
+    /// Empty: every method. `GET` serves HEAD too.
+    pub methods: Vec<String>,
+    /// All must hold.
+    pub conditions: Vec<Condition>,
+}
+
+/// What is asked of the router: one request in canonical form.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// As [`crate::normalize::host`] gives it; empty for a request without one, which only routes
+    /// of any host serve.
+    pub host: &'a str,
+    /// As [`crate::normalize::path`] gives it.
+    pub path: &'a [u8],
+    /// Raw, without the `?`.
+    pub query: Option<&'a [u8]>,
+    pub method: &'a [u8],
+    /// The client, behind the proxies that are trusted.
+    pub client: IpAddr,
+    pub headers: &'a dyn HeaderLookup,
+}
+
+/// The answer to [`Asked`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// 421: no route names this host.
+    NoHost,
+    /// 404: the host is known, nothing fits.
+    NoRoute,
+    Route {
+        route: u32,
+        captures: Captures,
+    },
+    /// 405: only the method does not fit. `allow` is the value of the `Allow` field.
+    WrongMethod {
+        allow: String,
+    },
+}
+
+/// What the names of a pattern stand for, as places in the path that was asked for. Read with
+/// [`Router::capture`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Captures {
+    pattern: u32,
+    ranges: Ranges,
+}
+
+/// A rule that cannot run, by the number of its route.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("route {route}: {fix}")]
+pub struct BuildError {
+    pub route: u32,
+    pub fix: Fix,
+}
+
+/// What is to be mended in a rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fix {
+    #[error("`{0}` is no name of a header field")]
+    HeaderName(String),
+    #[error("`{0}` is no method")]
+    Method(String),
+    #[error("the regular expression `{text}` is not usable: {reason}")]
+    Regex { text: String, reason: String },
+}
+
+/// Finds the route of a request.
+#[derive(Debug)]
+pub struct Router {
+    hosts: HostTables,
+    tables: Vec<PathTable>,
+    checks: Vec<Checks>,
+    patterns: Vec<Pattern>,
+    rules: Vec<Rule>,
+    /// The number of the first pattern of each rule.
+    first_pattern: Vec<u32>,
+}
+
+/// What remains to be checked of a rule when host and path fit.
+#[derive(Debug)]
+struct Checks {
+    methods: Methods,
+    conditions: Box<[Check]>,
+}
+
+impl Router {
+    /// Compiles the rules, or says what is wrong with each that cannot run.
+    pub fn build(mut rules: Vec<Rule>) -> Result<Self, Vec<BuildError>> {
+        for rule in &mut rules {
+            if rule.hosts.is_empty() {
+                rule.hosts.push(HostMatch::Any);
+            }
+            if rule.paths.is_empty() {
+                rule.paths.push(PathMatch::Prefix(Vec::new()));
+            }
+        }
+        let mut errors = Vec::new();
+        let mut checks = Vec::with_capacity(rules.len());
+        let mut patterns = Vec::with_capacity(rules.len());
+        let mut first_pattern = Vec::with_capacity(rules.len());
+        for (rule, route) in rules.iter().zip(0..) {
+            first_pattern.push(patterns.len() as u32);
+            let mut found = |fix| errors.push(BuildError { route, fix });
+            for path in &rule.paths {
+                Pattern::new(path).map_or_else(&mut found, |pattern| patterns.push(pattern));
+            }
+            Checks::new(rule).map_or_else(&mut found, |check| checks.push(check));
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+
+        let mut hosts = HostTables::default();
+        let mut offers: Vec<Vec<Offer<'_>>> = Vec::new();
+        for (rule, route) in rules.iter().zip(0..) {
+            for host in &rule.hosts {
+                let table = hosts.table(host, offers.len() as u32) as usize;
+                if table == offers.len() {
+                    offers.push(Vec::new());
+                }
+                offers[table].extend(rule.offers(route, first_pattern[route as usize]));
+            }
+        }
+        let mut tables = Vec::with_capacity(offers.len());
+        for offers in offers {
+            let route = offers.first().map_or(0, |offer| offer.entry.rule);
+            let table = PathTable::build(offers);
+            tables.push(table.map_err(|fix| vec![BuildError { route, fix }])?);
+        }
+        Ok(Router { hosts, tables, checks, patterns, rules, first_pattern })
+    }
+
+    /// The route of a request. Allocates only where a pattern with more than four names, a regular
+    /// expression or the answer 405 needs it.
+    pub fn find(&self, asked: &Asked<'_>) -> Found {
+        let bit = known_bit(asked.method);
+        let mut host_known = false;
+        for table in self.hosts.tables(asked.host) {
+            host_known = true;
+            let hit = self.tables[table as usize].find(asked.path, |entry| {
+                let checks = &self.checks[entry.rule as usize];
+                checks.methods.allow(asked.method, bit) && checks.hold(asked)
+            });
+            if let Some(Entry { rule, pattern }) = hit {
+                let ranges = self.patterns[pattern as usize].ranges(asked.path);
+                return Found::Route { route: rule, captures: Captures { pattern, ranges } };
+            }
+        }
+        if host_known { self.refusal(asked) } else { Found::NoHost }
+    }
+
+    /// Nothing was found, so all that fits but for its method is wanted.
+    fn refusal(&self, asked: &Asked<'_>) -> Found {
+        let mut methods = Methods::default();
+        for table in self.hosts.tables(asked.host) {
+            self.tables[table as usize].find(asked.path, |entry| {
+                let checks = &self.checks[entry.rule as usize];
+                if checks.hold(asked) {
+                    methods.add(&checks.methods);
+                }
+                false
+            });
+        }
+        // A rule for every method would have been found.
+        match methods.is_any() {
+            true => Found::NoRoute,
+            false => Found::WrongMethod { allow: methods.to_string() },
+        }
+    }
+
+    /// What a name of the route's pattern stands for in `path`, the path that was asked for.
+    pub fn capture<'p>(&self, captures: &Captures, name: &str, path: &'p [u8]) -> Option<&'p [u8]> {
+        self.captures(captures, path).find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    /// Every name of the route's pattern with what it stands for in `path`.
+    pub fn captures<'a, 'p>(
+        &'a self,
+        captures: &'a Captures,
+        path: &'p [u8],
+    ) -> impl Iterator<Item = (&'a str, &'p [u8])> + use<'a, 'p> {
+        let names = self.patterns.get(captures.pattern as usize).map_or(&[][..], |p| &p.names);
+        names.iter().zip(&captures.ranges).map(|(name, &(from, to))| {
+            (&**name, path.get(from as usize..to as usize).unwrap_or_default())
+        })
+    }
+
+    /// Every pattern tried for a request, in order, up to the one that matched, with the first
+    /// thing that did not fit. When none matched, the routes of other hosts follow.
+    ///
+    /// Reads the rules one by one as they were written, so it is slow, and a check on
+    /// [`Router::find`].
+    pub fn explain(&self, asked: &Asked<'_>) -> Vec<Step> {
+        let mut tries = Vec::new();
+        for (rule, route) in self.rules.iter().zip(0..) {
+            for host in rule.hosts.iter().filter(|host| host.matches(asked.host)) {
+                for offer in rule.offers(route, self.first_pattern[route as usize]) {
+                    tries.push(((host.rank(), offer.rank()), host, offer));
+                }
+            }
+        }
+        tries.sort_by(|a, b| a.0.cmp(&b.0));
+        let tables = self.hosts.tables(asked.host);
+        let regexes: Vec<u32> = tables
+            .flat_map(|table| self.tables[table as usize].fitting_regexes(asked.path))
+            .collect();
+        let mut steps = Vec::new();
+        for (_, host, offer) in tries {
+            let fits = offer.pattern.fits(asked.path);
+            let fits = fits.unwrap_or_else(|| regexes.contains(&offer.entry.pattern));
+            let failure = match fits {
+                true => self.failure(offer.entry.rule, asked),
+                false => Some(Failure::Path),
+            };
+            let matched = failure.is_none();
+            steps.push(Step {
+                route: offer.entry.rule,
+                host: host.to_string(),
+                path: offer.pattern.to_string(),
+                verdict: failure.map_or(Verdict::Matched, Verdict::Failed),
+            });
+            if matched {
+                return steps;
+            }
+        }
+        for (rule, route) in self.rules.iter().zip(0..) {
+            if !rule.hosts.iter().any(|host| host.matches(asked.host)) {
+                steps.push(Step {
+                    route,
+                    host: listed(&rule.hosts),
+                    path: listed(&rule.paths),
+                    verdict: Verdict::Failed(Failure::Host),
+                });
+            }
+        }
+        steps
+    }
+
+    /// The first condition of a rule that does not hold; its methods come last.
+    fn failure(&self, route: u32, asked: &Asked<'_>) -> Option<Failure> {
+        let (rule, checks) = (&self.rules[route as usize], &self.checks[route as usize]);
+        let broken = checks.conditions.iter().position(|check| !check.holds(asked));
+        if let Some(place) = broken {
+            return Some(Failure::Condition(rule.conditions[place].to_string()));
+        }
+        match checks.methods.allow(asked.method, known_bit(asked.method)) {
+            true => None,
+            false => Some(Failure::Method(checks.methods.to_string())),
+        }
+    }
+}
+
+impl Rule {
+    /// The rule's patterns as they go into a table.
+    fn offers(&self, route: u32, first_pattern: u32) -> impl Iterator<Item = Offer<'_>> {
+        let conditions = self.conditions.len() + usize::from(!self.methods.is_empty());
+        self.paths.iter().zip(0..).map(move |(pattern, place)| Offer {
+            pattern,
+            entry: Entry { rule: route, pattern: first_pattern + place },
+            place,
+            conditions,
+        })
+    }
+}
+
+impl Checks {
+    fn new(rule: &Rule) -> Result<Self, Fix> {
+        Ok(Checks {
+            methods: Methods::new(&rule.methods)?,
+            conditions: rule.conditions.iter().map(Check::new).collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn hold(&self, asked: &Asked<'_>) -> bool {
+        self.conditions.iter().all(|check| check.holds(asked))
+    }
+}
+
+/// One line of [`Router::explain`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub route: u32,
+    /// The host pattern that was tried.
+    pub host: String,
+    /// The path pattern that was tried.
+    pub path: String,
+    pub verdict: Verdict,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Failed(Failure),
+    Matched,
+}
+
+/// The first thing of a route that a request does not fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// In the words of the condition.
+    Condition(String),
+    Host,
+    /// With the methods the route serves.
+    Method(String),
+    Path,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Condition(wanted) => write!(f, "wants {wanted}"),
+            Failure::Host => f.write_str("serves another host"),
+            Failure::Method(methods) => write!(f, "serves only {methods}"),
+            Failure::Path => f.write_str("serves another path"),
+        }
+    }
+}
+
+fn listed(patterns: &[impl fmt::Display]) -> String {
+    patterns.iter().map(|pattern| pattern.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// SL-15: expressions run in linear time, and may not grow beyond this when compiled.
+const REGEX_SIZE: usize = 1 << 20;
+/// A whole set may grow to this.
+const REGEX_SET_SIZE: usize = 8 << 20;
+
+/// Compiles an expression that has to match from end to end.
+fn pattern_regex(text: &str) -> Result<Regex, Fix> {
+    let compile = |text: &str| {
+        RegexBuilder::new(text)
+            .unicode(false)
+            .size_limit(REGEX_SIZE)
+            .dfa_size_limit(REGEX_SIZE)
+            .build()
+    };
+    // Alone first: `a)(b` would close the group that is put around it.
+    compile(text).and_then(|_| compile(&whole(text))).map_err(|error| unusable(text, error))
+}
+
+fn set_of<'a>(texts: impl Iterator<Item = &'a str>) -> Result<RegexSet, Fix> {
+    let wholes: Vec<String> = texts.map(whole).collect();
+    RegexSetBuilder::new(&wholes)
+        .unicode(false)
+        .size_limit(REGEX_SET_SIZE)
+        .dfa_size_limit(REGEX_SET_SIZE)
+        .build()
+        .map_err(|error| unusable(&wholes.join(" "), error))
+}
+
+fn whole(text: &str) -> String {
+    format!(r"\A(?:{text})\z")
+}
+
+fn unusable(text: &str, error: regex::Error) -> Fix {
+    // The error draws the expression over several lines; the last one says what is wrong.
+    let reason = match error {
+        regex::Error::CompiledTooBig(limit) => format!("it takes more than {limit} bytes"),
+        other => {
+            let drawn = other.to_string();
+            let last = drawn.lines().last().unwrap_or_default();
+            last.trim_start_matches("error: ").to_owned()
+        }
+    };
+    Fix::Regex { text: text.to_owned(), reason }
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
