@@ -111,7 +111,7 @@ fn find(kind: Kind, routes: usize, hosts: usize) {
     }
     let cost = measure(requests.len() * 20, |call| {
         let (from, middle, to) = requests[call % requests.len()];
-        ask(&router, &text[from..middle], text[middle..to].as_bytes(), &NoHeaders)
+        ask(&router, &text[from..middle], &text.as_bytes()[middle..to], &NoHeaders)
     });
     let name = format!("{kind:?}, {routes} routes on {hosts} hosts");
     println!("{name:<44}{cost:>10.1}{:>12.1}", built.as_secs_f64() * 1e3);

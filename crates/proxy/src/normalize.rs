@@ -735,7 +735,8 @@ mod tests {
         use HostError::*;
         let long = "a".repeat(300);
         let longest = "a".repeat(255);
-        let rows: &[(&str, &str, Result<(&str, Option<u16>), HostError>)] = &[
+        type Read<'a> = Result<(&'a str, Option<u16>), HostError>;
+        let rows: &[(&str, &str, Read<'_>)] = &[
             ("usual", "example.com", Ok(("example.com", None))),
             ("usual", "example.com:8080", Ok(("example.com", Some(8080)))),
             ("usual", "example.com:", Ok(("example.com", None))),

@@ -123,6 +123,8 @@ pub enum Fix {
     Method(String),
     #[error("the regular expression `{text}` is not usable: {reason}")]
     Regex { text: String, reason: String },
+    #[error("a path of {0} segments is too long for a pattern; 64 is the most")]
+    Segments(usize),
 }
 
 /// Finds the route of a request.

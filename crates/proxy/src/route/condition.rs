@@ -343,7 +343,8 @@ mod tests {
 
     #[test]
     fn p_14_equals_needs_exactly_one_value() {
-        let rows: &[(Test, &[(&str, &str)], bool)] = &[
+        type Given<'a> = &'a [(&'a str, &'a str)];
+        let rows: &[(Test, Given<'_>, bool)] = &[
             (equals("admin"), &[("X-Role", "admin")], true),
             (equals("admin"), &[("X-Role", "user"), ("X-Role", "admin")], false),
             (equals("admin"), &[("X-Role", "admin"), ("X-Role", "user")], false),

@@ -85,9 +85,9 @@ impl PathMatch {
     pub(super) fn fits(&self, path: &[u8]) -> Option<bool> {
         match self {
             PathMatch::Exact(wanted) => Some(wanted.as_bytes() == path),
-            PathMatch::Prefix(segments) => Some(fit(segments, true, path).is_some()),
+            PathMatch::Prefix(segments) => Some(fit(segments, true, path)),
             PathMatch::Regex(_) => None,
-            PathMatch::Template(segments) => Some(fit(segments, false, path).is_some()),
+            PathMatch::Template(segments) => Some(fit(segments, false, path)),
         }
     }
 
@@ -207,7 +207,8 @@ enum Kind {
     /// No names. Even an expression is not kept here: thousands of them weigh too much.
     Plain,
     Regex(Regex),
-    Segments(Box<[Segment]>),
+    /// Bit `n`: the segment `n` is a name.
+    Segments(u64),
 }
 
 impl Pattern {
@@ -215,8 +216,15 @@ impl Pattern {
         let (names, kind): (Vec<Box<str>>, _) = match pattern {
             PathMatch::Exact(_) => (Vec::new(), Kind::Plain),
             PathMatch::Prefix(segments) | PathMatch::Template(segments) => {
+                if segments.len() > u64::BITS as usize {
+                    return Err(Fix::Segments(segments.len()));
+                }
                 let names = segments.iter().filter_map(Segment::name).map(Into::into);
-                (names.collect(), Kind::Segments(segments.as_slice().into()))
+                let bits = segments
+                    .iter()
+                    .rev()
+                    .fold(0, |bits, segment| bits << 1 | u64::from(segment.name().is_some()));
+                (names.collect(), Kind::Segments(bits))
             }
             PathMatch::Regex(text) => {
                 let regex = pattern_regex(text)?;
@@ -241,27 +249,40 @@ impl Pattern {
                 };
                 self.names.iter().map(|name| place(name)).collect()
             }
-            Kind::Segments(segments) => fit(segments, true, path).unwrap_or_default(),
+            Kind::Segments(bits) => {
+                let (mut bits, mut slash, mut ranges) = (*bits, 0, Ranges::new());
+                while bits != 0
+                    && let Some(end) = segment_end(path, slash)
+                {
+                    if bits & 1 == 1 {
+                        ranges.push((slash as u32 + 1, end as u32));
+                    }
+                    (bits, slash) = (bits >> 1, end);
+                }
+                ranges
+            }
         }
     }
 }
 
 /// Fits segments to a path, one by one; `open` lets the path go on.
-fn fit(segments: &[Segment], open: bool, path: &[u8]) -> Option<Ranges> {
-    let mut ranges = Ranges::new();
+fn fit(segments: &[Segment], open: bool, path: &[u8]) -> bool {
     let mut at = 0;
     for segment in segments {
-        let end = segment_end(path, at)?;
+        let Some(end) = segment_end(path, at) else {
+            return false;
+        };
         let found = &path[at + 1..end];
-        match segment {
-            Segment::Literal(literal) if literal.as_bytes() != found => return None,
-            Segment::Literal(_) => {}
-            Segment::Name(_) if found.is_empty() => return None,
-            Segment::Name(_) => ranges.push((at as u32 + 1, end as u32)),
+        let fits = match segment {
+            Segment::Literal(literal) => literal.as_bytes() == found,
+            Segment::Name(_) => !found.is_empty(),
+        };
+        if !fits {
+            return false;
         }
         at = end;
     }
-    (open || at == path.len()).then_some(ranges)
+    open || at == path.len()
 }
 
 /// The end of the segment whose slash is at `slash`; `None` behind the last one.
@@ -299,6 +320,9 @@ pub(super) struct PathTable {
 
 #[derive(Debug, Default)]
 struct Node {
+    /// What the path has to go on with, segment by segment, before the rest of the node counts: a
+    /// chain of literals that nothing branches from or ends in.
+    lead: Box<[u8]>,
     literals: Children,
     name: Option<u32>,
     /// The path ends here.
@@ -314,9 +338,24 @@ struct Ending {
     run: Run,
 }
 
+impl Node {
+    /// The one child, where there is nothing else to do here.
+    fn only_way(&self) -> Option<(&[u8], u32)> {
+        let ends = self.template.run.to > 0 || self.prefix.run.to > 0;
+        match &self.literals {
+            Children::Few(list) if !ends && self.name.is_none() => match &list[..] {
+                [(segment, child)] => Some((segment, *child)),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Children {
     Few(Vec<(Box<[u8]>, u32)>),
+    #[expect(clippy::box_collection, reason = "nodes with few children are many and stay small")]
     Many(Box<HashMap<Box<[u8]>, u32, foldhash::fast::RandomState>>),
 }
 
@@ -427,6 +466,7 @@ impl PathTable {
                 Place::Template(node) => table.nodes[node as usize].template = ending,
             }
         }
+        table.nodes = compact(std::mem::take(&mut table.nodes));
         table.regexes = Regexes::new(&regexes)?;
         Ok(table)
     }
@@ -498,6 +538,16 @@ impl PathTable {
     fn collect(&self, node: u32, path: &[u8], slash: usize, endings: &mut SmallVec<[Ending; 16]>) {
         let (mut node, mut slash) = (&self.nodes[node as usize], slash);
         loop {
+            if !node.lead.is_empty() {
+                let Some(rest) = path[slash..].strip_prefix(&*node.lead) else {
+                    return;
+                };
+                // `/api` leads to `/api` and `/api/x`, not to `/apiadmin`.
+                if !matches!(rest, [] | [b'/', ..]) {
+                    return;
+                }
+                slash += node.lead.len();
+            }
             if node.prefix.run.to > 0 {
                 endings.push(node.prefix);
             }
@@ -520,6 +570,36 @@ impl PathTable {
             slash = end;
         }
     }
+}
+
+/// Lays the nodes out in the order a walk meets them, chains of literals folded into one. Measured
+/// with 10,000 hosts of one template each, where nearly every step misses the processor's caches.
+fn compact(mut old: Vec<Node>) -> Vec<Node> {
+    let mut nodes = vec![Node::default()];
+    let mut open = vec![(0, 0)];
+    while let Some((from, to)) = open.pop() {
+        let mut node = std::mem::take(&mut old[from as usize]);
+        let mut lead = Vec::new();
+        while let Some((segment, child)) = node.only_way() {
+            lead.push(b'/');
+            lead.extend_from_slice(segment);
+            node = std::mem::take(&mut old[child as usize]);
+        }
+        node.lead = lead.into();
+        let mut moved = |child: &mut u32| {
+            let fresh = nodes.len() as u32;
+            nodes.push(Node::default());
+            open.push((*child, fresh as usize));
+            *child = fresh;
+        };
+        node.name.iter_mut().for_each(&mut moved);
+        match &mut node.literals {
+            Children::Few(list) => list.iter_mut().for_each(|(_, child)| moved(child)),
+            Children::Many(map) => map.values_mut().for_each(moved),
+        }
+        nodes[to] = node;
+    }
+    nodes
 }
 
 /// Where in a table an entry goes.

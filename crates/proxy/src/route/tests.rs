@@ -209,7 +209,8 @@ fn a_route_whose_conditions_fail_gives_way() {
         with("- - /**", vec![header("tin")]),
     ];
     let router = Router::build(rules).expect("the rules are valid");
-    let rows: &[(&str, &str, &[(&str, &str)], Found)] = &[
+    type Given<'a> = &'a [(&'a str, &'a str)];
+    let rows: &[(&str, &str, Given<'_>, Found)] = &[
         ("GET", "/x", &[], Found::Route { route: 0, captures: Captures::default() }),
         (
             "GET",
