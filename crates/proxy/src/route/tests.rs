@@ -87,6 +87,20 @@ fn p_07_prefixes_end_at_segments() {
 }
 
 #[test]
+fn p_07_a_chain_of_literals_ends_at_a_segment_too() {
+    check(
+        &["- - /a/api/**", "- b /b/api/{x}"],
+        &[
+            ("P-07", "GET a /a/api", "0"),
+            ("P-07", "GET a /a/api/x", "0"),
+            ("P-07", "GET a /a/apiadmin", "404"),
+            ("P-07", "GET b /b/api/1", "1 x=1"),
+            ("P-07", "GET b /b/apis/1", "404"),
+        ],
+    );
+}
+
+#[test]
 fn p_11_an_unknown_host_gets_no_route() {
     check(
         &["- shop.example /", "- *.shop.example /", "- *.example /x", "- [::1] /"],
