@@ -41,6 +41,7 @@ mod path;
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::OnceLock;
 
 use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 
@@ -137,6 +138,16 @@ pub struct Router {
     rules: Vec<Rule>,
     /// The number of the first pattern of each rule.
     first_pattern: Vec<u32>,
+    /// For [`Router::explain`], when it is first asked.
+    order: OnceLock<Vec<Try>>,
+}
+
+/// One pattern of one host of a rule, each by its place in the rule.
+#[derive(Clone, Copy, Debug)]
+struct Try {
+    route: u32,
+    host: u32,
+    place: u32,
 }
 
 /// What remains to be checked of a rule when host and path fit.
@@ -190,7 +201,7 @@ impl Router {
             let table = PathTable::build(offers);
             tables.push(table.map_err(|fix| vec![BuildError { route, fix }])?);
         }
-        Ok(Router { hosts, tables, checks, patterns, rules, first_pattern })
+        Ok(Router { hosts, tables, checks, patterns, rules, first_pattern, order: OnceLock::new() })
     }
 
     /// The route of a request. Allocates only where a pattern with more than four names, a regular
@@ -253,58 +264,60 @@ impl Router {
     ///
     /// Reads the rules one by one as they were written, so it is slow, and a check on
     /// [`Router::find`].
-    pub fn explain(&self, asked: &Asked<'_>) -> Vec<Step> {
-        let mut tries = Vec::new();
-        for (rule, route) in self.rules.iter().zip(0..) {
-            for host in rule.hosts.iter().filter(|host| host.matches(asked.host)) {
-                for offer in rule.offers(route, self.first_pattern[route as usize]) {
-                    tries.push(((host.rank(), offer.rank()), host, offer));
-                }
-            }
-        }
-        tries.sort_by(|a, b| a.0.cmp(&b.0));
+    pub fn explain(&self, asked: &Asked<'_>) -> Vec<Step<'_>> {
         let tables = self.hosts.tables(asked.host);
         let regexes: Vec<u32> = tables
             .flat_map(|table| self.tables[table as usize].fitting_regexes(asked.path))
             .collect();
         let mut steps = Vec::new();
-        for (_, host, offer) in tries {
-            let fits = offer.pattern.fits(asked.path);
-            let fits = fits.unwrap_or_else(|| regexes.contains(&offer.entry.pattern));
-            let failure = match fits {
-                true => self.failure(offer.entry.rule, asked),
+        for &Try { route, host, place } in self.order.get_or_init(|| self.order_of_trial()) {
+            let rule = &self.rules[route as usize];
+            let (host, path) = (&rule.hosts[host as usize], &rule.paths[place as usize]);
+            if !host.matches(asked.host) {
+                continue;
+            }
+            let pattern = self.first_pattern[route as usize] + place;
+            let failure = match path.fits(asked.path).unwrap_or_else(|| regexes.contains(&pattern))
+            {
+                true => self.failure(route, asked),
                 false => Some(Failure::Path),
             };
-            let matched = failure.is_none();
-            steps.push(Step {
-                route: offer.entry.rule,
-                host: host.to_string(),
-                path: offer.pattern.to_string(),
-                verdict: failure.map_or(Verdict::Matched, Verdict::Failed),
-            });
+            let verdict = failure.map_or(Verdict::Matched, Verdict::Failed);
+            let matched = verdict == Verdict::Matched;
+            steps.push(Step { route, tried: Some((host, path)), verdict });
             if matched {
                 return steps;
             }
         }
         for (rule, route) in self.rules.iter().zip(0..) {
             if !rule.hosts.iter().any(|host| host.matches(asked.host)) {
-                steps.push(Step {
-                    route,
-                    host: listed(&rule.hosts),
-                    path: listed(&rule.paths),
-                    verdict: Verdict::Failed(Failure::Host),
-                });
+                steps.push(Step { route, tried: None, verdict: Verdict::Failed(Failure::Host) });
             }
         }
         steps
     }
 
+    /// Every pattern of every host of every rule, in the order of the module's text.
+    fn order_of_trial(&self) -> Vec<Try> {
+        let mut tries = Vec::new();
+        for (rule, route) in self.rules.iter().zip(0..) {
+            for (written, host) in rule.hosts.iter().zip(0..) {
+                for offer in rule.offers(route, 0) {
+                    let rank = (written.rank(), offer.rank());
+                    tries.push((rank, Try { route, host, place: offer.place }));
+                }
+            }
+        }
+        tries.sort_by(|a, b| a.0.cmp(&b.0));
+        tries.into_iter().map(|(_, each)| each).collect()
+    }
+
     /// The first condition of a rule that does not hold; its methods come last.
-    fn failure(&self, route: u32, asked: &Asked<'_>) -> Option<Failure> {
+    fn failure(&self, route: u32, asked: &Asked<'_>) -> Option<Failure<'_>> {
         let (rule, checks) = (&self.rules[route as usize], &self.checks[route as usize]);
         let broken = checks.conditions.iter().position(|check| !check.holds(asked));
         if let Some(place) = broken {
-            return Some(Failure::Condition(rule.conditions[place].to_string()));
+            return Some(Failure::Condition(&rule.conditions[place]));
         }
         match checks.methods.allow(asked.method, known_bit(asked.method)) {
             true => None,
@@ -340,34 +353,31 @@ impl Checks {
 }
 
 /// One line of [`Router::explain`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step<'a> {
     pub route: u32,
-    /// The host pattern that was tried.
-    pub host: String,
-    /// The path pattern that was tried.
-    pub path: String,
-    pub verdict: Verdict,
+    /// The patterns that were tried; `None` for a route of other hosts.
+    pub tried: Option<(&'a HostMatch, &'a PathMatch)>,
+    pub verdict: Verdict<'a>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    Failed(Failure),
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict<'a> {
+    Failed(Failure<'a>),
     Matched,
 }
 
 /// The first thing of a route that a request does not fit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// In the words of the condition.
-    Condition(String),
+#[derive(Clone, Debug, PartialEq)]
+pub enum Failure<'a> {
+    Condition(&'a Condition),
     Host,
     /// With the methods the route serves.
     Method(String),
     Path,
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for Failure<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Condition(wanted) => write!(f, "wants {wanted}"),
@@ -376,10 +386,6 @@ impl fmt::Display for Failure {
             Failure::Path => f.write_str("serves another path"),
         }
     }
-}
-
-fn listed(patterns: &[impl fmt::Display]) -> String {
-    patterns.iter().map(|pattern| pattern.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// SL-15: expressions run in linear time, and may not grow beyond this when compiled.

@@ -262,9 +262,12 @@ fn explain_says_what_failed_in_the_order_tried() {
         let steps = router.explain(&asked("GET", host, path, &lines));
         steps
             .iter()
-            .map(|step| match &step.verdict {
-                Verdict::Matched => format!("{} {}{} matched", step.route, step.host, step.path),
-                Verdict::Failed(why) => format!("{} {why}", step.route),
+            .map(|step| match (&step.verdict, step.tried) {
+                (Verdict::Failed(why), _) => format!("{} {why}", step.route),
+                (Verdict::Matched, tried) => {
+                    let (host, path) = tried.expect("what matched was tried");
+                    format!("{} {host}{path} matched", step.route)
+                }
             })
             .collect()
     };
@@ -423,9 +426,9 @@ fn some_request() -> impl Strategy<Value = Request> {
 }
 
 /// What the steps of `explain` amount to.
-fn concluded(router: &Router, asked: &Asked<'_>) -> (Found, Vec<Step>) {
+fn concluded<'r>(router: &'r Router, asked: &Asked<'_>) -> (Found, Vec<Step<'r>>) {
     let steps = router.explain(asked);
-    let failed = |wanted: fn(&Failure) -> bool| {
+    let failed = |wanted: fn(&Failure<'_>) -> bool| {
         steps.iter().any(|step| matches!(&step.verdict, Verdict::Failed(why) if wanted(why)))
     };
     let found = match steps.last() {
