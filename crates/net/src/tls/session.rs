@@ -84,9 +84,11 @@ impl Session {
                 inner.tickets_waiting = inner.conn.wants_write();
                 return Poll::Ready(Ok(()));
             }
-            ready!(inner.poll_send(io, cx))?;
+            // What cannot be sent yet must not keep us from reading: the peer may be in the same
+            // place.
+            let sent = inner.poll_send(io, cx)?;
             if done {
-                return Poll::Ready(Ok(()));
+                return sent.map(Ok);
             }
             if ready!(inner.poll_receive(io, cx))? == 0 {
                 return Poll::Ready(Err(ErrorKind::UnexpectedEof.into()));
@@ -195,7 +197,11 @@ impl Session {
     ///
     /// May be early (half a record, a session ticket): the read is then pending. An idle connection
     /// waits here, holding no buffer of its own; records rustls had grown for are given back.
-    pub fn poll_read_ready(&mut self, io: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_read_ready(
+        &mut self,
+        io: &TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.has_buffered_plaintext() {
             return Poll::Ready(Ok(()));
         }
@@ -315,10 +321,11 @@ impl Inner {
                 0 => fed = end,
                 taken => fed += taken,
             }
-            if let Err(error) = self.process(io, cx) {
+            let processed = self.process(io, cx);
+            plain += self.conn.reader().read(&mut out[plain..fed]).unwrap_or(0);
+            if let Err(error) = processed {
                 return Poll::Ready(if plain > 0 { Ok(plain) } else { Err(error) });
             }
-            plain += self.conn.reader().read(&mut out[plain..fed]).unwrap_or(0);
         }
         plain += self.conn.reader().read(&mut out[plain..]).unwrap_or(0);
         Poll::Ready(Ok(plain))
@@ -534,15 +541,12 @@ mod tests {
                 block_on(async {
                     let sent = noise(if pipe == 1 { 5_000 } else { 40_000 });
                     let (mut client, mut server) = connected(version, pipe).await;
-                    let (written, received) = tokio::join!(
-                        async {
-                            client.write_all(&sent, step).await?;
-                            client.shutdown().await
-                        },
-                        server.read_to_end(buffer)
-                    );
-                    written.unwrap();
-                    assert!(received.unwrap() == sent, "{pipe} {step} {buffer}");
+                    let write = async {
+                        client.write_all(&sent, step).await?;
+                        client.shutdown().await
+                    };
+                    let done = tokio::try_join!(write, server.read_to_end(buffer));
+                    assert!(done.unwrap().1 == sent, "{pipe} {step} {buffer}");
                 });
             }
         }
@@ -680,10 +684,8 @@ mod tests {
     fn an_idle_session_waits_for_the_socket_and_sees_plaintext() {
         block_on(async {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let (a, b) = tokio::join!(
-                TcpStream::connect(listener.local_addr().unwrap()),
-                listener.accept()
-            );
+            let (a, b) =
+                tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
             let (mut a, mut b) = (a.unwrap(), b.unwrap().0);
             let (mut client, mut server) = {
                 let (client, server) = ends(&rustls::version::TLS13, 1);

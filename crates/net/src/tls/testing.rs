@@ -11,7 +11,8 @@ use rustls_pki_types::PrivateKeyDer;
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().build_local(Default::default()).unwrap();
-    runtime.block_on(future)
+    let limit = std::time::Duration::from_secs(20);
+    runtime.block_on(async { tokio::time::timeout(limit, future).await.expect("test hangs") })
 }
 
 /// A certificate authority of its own.
