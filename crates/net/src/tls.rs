@@ -4,7 +4,12 @@
 //! [`client`] connects; what they are built from is bytes, never files. QUIC has its own
 //! handshake and does not pass here.
 
+pub mod certificates;
+pub mod client;
+mod hello;
+pub mod server;
 pub mod session;
+pub mod tickets;
 
 #[cfg(test)]
 pub(crate) mod testing;

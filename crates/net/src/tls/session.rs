@@ -13,6 +13,7 @@
 //! Nothing here keeps time: deadlines are the caller's. Every method may be abandoned between
 //! polls without losing a byte.
 
+use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -278,6 +279,12 @@ impl Session {
     /// Whether an earlier session was taken up again, without a certificate being shown.
     pub fn resumed(&self) -> bool {
         self.inner.conn.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("version", &self.version()).finish_non_exhaustive()
     }
 }
 
