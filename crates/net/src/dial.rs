@@ -1,16 +1,15 @@
 //! Opens connections to endpoints.
 
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
+use rustls_pki_types::ServerName;
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use crate::stream::Stream;
-use crate::tls::ClientTls;
+use crate::tls::client::{self, ClientTls};
 use crate::worker::Worker;
 
 /// Where an endpoint listens.
@@ -34,7 +33,7 @@ impl std::fmt::Display for Address {
 pub struct Target {
     pub address: Address,
     /// TLS settings and the name to ask for and verify.
-    pub tls: Option<(Arc<ClientTls>, String)>,
+    pub tls: Option<(Arc<ClientTls>, ServerName<'static>)>,
 }
 
 /// Why no connection came to be.
@@ -64,16 +63,11 @@ pub async fn dial(target: &Target, worker: &Worker) -> Result<Stream, DialError>
     let Some((tls, name)) = &target.tls else {
         return Ok(Stream::tcp(socket, worker.clone()));
     };
-    let failed = |e| DialError::Tls(target.address.clone(), e);
-    let session = tls.session(name).map_err(|e| failed(io::Error::other(e)))?;
-    let mut stream = Stream::tls(socket, session, worker.clone());
-    poll_fn(|cx| poll_handshake(&mut stream, cx)).await.map_err(failed)?;
-    Ok(stream)
-}
-
-fn poll_handshake(stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-    ready!(stream.poll_handshake(cx))?;
-    Poll::Ready(Ok(()))
+    let mut socket = socket;
+    let session = client::connect(&mut socket, tls, name)
+        .await
+        .map_err(|e| DialError::Tls(target.address.clone(), io::Error::other(e)))?;
+    Ok(Stream::tls(socket, session, worker.clone()))
 }
 
 async fn connect_tcp(address: SocketAddr) -> io::Result<TcpStream> {

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::buffer::{Buffer, Size};
-use crate::tls::Session;
+use crate::tls::session::Session;
 use crate::worker::Worker;
 
 /// A connected byte stream.
@@ -39,7 +39,7 @@ impl Stream {
         Stream::over(Io::Unix(socket), worker)
     }
 
-    /// A stream inside TLS; the handshake is done by [`Stream::poll_handshake`] or was done.
+    /// A stream inside TLS, after the handshake.
     pub fn tls(socket: TcpStream, session: Session, worker: Worker) -> Self {
         Stream::over(Io::Tls(Box::new((socket, session))), worker)
     }
@@ -152,10 +152,7 @@ impl Stream {
             Io::Unix(socket) => socket.poll_read_ready(cx),
             Io::Tls(tls) => {
                 let (socket, session) = &mut **tls;
-                if session.has_buffered_plaintext() {
-                    return Poll::Ready(Ok(()));
-                }
-                socket.poll_read_ready(cx)
+                session.poll_read_ready(socket, cx)
             }
         }
     }
@@ -197,17 +194,6 @@ impl Stream {
                 ready!(session.poll_shutdown(socket, cx))?;
                 Pin::new(socket).poll_shutdown(cx)
             }
-        }
-    }
-
-    /// Finishes the TLS handshake; ready at once where there is none.
-    pub fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.io {
-            Io::Tls(tls) => {
-                let (socket, session) = &mut **tls;
-                session.poll_handshake(socket, cx)
-            }
-            _ => Poll::Ready(Ok(())),
         }
     }
 

@@ -1,21 +1,15 @@
-use std::io::{self, IoSlice};
-use std::task::{Context, Poll};
-use tokio::net::TcpStream;
-#[derive(Debug)]
-pub struct Session;
-impl Session {
-    pub fn has_buffered_plaintext(&self) -> bool { false }
-    pub fn poll_handshake(&mut self, _: &mut TcpStream, _: &mut Context<'_>) -> Poll<io::Result<()>> { Poll::Pending }
-    pub fn poll_read(&mut self, _: &mut TcpStream, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> { Poll::Pending }
-    pub fn poll_write(&mut self, _: &mut TcpStream, _: &mut Context<'_>, _: &[IoSlice<'_>]) -> Poll<io::Result<usize>> { Poll::Pending }
-    pub fn poll_flush(&mut self, _: &mut TcpStream, _: &mut Context<'_>) -> Poll<io::Result<()>> { Poll::Pending }
-    pub fn poll_shutdown(&mut self, _: &mut TcpStream, _: &mut Context<'_>) -> Poll<io::Result<()>> { Poll::Pending }
-}
-#[derive(Debug)]
-pub struct ClientTls;
-impl ClientTls { pub fn session(&self, _: &str) -> Result<Session, io::Error> { Err(io::Error::other("stub")) } }
+//! TLS 1.3 and 1.2 over any byte stream, by rustls with aws-lc-rs.
+//!
+//! A [`session::Session`] is one established connection, either side of it. [`server`] accepts,
+//! [`client`] connects; what they are built from is bytes, never files. QUIC has its own
+//! handshake and does not pass here.
 
-#[derive(Debug)]
-pub struct Facts { pub version: &'static str, pub cipher: &'static str, pub sni: Option<String>, pub client: Option<ClientCertificate> }
-#[derive(Debug)]
-pub struct ClientCertificate { pub subject: String, pub fingerprint: String }
+pub mod certificates;
+pub mod client;
+mod hello;
+pub mod server;
+pub mod session;
+pub mod tickets;
+
+#[cfg(test)]
+pub(crate) mod testing;

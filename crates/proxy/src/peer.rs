@@ -9,7 +9,7 @@ pub struct Peer {
     pub address: SocketAddr,
     /// Where it connected to.
     pub local: SocketAddr,
-    pub tls: Option<transom_net::tls::Facts>,
+    pub tls: Option<transom_net::tls::server::Facts>,
 }
 
 impl Peer {

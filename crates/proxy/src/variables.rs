@@ -157,11 +157,11 @@ fn write_value(variable: &Variable, exchange: &Exchange, out: &mut Vec<u8>) {
         Variable::TlsCipher => tls.map_or("", |tls| tls.cipher),
         Variable::TlsName => tls.and_then(|tls| tls.sni.as_deref()).unwrap_or_default(),
         Variable::ClientSubject => tls
-            .and_then(|tls| tls.client.as_ref())
-            .map_or("", |client| client.subject.as_str()),
+            .and_then(|tls| tls.client_certificate())
+            .map_or("", |client| &*client.subject),
         Variable::ClientFingerprint => tls
-            .and_then(|tls| tls.client.as_ref())
-            .map_or("", |client| client.fingerprint.as_str()),
+            .and_then(|tls| tls.client_certificate())
+            .map_or("", |client| &*client.fingerprint),
     };
     out.extend_from_slice(text.as_bytes());
 }
