@@ -1,1 +1,4 @@
+pub mod peer;
+pub mod proxy_protocol;
+pub mod tasks;
 pub mod tls;
