@@ -1,3 +1,4 @@
+pub mod listen;
 pub mod peer;
 pub mod proxy_protocol;
 pub mod tasks;
