@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::peer::PeerAddr;
@@ -247,11 +247,6 @@ fn clients_doing(error: &io::Error) -> bool {
     )
 }
 
-/// Whether the accepted side of `stream` sends small writes at once.
-pub fn nodelay(stream: &TcpStream) -> io::Result<bool> {
-    SockRef::from(stream).tcp_nodelay()
-}
-
 /// Why an address cannot be listened on.
 #[derive(Debug)]
 pub struct ListenError {
@@ -352,7 +347,7 @@ mod tests {
             };
             let Accepted::Tcp(stream, from) = accepted else { panic!("is TCP") };
             assert_eq!(from.ip(), Some([127, 0, 0, 1].into()));
-            assert!(nodelay(&stream).unwrap(), "inherited from the listener");
+            assert!(stream.nodelay().unwrap(), "inherited from the listener");
         });
     }
 
