@@ -866,7 +866,7 @@ mod tests {
             }
             // Garbage in a record is answered with an alert.
             let (mut a, mut b) = duplex(1000);
-            a.write_all(&[22, 3, 1, 0, 4, 9, 0, 0, 0]).await.unwrap();
+            a.write_all(&[22, 3, 1, 0, 5, 1, 0, 0, 1, 0]).await.unwrap();
             assert!(matches!(accept(&mut b, &server).await, Err(HandshakeError::Tls(_))));
             drop(b);
             let mut alert = Vec::new();
