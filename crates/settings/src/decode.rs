@@ -345,8 +345,19 @@ pub trait Choice: Sized {
 pub fn only_key<T: Choice>(node: &Node, at: &mut Context<'_>, what: &str) -> Option<T> {
     let known: Vec<String> = T::keys().iter().map(|key| key.to_string()).collect();
     match &node.value {
-        Value::Map(_) => Fields::open(node, at, &known, None)?.choice(at),
-        _ => at.mismatch(&format!("{what}: a map with one of {}", list(T::keys(), "or")), node),
+        Value::Map(entries) => match &entries[..] {
+            [Entry { key, .. }] if !known.contains(&key.text) => {
+                let finding = at.key(key, |at| {
+                    at.error(key.span, format!("{} is no known {what}", quote(&key.text)))
+                });
+                let suggestion = closest(&key.text, T::keys());
+                let all = format!("known are {}", list(T::keys(), "and"));
+                at.push(finding.hint(all).suggest(suggestion));
+                None
+            }
+            _ => Fields::open(node, at, &known, None)?.choice(at),
+        },
+        _ => at.mismatch(&format!("a {what}: a map with one of {}", list(T::keys(), "or")), node),
     }
 }
 

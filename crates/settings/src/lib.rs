@@ -23,7 +23,7 @@ pub use decode::{
 };
 pub use diagnostic::{Diagnostic, Diagnostics, FileId, Severity, Span, list, quote};
 pub use document::{Entry, Key, Node, Scalar, Value, parse};
-pub use macros::{schema_doc, unknown_word};
+pub use macros::{unknown_word, words_schema};
 pub use scalar::*;
 pub use schema::{Definitions, Object, text as text_schema};
 pub use suggest::closest;

@@ -87,10 +87,7 @@ macro_rules! settings {
                 }
             }
             fn schema() -> $crate::json::Value {
-                $crate::json::json!({
-                    "description": $crate::schema_doc(concat!($($doc, "\n"),*)),
-                    "enum": Self::WORDS,
-                })
+                $crate::words_schema(concat!($($doc, "\n"),*), Self::WORDS)
             }
             fn to_json(&self) -> $crate::json::Value {
                 self.word().into()
@@ -147,7 +144,7 @@ macro_rules! settings {
                 node: &$crate::Node,
                 at: &mut $crate::Context<'_>,
             ) -> ::std::option::Option<Self> {
-                $crate::only_key(node, at, "exactly one kind")
+                $crate::only_key(node, at, &stringify!($Name).to_lowercase())
             }
             fn schema(definitions: &mut $crate::Definitions) -> $crate::json::Value {
                 definitions.define(stringify!($Name), |definitions| {
@@ -290,8 +287,217 @@ pub fn unknown_word(text: &str, known: &[&str]) -> Refusal {
     }
 }
 
-/// A doc comment as a schema shows it.
+/// The schema of an enum. YAML reads a word such as `1.2` or `308` as a number, so it may be both.
 #[doc(hidden)]
-pub fn schema_doc(doc: &str) -> String {
-    crate::schema::description(doc)
+pub fn words_schema(doc: &str, words: &[&str]) -> serde_json::Value {
+    let numbers = words.iter().filter_map(|word| word.parse::<serde_json::Number>().ok());
+    let all: Vec<serde_json::Value> =
+        words.iter().map(|&word| word.into()).chain(numbers.map(Into::into)).collect();
+    serde_json::json!({ "description": crate::schema::description(doc), "enum": all })
+}
+
+#[cfg(test)]
+#[allow(unreachable_pub, reason = "the macro makes public types, a test module has no public")]
+mod tests {
+    use crate::{
+        ByteSize, Definitions, Diagnostics, Duration, Limit, Map, Name, OneOrMany, Secret, Setting,
+        Spanned, Switch, assemble,
+    };
+
+    settings! {
+        /// How a pool chooses.
+        pub enum Algorithm {
+            /// One after the other.
+            RoundRobin = "round-robin",
+            /// Any.
+            Random = "random",
+        }
+
+        /// How connections are kept.
+        pub struct Keep {
+            /// How long unused. After that they are closed.
+            pub idle: Limit<Duration> = Limit::At(Duration::seconds(30)),
+            /// How many.
+            pub max_idle: u32 = 64,
+        }
+
+        /// Sends the request on.
+        pub struct Forward short(to) {
+            /// Where to.
+            pub to: Spanned<String>,
+            /// How connections are kept.
+            pub keep: Switch<Keep> = Switch::Off,
+        }
+
+        /// What a route does.
+        pub choice Action {
+            /// Sends on.
+            "forward" => Forward(Forward),
+            /// Answers.
+            "respond" => Respond(String),
+        }
+
+        /// A route.
+        pub struct Route flatten(action: Action) {
+            /// Hosts.
+            pub host: Option<OneOrMany<String>> = None,
+            /// How to choose.
+            pub r#match: Algorithm = Algorithm::RoundRobin,
+        }
+
+        /// All of it.
+        pub struct Root {
+            /// Routes by name.
+            pub routes: Map<Name, Route>,
+            /// The password.
+            pub token: Option<Secret> = None,
+            /// The largest body.
+            pub body: ByteSize = ByteSize::mib(10),
+        }
+    }
+
+    struct Nothing;
+
+    impl crate::Outside for Nothing {
+        fn read(&self, _: &str) -> Result<String, String> {
+            Ok("hunter2".into())
+        }
+        fn matching(&self, _: &str) -> Result<Vec<String>, String> {
+            Ok(Vec::new())
+        }
+        fn variable(&self, _: &str) -> Option<String> {
+            None
+        }
+    }
+
+    fn read(text: &str) -> (Option<Root>, Diagnostics) {
+        let mut findings = Diagnostics::new();
+        let node = assemble("f", text, &Nothing, &mut findings);
+        let root =
+            node.and_then(|node| Root::decode(&node, &mut crate::Context::new(&mut findings)));
+        (root, findings)
+    }
+
+    fn check(text: &str, expected: &[&str]) {
+        let (_, findings) = read(text);
+        let shown: Vec<_> = findings
+            .findings()
+            .iter()
+            .map(|f| {
+                let hint = f.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+                format!("{}:{} {}: {}{hint}", f.place.line, f.place.column, f.path, f.what)
+            })
+            .collect();
+        assert_eq!(shown, expected, "{text}");
+    }
+
+    #[test]
+    fn short_and_long_forms_mean_the_same() {
+        let (short, findings) = read("routes: {a: {forward: x}}");
+        assert!(findings.is_empty(), "{}", findings.render());
+        let (long, _) = read("routes:\n  a:\n    forward:\n      to: x\n      keep: off\n");
+        assert_eq!(short, long);
+        let route = short.unwrap().routes.get("a").unwrap().clone();
+        assert_eq!(route.r#match, Algorithm::RoundRobin);
+        let Action::Forward(forward) = route.action else { panic!() };
+        assert_eq!((forward.to.span.line, forward.to.span.column), (1, 23));
+    }
+
+    #[test]
+    fn every_mistake_is_found_at_its_place() {
+        check(
+            "routes: {a: {foward: x}}",
+            &["1:14 routes.a.foward: there is no key `foward` here (did you mean `forward`?)"],
+        );
+        check(
+            "routes: {a: {host: [], respond: x, forward: y}}",
+            &[
+                "1:14 routes.a.host: the list is empty (give at least one)",
+                "1:36 routes.a.forward: `respond` and `forward` exclude each other (keep exactly one of `forward` and `respond`)",
+            ],
+        );
+        check(
+            "routes:\n  a: {host: x}\nbody: lots\n",
+            &[
+                "2:3 routes.a: exactly one of `forward` and `respond` is needed",
+                "3:7 body: `lots` is not a size: it does not begin with a number (write a whole number with a unit such as `B`, `kB`, `KiB`, `MiB` or `GiB`)",
+            ],
+        );
+        check(
+            "body: 1MiB",
+            &["1:1 : the key `routes` is missing (add `routes:` - Routes by name)"],
+        );
+        check("routes: [1]", &["1:1 routes: expected a map from a name, found a list"]);
+        check(
+            "routes: {a: {match: randm, forward: {to: x, keep: {idle: none, max-idle: 1.5}}}}",
+            &[
+                "1:21 routes.a.match: expected `round-robin` or `random`, found `randm` (did you mean `random`?)",
+                "1:58 routes.a.forward.keep.idle: expected a duration such as `5s`, found `none` (write `off` or `unlimited` for no limit)",
+                "1:74 routes.a.forward.keep.max-idle: expected a whole number, found `1.5`",
+            ],
+        );
+        check(
+            "routes: {a: {forward: {keep: on}}}",
+            &["1:14 routes.a.forward: the key `to` is missing (add `to:` - Where to)"],
+        );
+        check(
+            "routes: {a/b: {forward: x}, c: 7}",
+            &[
+                "1:10 routes.a/b: `a/b` is not a name: `/` cannot stand in it (names are letters, digits, `-`, `_` and `.`, at most 64)",
+                "1:32 routes.c: expected a map with keys such as `host`, `match`, `forward` or `respond`, found `7`",
+            ],
+        );
+    }
+
+    #[test]
+    fn what_came_from_a_file_is_never_shown() {
+        let (root, findings) = read("routes: {}\ntoken: ${file:x}\nbody: ${file:x}\n");
+        let shown = format!("{root:?} {} {}", root.as_ref().unwrap().to_json(), findings.render());
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert_eq!(root.unwrap().token.unwrap().expose(), "hunter2");
+        check(
+            "routes: {}\ntoken: [x]\nbody: ${file:x}",
+            &[
+                "2:1 token: expected a secret text, found a list",
+                "3:7 body: expected a size such as `64KiB`, which `${file:x}` does not hold",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_had_is_found_once() {
+        check(
+            "routes: {}\nbody: ${NONE}",
+            &[
+                "2:7 body: the environment variable `NONE` is not set (set it or give a default: `${NONE:-default}`)",
+            ],
+        );
+    }
+
+    #[test]
+    fn what_is_printed_reads_back() {
+        let text = "routes: {a: {host: [x, y], forward: {to: z, keep: {idle: off}}}}\nbody: 1k\n";
+        let (root, _) = read(text);
+        let (again, findings) = read(&root.as_ref().unwrap().to_json().to_string());
+        assert!(findings.is_empty(), "{}", findings.render());
+        assert_eq!(root, again);
+    }
+
+    #[test]
+    fn the_schema_knows_keys_defaults_and_docs() {
+        let mut definitions = Definitions::new();
+        let root = Root::schema(&mut definitions);
+        let schema = definitions.document("id", "title", root);
+        assert_eq!(schema["$ref"], "#/$defs/Root");
+        let keep = &schema["$defs"]["Keep"];
+        assert_eq!(keep["additionalProperties"], false);
+        assert_eq!(keep["properties"]["idle"]["default"], "30s");
+        assert_eq!(keep["properties"]["max-idle"]["default"], 64);
+        let doc = "How long unused. After that they are closed.";
+        assert_eq!(keep["properties"]["idle"]["description"], doc);
+        assert_eq!(schema["$defs"]["Root"]["required"][0], "routes");
+        assert_eq!(schema["$defs"]["Route"]["oneOf"][1]["required"][0], "respond");
+        assert_eq!(schema["$defs"]["Forward"]["anyOf"][1]["type"], "object");
+        assert_eq!(schema["$defs"]["Route"]["properties"]["match"]["enum"][1], "random",);
+    }
 }

@@ -15,6 +15,14 @@ pub(super) fn is_token(c: u8) -> bool {
     c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c)
 }
 
+impl HeaderName {
+    /// A name known to be one, in lower case.
+    pub fn known(name: &'static str) -> Self {
+        debug_assert!(name.bytes().all(|c| is_token(c) && !c.is_ascii_uppercase()), "{name}");
+        HeaderName(name.to_owned())
+    }
+}
+
 impl FromText for HeaderName {
     const WHAT: &'static str = "the name of a header";
 
