@@ -10,7 +10,8 @@ use crate::diagnostic::quote;
 ///
 /// `/a` is that path only. `/api/**` is `/api` and everything below it. `/users/{id}` is one
 /// segment in the place of the braces, which is never empty; it may end in `/**` too.
-/// `~^/x` is a regular expression. Matching sees the canonical path without the query.
+/// `~/v[0-9]+/.*` is a regular expression for the whole path. Matching sees the canonical path
+/// without the query.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PathPattern {
     Exact(String),
@@ -165,7 +166,7 @@ fn check_segment(segment: &str) -> Result<(), (String, Option<&'static str>)> {
 }
 
 impl FromText for PathPattern {
-    const WHAT: &'static str = "a path such as `/a`, `/api/**`, `/users/{id}` or `~^/x`";
+    const WHAT: &'static str = "a path such as `/a`, `/api/**`, `/users/{id}` or `~/v[0-9]+/.*`";
 
     fn from_text(text: &str) -> Result<Self, Refusal> {
         if let Some(regex) = text.strip_prefix('~') {
@@ -227,7 +228,7 @@ impl FromText for PathPattern {
         serde_json::json!({
             "type": "string",
             "pattern": "^[/~]",
-            "examples": ["/", "/api/**", "/users/{id}", "~^/v[0-9]+/"],
+            "examples": ["/", "/api/**", "/users/{id}", "~/v[0-9]+/.*"],
         })
     }
 
