@@ -4,8 +4,8 @@
 use std::collections::{HashMap, HashSet};
 
 use transom_settings::{
-    Cidr, Diagnostic, Diagnostics, HeaderName, HostPattern, Limit, Map, Method, Name, PathPattern,
-    Segment, Span, Spanned, closest, quote,
+    Cidr, Diagnostic, Diagnostics, HeaderName, HostPattern, Limit, List, Map, Method, Name,
+    PathPattern, Segment, Span, Spanned, closest, quote,
 };
 
 use super::{
@@ -16,6 +16,8 @@ use super::{
 /// Finds what is wrong with a configuration as a whole. With `strict`, a safe default that was
 /// relaxed is an error.
 pub fn check(config: &Config, strict: bool, findings: &mut Diagnostics) {
+    // what could not be decoded may be what uses a name
+    let broken = findings.has_errors();
     let mut check = Check { config, findings, pools: HashSet::new(), policies: HashSet::new() };
     check.addresses();
     check.admin(&config.admin);
@@ -28,7 +30,9 @@ pub fn check(config: &Config, strict: bool, findings: &mut Diagnostics) {
     for (name, policy) in config.policies.iter() {
         check.policy(policy, &format!("policies.{name}"), None);
     }
-    check.unused();
+    if !broken {
+        check.unused();
+    }
     if strict {
         for relaxed in hardening(config).relaxed {
             let what = format!("strict: {} relaxes a safe default", relaxed.what);
@@ -138,7 +142,7 @@ impl<'a> Check<'a> {
         }
         self.nesting(&listener.timeouts, &format!("{path}.timeouts"));
         let mut names: HashMap<&str, Span> = HashMap::new();
-        for (index, route) in listener.routes.iter().enumerate() {
+        for (index, route) in listener.routes.numbered() {
             let path = format!("{path}.routes[{index}]");
             if let Some(name) = &route.name
                 && let Some(first) = names.insert(name, name.span)
@@ -207,6 +211,7 @@ impl<'a> Check<'a> {
                     let known = self.config.policies.names().map(|name| &***name);
                     let meant = closest(name, known);
                     self.error(name.span, path, format!("no policy named {}", quote(name)))
+                        .hint("add it below `policies:`")
                         .suggest(meant)
                         .done();
                 }
@@ -461,23 +466,22 @@ fn captures(path: &PathPattern, wanted: &str) -> bool {
 // the later route's: a wider host or path, or fewer conditions, always comes after.
 
 impl Check<'_> {
-    fn reached(&mut self, routes: &[Spanned<Route>], listener: &str) {
-        let mut before: HashMap<(HostPattern, String), Vec<usize>> = HashMap::new();
-        for (index, route) in routes.iter().enumerate() {
+    fn reached(&mut self, routes: &List<Spanned<Route>>, listener: &str) {
+        let mut before: HashMap<(HostPattern, String), Vec<(usize, &Spanned<Route>)>> =
+            HashMap::new();
+        for (index, route) in routes.numbered() {
             let pairs = pairs(&route.r#match);
             let mut lost = Vec::new();
             for (host, path) in &pairs {
                 let same = before.entry((host.value.clone(), shape(path))).or_default();
-                let winner = same
-                    .iter()
-                    .find(|&&earlier| takes_all(&routes[earlier].r#match, &route.r#match));
+                let winner =
+                    same.iter().find(|(_, earlier)| takes_all(&earlier.r#match, &route.r#match));
                 match winner {
                     Some(&winner) => lost.push((host, path, winner)),
-                    None => same.push(index),
+                    None => same.push((index, route)),
                 }
             }
-            let Some((host, path, winner)) = lost.first() else { continue };
-            let taken = &routes[*winner];
+            let Some((host, path, (winner, taken))) = lost.first() else { continue };
             let witness = witness(host, path, &route.r#match);
             let place = format!("{listener}.routes[{index}]");
             let number = self.findings.place(taken.span);

@@ -59,7 +59,7 @@ pub fn hardening(config: &Config) -> Hardening {
             let path = format!("{at}.tls");
             found.setting(first, tls.unknown_names.span, &path, "unknown-names", &"first");
         }
-        for (index, route) in listener.routes.iter().enumerate() {
+        for (index, route) in listener.routes.numbered() {
             let path = format!("{at}.routes[{index}].limits");
             found.own_limit(&path, "body", &route.limits.body);
             let path = format!("{at}.routes[{index}].timeouts");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use transom_settings::{
-    Cidr, HeaderName, ListenAddress, Map, OneOrMany, Spanned, StatusPattern, settings,
+    Cidr, HeaderName, List, ListenAddress, Map, OneOrMany, Spanned, StatusPattern, settings,
 };
 
 use super::{Limits, Route, Timeouts, Tls};
@@ -38,7 +38,7 @@ settings! {
         pub error_pages: Map<StatusPattern, Spanned<PathBuf>> = Map::new(),
         /// What is served. Among the routes that match, the most specific one wins; see
         /// `transom explain`.
-        pub routes: Vec<Spanned<Route>>,
+        pub routes: List<Spanned<Route>>,
     }
 
     /// What is spoken on a listener.

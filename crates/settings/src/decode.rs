@@ -458,6 +458,82 @@ impl<T: Setting> Setting for Vec<T> {
     }
 }
 
+/// A list whose items know their number in the file, also where one before them was left out
+/// because it could not be decoded.
+#[derive(Clone, Debug)]
+pub struct List<T> {
+    items: Vec<(usize, T)>,
+    written: usize,
+}
+
+impl<T> List<T> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &T> {
+        self.items.iter().map(|(_, item)| item)
+    }
+
+    /// Items with their number in the file, from zero.
+    pub fn numbered(&self) -> impl ExactSizeIterator<Item = (usize, &T)> {
+        self.items.iter().map(|(number, item)| (*number, item))
+    }
+
+    /// Items that were written, also those that could not be decoded.
+    pub fn len(&self) -> usize {
+        self.written
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.written == 0
+    }
+}
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        List { items: Vec::new(), written: 0 }
+    }
+}
+
+impl<T> From<Vec<T>> for List<T> {
+    fn from(items: Vec<T>) -> Self {
+        List { written: items.len(), items: items.into_iter().enumerate().collect() }
+    }
+}
+
+impl<T: PartialEq> PartialEq for List<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.items == other.items
+    }
+}
+
+impl<'a, T> IntoIterator for &'a List<T> {
+    type Item = &'a T;
+    type IntoIter = std::iter::Map<std::slice::Iter<'a, (usize, T)>, fn(&'a (usize, T)) -> &'a T>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.items.iter().map(|(_, item)| item)
+    }
+}
+
+impl<T: Setting> Setting for List<T> {
+    fn decode(node: &Node, at: &mut Context<'_>) -> Option<Self> {
+        match &node.value {
+            Value::List(nodes) => {
+                let decoded = nodes.iter().enumerate();
+                let items = decoded
+                    .filter_map(|(i, n)| Some((i, at.item(i, |at| T::decode(n, at))?)))
+                    .collect();
+                Some(List { items, written: nodes.len() })
+            }
+            Value::Null => Some(List::default()),
+            _ => at.mismatch("a list", node),
+        }
+    }
+    fn schema(definitions: &mut Definitions) -> Json {
+        Vec::<T>::schema(definitions)
+    }
+    fn to_json(&self) -> Json {
+        self.iter().map(T::to_json).collect()
+    }
+}
+
 /// One value or a list of at least one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OneOrMany<T>(pub Vec<T>);
@@ -506,7 +582,8 @@ impl<'a, T> IntoIterator for &'a OneOrMany<T> {
     }
 }
 
-/// Names and what they stand for, in the order of the file.
+/// Names and what they stand for, in the order of the file. Two are equal if they hold the same in
+/// any order.
 #[derive(Clone, Debug)]
 pub struct Map<K, T> {
     entries: Vec<(Spanned<K>, T)>,
@@ -570,7 +647,8 @@ impl<K, T> Default for Map<K, T> {
 
 impl<K: PartialEq, T: PartialEq> PartialEq for Map<K, T> {
     fn eq(&self, other: &Self) -> bool {
-        self.entries == other.entries
+        let same = |(name, value): &(Spanned<K>, T)| other.get(&name.value) == Some(value);
+        self.entries == other.entries || self.len() == other.len() && self.entries.iter().all(same)
     }
 }
 

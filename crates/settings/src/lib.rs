@@ -18,8 +18,8 @@ mod suggest;
 
 pub use assemble::{Outside, assemble};
 pub use decode::{
-    Choice, Context, Fields, FromText, Limit, Map, OneOrMany, Refusal, Setting, Spanned, Switch,
-    key, only_key,
+    Choice, Context, Fields, FromText, Limit, List, Map, OneOrMany, Refusal, Setting, Spanned,
+    Switch, key, only_key,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, FileId, Severity, Span, list, quote};
 pub use document::{Entry, Key, Node, Scalar, Value, parse};
