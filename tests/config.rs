@@ -88,3 +88,42 @@ fn the_schema_refers_only_to_what_it_defines() {
         }
     }
 }
+
+#[test]
+fn no_half_of_a_file_and_no_wrong_byte_makes_it_panic() {
+    let text = include_str!("config/everything.yaml");
+    let read = |text: &str| {
+        if let Err(findings) = from_text(Path::new("f"), text, true, &|_| None) {
+            findings.render();
+        }
+    };
+    for at in (0..text.len()).step_by(11) {
+        read(&text[..at]);
+        for wrong in ["\"", "{", ":", "- ", "\n", "*", "~", "9999999999999999999999", "\u{7f}ü"] {
+            read(&format!("{}{wrong}{}", &text[..at], &text[at + 1..]));
+        }
+    }
+}
+
+#[test]
+fn thousands_of_routes_are_read_in_a_moment() {
+    let mut text = String::from("listeners:\n  web:\n    address: :80\n    routes:\n");
+    for n in 0..10_000 {
+        let host = n % 1000;
+        text += &format!(
+            "      - match: {{ host: h{host}.example, path: /p{n}/** }}\n        forward: pool{n}\n"
+        );
+    }
+    text += "pools:\n";
+    for n in 0..10_000 {
+        text += &format!("  pool{n}: {{ endpoints: [10.0.0.1:80, 10.0.0.2:80] }}\n");
+    }
+    let start = std::time::Instant::now();
+    let loaded = from_text(Path::new("f"), &text, true, &|_| None);
+    let took = start.elapsed();
+    let loaded = loaded.map_err(|findings| findings.render()).unwrap();
+    assert_eq!(loaded.config.pools.len(), 10_000);
+    // a hundredth of this where it is compiled for speed; a square of the number would be minutes
+    assert!(took.as_secs() < 20, "{took:?}");
+    println!("{took:?}");
+}

@@ -18,7 +18,14 @@ use super::{
 pub fn check(config: &Config, strict: bool, findings: &mut Diagnostics) {
     // what could not be decoded may be what uses a name
     let broken = findings.has_errors();
-    let mut check = Check { config, findings, pools: HashSet::new(), policies: HashSet::new() };
+    let by_name = config.pools.iter().map(|(name, pool)| (&***name, pool)).collect();
+    let (pools, policies) = (HashSet::new(), HashSet::new());
+    let mut check = Check { config, findings, by_name, pools, policies };
+    if config.listeners.is_empty() && !broken {
+        let hint =
+            "add one with an address and routes, such as `web: { address: :80, routes: [...] }`";
+        check.error(Span::NOWHERE, "listeners", "there is no listener").hint(hint).done();
+    }
     check.addresses();
     check.admin(&config.admin);
     for (name, listener) in config.listeners.iter() {
@@ -44,6 +51,8 @@ pub fn check(config: &Config, strict: bool, findings: &mut Diagnostics) {
 struct Check<'a> {
     config: &'a Config,
     findings: &'a mut Diagnostics,
+    /// The pools: a file may have thousands, and as many routes that ask for one.
+    by_name: HashMap<&'a str, &'a Pool>,
     /// Names that some route uses.
     pools: HashSet<&'a str>,
     policies: HashSet<&'a str>,
@@ -200,7 +209,7 @@ impl<'a> Check<'a> {
 
     fn route(&mut self, route: &'a Route, listener: &Listener, path: &str) {
         self.regexes(route, path);
-        for (index, policy) in route.policies.iter().enumerate() {
+        for (index, policy) in route.policies.numbered() {
             let path = format!("{path}.policies[{index}]");
             match policy {
                 PolicyUse::Inline(policy) => self.policy(policy, &path, Some(route)),
@@ -249,10 +258,13 @@ impl<'a> Check<'a> {
     }
 
     fn pool_of(&mut self, name: &'a Name, place: Span, path: &str) -> Option<&'a Pool> {
+        if let Some(&pool) = self.by_name.get(&**name) {
+            self.pools.insert(name);
+            return Some(pool);
+        }
         let pools = &self.config.pools;
         if pools.mentions(&**name) {
-            self.pools.insert(name);
-            return pools.get(&**name);
+            return None;
         }
         let meant = closest(name, pools.names().map(|name| &***name));
         let finding =
@@ -405,11 +417,11 @@ impl<'a> Check<'a> {
                 .done();
         }
         let mut seen = HashMap::new();
-        for (index, endpoint) in pool.endpoints.iter().enumerate() {
+        for endpoint in &pool.endpoints {
             let place = endpoint.address.span;
             if let Some(first) = seen.insert(&endpoint.address.value, place) {
                 let what = format!("`{}` is given twice", endpoint.address);
-                self.error(place, format!("{path}.endpoints[{index}]"), what)
+                self.error(place, format!("{path}.endpoints"), what)
                     .note(first, "it stands here already")
                     .hint("use `weight: 2` for a double share")
                     .done();
@@ -465,10 +477,12 @@ fn captures(path: &PathPattern, wanted: &str) -> bool {
 // has the same host and path, as many conditions, and each of its conditions follows from one of
 // the later route's: a wider host or path, or fewer conditions, always comes after.
 
+/// A route and its number in the file.
+type Numbered<'a> = (usize, &'a Spanned<Route>);
+
 impl Check<'_> {
     fn reached(&mut self, routes: &List<Spanned<Route>>, listener: &str) {
-        let mut before: HashMap<(HostPattern, String), Vec<(usize, &Spanned<Route>)>> =
-            HashMap::new();
+        let mut before: HashMap<(HostPattern, String), Vec<Numbered<'_>>> = HashMap::new();
         for (index, route) in routes.numbered() {
             let pairs = pairs(&route.r#match);
             let mut lost = Vec::new();

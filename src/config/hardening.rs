@@ -53,7 +53,8 @@ pub fn hardening(config: &Config) -> Hardening {
         found.setting(kept, slashes.span, &at, "encoded-slashes", &slashes.value);
         let everyone = listener.trusted_proxies.iter().find(|block| block.prefix() == 0);
         let shown = everyone.map(ToString::to_string).unwrap_or_default();
-        found.setting(everyone.is_some(), Span::NOWHERE, &at, "trusted-proxies", &shown);
+        let place = everyone.map_or(Span::NOWHERE, |block| block.span);
+        found.setting(everyone.is_some(), place, &at, "trusted-proxies", &shown);
         if let Some(tls) = &listener.tls {
             let first = tls.unknown_names.value == UnknownNames::First;
             let path = format!("{at}.tls");

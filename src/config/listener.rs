@@ -21,7 +21,7 @@ settings! {
         pub proxy_protocol: Option<ProxyProtocol> = None,
         /// Proxies whose word about the client (`X-Forwarded-For` and the like) is believed. From
         /// anyone else such headers are removed.
-        pub trusted_proxies: Vec<Cidr> = Vec::new(),
+        pub trusted_proxies: Vec<Spanned<Cidr>> = Vec::new(),
         /// What endpoints are told about the client and the way.
         pub forwarded: ForwardedHeaders = ForwardedHeaders::default(),
         /// The id that each request carries through logs, endpoints and answers.

@@ -4,8 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 use transom_settings::{
-    Cidr, Context, Definitions, Fields, FromText, HeaderName, HostPattern, Map, Method, Name, Node,
-    OneOrMany, PathPattern, Refusal, Regex, Setting, Spanned, StatusPattern, Value, host_name,
+    Cidr, Context, Definitions, Fields, FromText, HeaderName, HostPattern, List, Map, Method, Name,
+    Node, OneOrMany, PathPattern, Refusal, Regex, Setting, Spanned, StatusPattern, Value,
+    host_name,
     json::{Value as Json, json},
     quote, settings,
 };
@@ -20,7 +21,7 @@ settings! {
         /// The requests this is for. Without it, all.
         pub r#match: Match = Match::default(),
         /// Rules around the action: names of policies, or policies themselves.
-        pub policies: Vec<PolicyUse> = Vec::new(),
+        pub policies: List<PolicyUse> = List::default(),
         /// Limits that differ from the listener's.
         pub limits: RouteLimits = RouteLimits::default(),
         /// Timeouts that differ from the listener's.
@@ -80,7 +81,8 @@ settings! {
     pub struct RegexRewrite {
         /// What is replaced, the first time it occurs.
         pub r#match: Spanned<Regex>,
-        /// What stands there then; `$1` or `${name}` is what a group matched.
+        /// What stands there then; `$1` or `$name` is what a group matched. (`${` would ask for an
+        /// environment variable; `$${1}` is `${1}`.)
         pub replace: Spanned<String>,
     }
 }

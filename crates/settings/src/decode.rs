@@ -3,6 +3,7 @@
 //! Every type decodes itself and reports what is wrong with it; a part that cannot be decoded is
 //! left out and the rest is still examined, so that one run finds everything.
 
+use std::collections::HashMap;
 use std::fmt::{self, Debug, Display};
 use std::ops::Deref;
 
@@ -660,6 +661,7 @@ impl<K: FromText + PartialEq + Display, T: Setting> Setting for Map<K, T> {
             _ => return at.mismatch(&format!("a map from {}", K::WHAT), node),
         };
         let mut map = Map::new();
+        let mut seen = HashMap::new();
         for Entry { key, value } in entries {
             at.key(key, |at| {
                 let name = match K::from_text(&key.text) {
@@ -672,12 +674,9 @@ impl<K: FromText + PartialEq + Display, T: Setting> Setting for Map<K, T> {
                     }
                 };
                 // two spellings of one name, such as header names in different case
-                if let Some(first) =
-                    map.entries.iter().find(|(key, _): &&(Spanned<K>, T)| key.value == name)
-                {
+                if let Some(first) = seen.insert(name.to_string(), key.span) {
                     let what = format!("{} is given twice", quote(&name.to_string()));
-                    let finding =
-                        at.error(key.span, what).note(first.0.span, "it stands here already");
+                    let finding = at.error(key.span, what).note(first, "it stands here already");
                     at.push(finding);
                     return;
                 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::decode::{Context, Setting};
-use crate::document::Node;
+use crate::document::{Node, Value};
 use crate::schema::Definitions;
 
 /// A text that prints as `********` wherever it is shown, in findings too.
@@ -25,7 +25,10 @@ const MASK: &str = "********";
 
 impl Setting for Secret {
     fn decode(node: &Node, at: &mut Context<'_>) -> Option<Self> {
-        at.mask(node.span);
+        // what could not be had is only the reference to a secret
+        if !matches!(&node.value, Value::Scalar(scalar) if scalar.missing) {
+            at.mask(node.span);
+        }
         let scalar = at.scalar(node, "a secret text")?;
         if scalar.text.is_empty() {
             at.push(at.error(node.span, "the secret is empty"));
