@@ -689,7 +689,12 @@ impl<K: FromText + PartialEq + Display, T: Setting> Setting for Map<K, T> {
         Some(map)
     }
     fn schema(definitions: &mut Definitions) -> Json {
-        json!({ "type": "object", "additionalProperties": T::schema(definitions) })
+        let mut schema =
+            json!({ "type": "object", "additionalProperties": T::schema(definitions) });
+        if let Some(pattern) = K::schema().get("pattern") {
+            schema["propertyNames"] = json!({ "pattern": pattern });
+        }
+        schema
     }
     fn to_json(&self) -> Json {
         self.iter().map(|(key, value)| (key.to_string(), value.to_json())).collect()

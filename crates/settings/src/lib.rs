@@ -25,7 +25,7 @@ pub use diagnostic::{Diagnostic, Diagnostics, FileId, Severity, Span, list, quot
 pub use document::{Entry, Key, Node, Scalar, Value, parse};
 pub use macros::{unknown_word, words_schema};
 pub use scalar::*;
-pub use schema::{Definitions, Object, text as text_schema};
+pub use schema::{Definitions, Object, or_interpolated, text as text_schema};
 pub use suggest::closest;
 
 #[doc(hidden)]

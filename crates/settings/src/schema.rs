@@ -71,7 +71,8 @@ impl Object {
             }
             match default {
                 None => self.required.push(key.into()),
-                Some(Value::Null) => {}
+                // what a map holds by default stands at its own keys
+                Some(Value::Null | Value::Object(_)) => {}
                 Some(default) => _ = schema.insert("default".into(), default),
             }
         }
@@ -141,6 +142,21 @@ pub(crate) fn summary(doc: &str) -> String {
     let first = text.split(['\n']).next().unwrap_or("");
     let first = first.split_once(". ").map_or(first, |(first, _)| first);
     first.trim_end_matches('.').to_owned()
+}
+
+/// A schema that also takes a text with `${...}` in it, whose value is known only later. `pattern`
+/// is what other texts must look like; without it there are none.
+pub fn or_interpolated(mut schema: Value, pattern: Option<&str>) -> Value {
+    let kinds = match &schema["type"] {
+        Value::Array(kinds) => kinds.clone(),
+        kind => vec![kind.clone(), "string".into()],
+    };
+    schema["type"] = kinds.into();
+    schema["pattern"] = match pattern {
+        Some(pattern) => format!("{pattern}|\\$\\{{").into(),
+        None => "\\$\\{".into(),
+    };
+    schema
 }
 
 /// The schema of a value that is written as text or as a bare number or word.

@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 use super::header::is_token;
 use crate::decode::{FromText, Refusal};
 use crate::diagnostic::quote;
+use crate::schema::or_interpolated;
 
 impl FromText for bool {
     const WHAT: &'static str = "`true` or `false`";
@@ -27,7 +28,7 @@ impl FromText for bool {
     }
 
     fn schema() -> Json {
-        json!({ "type": "boolean" })
+        or_interpolated(json!({ "type": "boolean" }), None)
     }
 
     fn to_json(&self) -> Json {
@@ -90,7 +91,7 @@ macro_rules! whole_numbers {
             }
 
             fn schema() -> Json {
-                json!({ "type": "integer", "minimum": 0 })
+                or_interpolated(json!({ "type": "integer", "minimum": 0 }), None)
             }
 
             fn to_json(&self) -> Json {

@@ -100,11 +100,10 @@ impl FromText for Duration {
     }
 
     fn schema() -> serde_json::Value {
-        serde_json::json!({
-            "type": ["string", "number"],
-            "pattern": "^(0|([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?)$",
-            "examples": ["250ms", "5s", "1h30m"],
-        })
+        let pattern = "^(0|([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?)$";
+        let examples = ["250ms", "5s", "1h30m"];
+        let schema = serde_json::json!({ "type": ["string", "number"], "examples": examples });
+        crate::schema::or_interpolated(schema, Some(pattern))
     }
 
     fn to_json(&self) -> serde_json::Value {

@@ -74,11 +74,10 @@ impl FromText for ByteSize {
     }
 
     fn schema() -> serde_json::Value {
-        serde_json::json!({
-            "type": ["string", "integer"],
-            "pattern": "^[0-9]+ *([kKmMgGtT]?i?[bB]?)$",
-            "examples": ["8KiB", "10MiB", "1GB"],
-        })
+        let pattern = "^[0-9]+ *([kKmMgGtT]?i?[bB]?)$";
+        let examples = ["8KiB", "10MiB", "1GB"];
+        let schema = serde_json::json!({ "type": ["string", "integer"], "examples": examples });
+        crate::schema::or_interpolated(schema, Some(pattern))
     }
 
     fn to_json(&self) -> serde_json::Value {
