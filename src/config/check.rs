@@ -10,7 +10,7 @@ use transom_settings::{
 
 use super::{
     Action, Admin, ClientAuth, Config, HeaderChanges, Listener, Match, Policy, PolicyUse, Pool,
-    Route, Target, Template, Timeouts, Tls, UpstreamTls, ValueMatch, Variable, hardening,
+    Rewrite, Route, Target, Template, Timeouts, Tls, UpstreamTls, ValueMatch, Variable, hardening,
 };
 
 /// Finds what is wrong with a configuration as a whole. With `strict`, a safe default that was
@@ -241,19 +241,28 @@ impl<'a> Check<'a> {
             }
             Action::Files(_) | Action::Respond(_) => {}
         }
-        if !matches!(route.action, Action::Forward(_)) {
-            for prefix in
-                [&route.rewrite.strip_prefix, &route.rewrite.add_prefix].into_iter().flatten()
-            {
-                if !matches!(route.action, Action::Files(_)) {
-                    let what = "a route that answers by itself has nothing to rewrite";
-                    self.warning(prefix.span, format!("{path}.rewrite"), what).done();
-                }
-            }
-        }
+        self.rewrite(route, path);
         let effective = listener.timeouts.with(&route.timeouts, pool.map(|pool| &pool.timeouts));
         if effective != listener.timeouts {
             self.nesting(&effective, &format!("{path}.timeouts"));
+        }
+    }
+
+    fn rewrite(&mut self, route: &Route, path: &str) {
+        let rewrite = &route.rewrite;
+        let path = format!("{path}.rewrite");
+        let answers = matches!(route.action, Action::Redirect(_) | Action::Respond(_));
+        if answers && rewrite.value != Rewrite::default() {
+            let what = "it is not used, the route answers by itself";
+            self.warning(rewrite.span, &path, what).done();
+        }
+        let other = rewrite.strip_prefix.as_ref().or(rewrite.add_prefix.as_ref());
+        if let (Some(replace), Some(other)) = (&rewrite.replace_prefix, other) {
+            let what = "`replace-prefix` excludes `strip-prefix` and `add-prefix`";
+            self.error(replace.from.span, format!("{path}.replace-prefix"), what)
+                .note(other.span, "one of them stands here")
+                .hint("keep `replace-prefix` alone, it does both")
+                .done();
         }
     }
 

@@ -33,7 +33,7 @@ settings! {
         /// Changes of the response's header.
         pub response_headers: HeaderChanges = HeaderChanges::default(),
         /// Changes of what is asked for.
-        pub rewrite: Rewrite = Rewrite::default(),
+        pub rewrite: Spanned<Rewrite> = Spanned::default(),
     }
 
     /// The requests a route is for: all that is given must hold, of each list one.
@@ -54,7 +54,8 @@ settings! {
         pub client: Option<OneOrMany<Cidr>> = None,
     }
 
-    /// Changes of what is asked for. The prefix goes first, then the regular expression.
+    /// Changes of what is asked for. The prefix goes first, then the regular expression. A prefix
+    /// is either replaced, or stripped and one added.
     pub struct Rewrite {
         /// Removed from the beginning of the path.
         pub strip_prefix: Option<Spanned<PathPrefix>> = None,
