@@ -97,7 +97,7 @@ fn no_half_of_a_file_and_no_wrong_byte_makes_it_panic() {
             findings.render();
         }
     };
-    for at in (0..text.len()).step_by(11) {
+    for at in (0..text.len()).step_by(31) {
         read(&text[..at]);
         for wrong in ["\"", "{", ":", "- ", "\n", "*", "~", "9999999999999999999999", "\u{7f}ü"] {
             read(&format!("{}{wrong}{}", &text[..at], &text[at + 1..]));

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use transom_settings::{
     Cidr, Diagnostic, Diagnostics, HeaderName, HostPattern, Limit, List, Map, Method, Name,
-    PathPattern, Segment, Span, Spanned, closest, quote,
+    PathPattern, Segment, Severity, Span, Spanned, closest, quote,
 };
 
 use super::{
@@ -16,11 +16,17 @@ use super::{
 /// Finds what is wrong with a configuration as a whole. With `strict`, a safe default that was
 /// relaxed is an error.
 pub fn check(config: &Config, strict: bool, findings: &mut Diagnostics) {
-    // what could not be decoded may be what uses a name
-    let broken = findings.has_errors();
+    // what could not be decoded has its default here, from which nothing may be concluded
+    let undecoded: Vec<String> = findings
+        .findings()
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error)
+        .map(|finding| finding.path.clone())
+        .collect();
+    let broken = !undecoded.is_empty();
     let by_name = config.pools.iter().map(|(name, pool)| (&***name, pool)).collect();
     let (pools, policies) = (HashSet::new(), HashSet::new());
-    let mut check = Check { config, findings, by_name, pools, policies };
+    let mut check = Check { config, findings, undecoded, by_name, pools, policies };
     if config.listeners.is_empty() && !broken {
         let hint =
             "add one with an address and routes, such as `web: { address: :80, routes: [...] }`";
@@ -51,6 +57,8 @@ pub fn check(config: &Config, strict: bool, findings: &mut Diagnostics) {
 struct Check<'a> {
     config: &'a Config,
     findings: &'a mut Diagnostics,
+    /// Keys below which decoding has found something.
+    undecoded: Vec<String>,
     /// The pools: a file may have thousands, and as many routes that ask for one.
     by_name: HashMap<&'a str, &'a Pool>,
     /// Names that some route uses.
@@ -101,6 +109,15 @@ impl<'a> Check<'a> {
         Finding(self.findings, Diagnostic::warning(place, path, what))
     }
 
+    /// Whether nothing below a key has been found wrong while it was decoded.
+    fn decoded(&self, key: &str) -> bool {
+        let below = |path: &String| {
+            path.strip_prefix(key)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        !self.undecoded.iter().any(below)
+    }
+
     fn addresses(&mut self) {
         let listeners = self.config.listeners.iter().flat_map(|(name, listener)| {
             listener
@@ -133,7 +150,7 @@ impl<'a> Check<'a> {
             .hint("use `127.0.0.1` or `[::1]`, and a tunnel from elsewhere")
             .done();
         }
-        if admin.token.is_none() {
+        if admin.token.is_none() && self.decoded("admin.token") {
             self.error(address.span, "admin.address", "an address needs a token")
                 .hint("add `token: ${file:PATH}`, or use only the socket")
                 .done();
@@ -143,7 +160,10 @@ impl<'a> Check<'a> {
     fn listener(&mut self, name: &Spanned<Name>, listener: &'a Listener) {
         let path = format!("listeners.{name}");
         if let Some(tls) = &listener.tls {
-            self.tls(tls, &format!("{path}.tls"));
+            let path = format!("{path}.tls");
+            if self.decoded(&path) {
+                self.tls(tls, &path);
+            }
         }
         if listener.routes.is_empty() {
             self.warning(name.span, &path, "the listener has no routes, every request gets 421")
@@ -493,6 +513,9 @@ impl Check<'_> {
     fn reached(&mut self, routes: &List<Spanned<Route>>, listener: &str) {
         let mut before: HashMap<(HostPattern, String), Vec<Numbered<'_>>> = HashMap::new();
         for (index, route) in routes.numbered() {
+            if !self.decoded(&format!("{listener}.routes[{index}].match")) {
+                continue;
+            }
             let pairs = pairs(&route.r#match);
             let mut lost = Vec::new();
             for (host, path) in &pairs {
