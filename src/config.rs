@@ -29,7 +29,7 @@ pub use action::{
 pub use admin::Admin;
 pub use check::check;
 pub use hardening::{Hardening, Relaxed, hardening};
-pub use headers::{HeaderChanges, Part, Template, Variable};
+pub use headers::HeaderChanges;
 pub use limits::{Limits, RouteLimits};
 pub use listener::{
     EncodedSlashes, ForwardedHeaders, Listener, Protocol, ProxyProtocol, RequestId,
@@ -41,6 +41,7 @@ pub use route::{
     HostRewrite, Match, PathPrefix, RegexRewrite, ReplacePrefix, Rewrite, Route, ValueMatch,
 };
 pub use timeouts::{PoolTimeouts, RouteTimeouts, Timeout, Timeouts};
+pub use transom_proxy::variables::{Part, Template, Variable};
 pub use tls::{
     CertificateFiles, ClientAuth, ClientCertificates, Tls, TlsVersion, UnknownNames, UpstreamTls,
 };

@@ -1,4 +1,6 @@
 //! The parts of Transom that tests and fuzzing reach without starting it.
 
+pub mod build;
 pub mod config;
 pub mod load;
+pub mod materials;
