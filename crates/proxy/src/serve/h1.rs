@@ -49,7 +49,7 @@ enum Fate {
 /// Serves one connection until it ends.
 pub async fn serve(stream: Stream, peer: Rc<Peer>, serving: Rc<Serving>) {
     let wire = Wire::new(stream);
-    let opened = Instant::now();
+    let opened = serving.local.worker.now();
     let mut patience = Patience::new(&serving.local.worker);
     let mut served = 0;
     loop {
@@ -59,7 +59,7 @@ pub async fn serve(stream: Stream, peer: Rc<Peer>, serving: Rc<Serving>) {
         served += 1;
         let last = {
             let limits = &serving.sites.current().limits;
-            served >= limits.requests || opened.elapsed() >= limits.age
+            served >= limits.requests || serving.local.worker.now().saturating_duration_since(opened) >= limits.age
         };
         // Boxed, so that an idle connection costs no more than this loop.
         match Box::pin(one(&wire, &peer, &serving, last)).await {
