@@ -3,8 +3,12 @@
 pub mod buffer;
 pub mod deadline;
 pub mod dial;
+pub mod listen;
+pub mod peer;
+pub mod proxy_protocol;
 pub mod splice;
 pub mod stream;
+pub mod tasks;
 pub mod tls;
 pub mod worker;
 

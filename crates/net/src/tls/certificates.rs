@@ -104,7 +104,7 @@ fn subject_names(certificate: &x509_parser::certificate::X509Certificate<'_>) ->
     names.value.general_names.iter().filter_map(text).collect()
 }
 
-pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
+pub(crate) fn address(bytes: &[u8]) -> Option<IpAddr> {
     match bytes.len() {
         4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
         16 => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),

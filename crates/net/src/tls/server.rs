@@ -219,6 +219,11 @@ impl fmt::Debug for ServerTls {
     }
 }
 
+/// Whether a certificate and its key can be used, and what should be known about them.
+pub fn examine(pem: &Pem) -> Result<Vec<Warning>, TlsError> {
+    load(std::slice::from_ref(pem), &crypto(), SystemTime::now()).map(|(_, warnings)| warnings)
+}
+
 /// aws-lc-rs with its defaults: X25519MLKEM768, X25519, P-256, P-384; AEAD ciphers only.
 pub(super) fn crypto() -> Arc<CryptoProvider> {
     Arc::new(provider::default_provider())
@@ -866,7 +871,7 @@ mod tests {
             }
             // Garbage in a record is answered with an alert.
             let (mut a, mut b) = duplex(1000);
-            a.write_all(&[22, 3, 1, 0, 4, 9, 0, 0, 0]).await.unwrap();
+            a.write_all(&[22, 3, 1, 0, 5, 1, 0, 0, 1, 0]).await.unwrap();
             assert!(matches!(accept(&mut b, &server).await, Err(HandshakeError::Tls(_))));
             drop(b);
             let mut alert = Vec::new();

@@ -2,8 +2,8 @@
 //!
 //! Every method takes the socket as an argument, so one owner can hold both without a lock or a
 //! split. Ciphertext is read into the caller's own buffer and decrypted from there, so a session
-//! keeps no buffer of its own: one that has nothing to do costs what rustls keeps (about 4 KiB of
-//! record buffer and 2 KiB of keys and state).
+//! keeps no buffer of its own: an idle one costs what rustls keeps, 4 KiB of record buffer and keys
+//! (8.7 KiB in all with its socket's registration, measured as resident memory over 3,000 of them).
 //!
 //! ```text
 //! poll_read    socket ─▶ caller's buffer ─▶ rustls ─▶ caller's buffer       one read, one copy back

@@ -1,0 +1,133 @@
+//! What the configuration file says: plain values that can be compared and printed.
+//!
+//! Every type here is described once with `settings!`, which makes its decoding, its defaults and
+//! its JSON Schema. Nothing here is live; building what runs is a separate step. What a single
+//! value cannot know, such as whether a pool of that name exists, [`check`](fn@check) finds.
+
+mod action;
+mod admin;
+mod check;
+mod hardening;
+mod headers;
+mod limits;
+mod listener;
+mod log;
+mod policy;
+mod pool;
+mod route;
+mod timeouts;
+mod tls;
+
+use transom_settings::{
+    Context, Definitions, Diagnostics, Duration, FromText, Map, Name, Node, Refusal, Setting,
+    Spanned, json::Value as Json, quote, settings,
+};
+
+pub use action::{
+    Action, Answer, Encoding, Files, Forward, Redirect, RedirectStatus, Respond, Target, Upgrade,
+};
+pub use admin::Admin;
+pub use check::check;
+pub use hardening::{Hardening, Relaxed, hardening};
+pub use headers::HeaderChanges;
+pub use limits::{Limits, RouteLimits};
+pub use listener::{
+    EncodedSlashes, ForwardedHeaders, Listener, Protocol, ProxyProtocol, RequestId,
+};
+pub use log::{AccessFormat, AccessLog, Level, Log, LogOutput};
+pub use policy::{HeadersPolicy, Policy, PolicyUse};
+pub use pool::{Algorithm, Endpoint, KeepAlive, Pool};
+pub use route::{
+    HostRewrite, Match, PathPrefix, RegexRewrite, ReplacePrefix, Rewrite, Route, ValueMatch,
+};
+pub use timeouts::{PoolTimeouts, RouteTimeouts, Timeout, Timeouts};
+pub use transom_proxy::variables::{Part, Template, Variable};
+pub use tls::{
+    CertificateFiles, ClientAuth, ClientCertificates, Tls, TlsVersion, UnknownNames, UpstreamTls,
+};
+
+settings! {
+    /// The whole file.
+    pub struct Config {
+        /// Other files whose listeners, pools and policies are added: paths or patterns such as
+        /// `conf.d/*.yaml`, from the directory of the main file.
+        pub include: Vec<String> = Vec::new(),
+        /// Threads that serve: `auto` is one for each core.
+        pub workers: Workers = Workers::Auto,
+        /// How long open exchanges may take to finish at exit and when a listener is removed.
+        pub grace: Duration = Duration::seconds(30),
+        /// When the file is read again.
+        pub reload: Reload = Reload::default(),
+        /// The user to become after the sockets are open, if started as root.
+        pub user: Option<Spanned<String>> = None,
+        /// How the running program is looked into and steered.
+        pub admin: Admin = Admin::default(),
+        /// What is written about requests and about the program itself.
+        pub log: Log = Log::default(),
+        /// Where connections are accepted, by name.
+        pub listeners: Map<Name, Listener>,
+        /// Sets of interchangeable endpoints, by name.
+        pub pools: Map<Name, Pool> = Map::new(),
+        /// Rules that routes refer to, by name.
+        pub policies: Map<Name, Policy> = Map::new(),
+    }
+
+    /// When the file is read again.
+    pub struct Reload {
+        /// Reload as soon as the file or one that it includes has changed. Otherwise on SIGHUP and
+        /// `transom reload`.
+        pub watch: bool = false,
+    }
+}
+
+impl Config {
+    /// Decodes the tree of the file. Findings say what is wrong; where there is a value
+    /// nevertheless, it is what could be understood.
+    pub fn decode(root: &Node, findings: &mut Diagnostics) -> Option<Self> {
+        Setting::decode(root, &mut Context::new(findings))
+    }
+}
+
+/// The JSON Schema of the file.
+pub fn schema() -> Json {
+    let mut definitions = Definitions::new();
+    let root = <Config as Setting>::schema(&mut definitions);
+    definitions.document("https://transom.dev/schema.json", "Transom configuration", root)
+}
+
+/// Threads that serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workers {
+    /// One for each core that the program may use.
+    Auto,
+    Count(usize),
+}
+
+impl FromText for Workers {
+    const WHAT: &'static str = "`auto` or a number";
+
+    fn from_text(text: &str) -> Result<Self, Refusal> {
+        match (text, text.parse::<usize>()) {
+            ("auto", _) => Ok(Workers::Auto),
+            (_, Ok(count @ 1..=1024)) => Ok(Workers::Count(count)),
+            _ => {
+                let what =
+                    format!("expected `auto` or a number from 1 to 1024, found {}", quote(text));
+                Err(Refusal::new(what))
+            }
+        }
+    }
+
+    fn schema() -> Json {
+        transom_settings::json::json!({
+            "anyOf": [{ "const": "auto" }, { "type": "integer", "minimum": 1, "maximum": 1024 }],
+        })
+    }
+
+    fn to_json(&self) -> Json {
+        match self {
+            Workers::Auto => "auto".into(),
+            Workers::Count(count) => (*count).into(),
+        }
+    }
+}

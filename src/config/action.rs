@@ -1,0 +1,256 @@
+//! Actions: what a route finally does.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use transom_settings::{
+    Context, Definitions, EndpointAddress, EndpointHost, FromText, HeaderName, HeaderValue, Map,
+    Name, Node, Refusal, Setting, Spanned, Status, Value,
+    json::{Value as Json, json},
+    quote, settings,
+};
+
+use super::Template;
+
+settings! {
+    /// What a route finally does.
+    pub choice Action {
+        /// Sends the request to a pool or an address: `forward: orders`.
+        "forward" => Forward(Forward),
+        /// Serves files from a directory: `files: public`.
+        "files" => Files(Files),
+        /// Sends the client elsewhere: `redirect: https://shop.example{path}`.
+        "redirect" => Redirect(Redirect),
+        /// Answers by itself: a status, a text, or both with headers.
+        "respond" => Respond(Answer),
+    }
+
+    /// Sends the request on.
+    pub struct Forward short(to) {
+        /// The name of a pool, or one address: `127.0.0.1:3000`, `https://host` or `unix:/path`.
+        pub to: Spanned<Target>,
+        /// Protocols that a client may change to.
+        pub upgrade: Vec<Upgrade> = vec![Upgrade::WebSocket],
+        /// How often a request is tried again that surely had no effect.
+        pub retries: u32 = 1,
+    }
+
+    /// A protocol that a client may change to.
+    pub enum Upgrade {
+        /// WebSocket (RFC 6455).
+        WebSocket = "websocket",
+    }
+
+    /// Serves files from a directory.
+    pub struct Files short(root) {
+        /// The directory. Nothing outside it is ever served.
+        pub root: Spanned<PathBuf>,
+        /// Files that stand for their directory, the first that exists.
+        pub index: Vec<String> = vec!["index.html".to_owned()],
+        /// What is looked for in turn, `{path}` being the path that was asked for:
+        /// `["{path}", "/index.html"]` for an application of a single page.
+        pub r#try: Vec<Spanned<String>> = Vec::new(),
+        /// Whether a directory without index is shown as a list.
+        pub listing: bool = false,
+        /// Compressed forms that lie beside a file (`app.js.br`) and are sent to who takes them.
+        pub precompressed: Vec<Encoding> = Vec::new(),
+        /// The value of `Cache-Control`.
+        pub cache_control: Option<HeaderValue> = None,
+    }
+
+    /// A compressed form of a file.
+    pub enum Encoding {
+        /// Brotli, `.br`.
+        Br = "br",
+        /// gzip, `.gz`.
+        Gzip = "gzip",
+        /// Zstandard, `.zst`.
+        Zstd = "zstd",
+    }
+
+    /// Sends the client elsewhere.
+    pub struct Redirect short(to) {
+        /// Where to, with variables: `https://shop.example{path}`.
+        pub to: Spanned<Template>,
+        /// The status of the answer.
+        pub status: RedirectStatus = RedirectStatus::Permanent,
+    }
+
+    /// The status of a redirect.
+    pub enum RedirectStatus {
+        /// Moved for ever; clients may change the method to GET.
+        MovedPermanently = "301",
+        /// Elsewhere today; clients may change the method to GET.
+        Found = "302",
+        /// See the other with GET.
+        SeeOther = "303",
+        /// Elsewhere today, same method.
+        Temporary = "307",
+        /// Moved for ever, same method.
+        Permanent = "308",
+    }
+
+    /// An answer of Transom's own.
+    pub struct Respond {
+        /// The status.
+        pub status: Status = Status::of(200),
+        /// The body.
+        pub body: Option<String> = None,
+        /// The type of the body.
+        pub content_type: Option<HeaderValue> = None,
+        /// Further header fields.
+        pub headers: Map<HeaderName, HeaderValue> = Map::new(),
+    }
+}
+
+impl RedirectStatus {
+    pub fn code(self) -> u16 {
+        match self {
+            RedirectStatus::MovedPermanently => 301,
+            RedirectStatus::Found => 302,
+            RedirectStatus::SeeOther => 303,
+            RedirectStatus::Temporary => 307,
+            RedirectStatus::Permanent => 308,
+        }
+    }
+}
+
+/// An answer of Transom's own, written `204`, `"a text"` or as a map.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answer(pub Respond);
+
+impl Setting for Answer {
+    fn decode(node: &Node, at: &mut Context<'_>) -> Option<Self> {
+        let respond = match &node.value {
+            Value::Scalar(scalar) => {
+                let number = !scalar.quoted && scalar.text.bytes().all(|c| c.is_ascii_digit());
+                match number {
+                    true => Respond { status: Status::decode(node, at)?, ..Respond::default() },
+                    false => {
+                        Respond { body: Some(String::decode(node, at)?), ..Respond::default() }
+                    }
+                }
+            }
+            Value::Map(_) => Respond::decode(node, at)?,
+            _ => return at.mismatch("a status, a text or a map", node),
+        };
+        Some(Answer(respond))
+    }
+
+    fn schema(definitions: &mut Definitions) -> Json {
+        let map = Respond::schema(definitions);
+        json!({ "anyOf": [<Status as FromText>::schema(), { "type": "string" }, map] })
+    }
+
+    fn to_json(&self) -> Json {
+        self.0.to_json()
+    }
+}
+
+/// Where a request is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    Address {
+        /// Whether the connection is encrypted.
+        tls: bool,
+        address: EndpointAddress,
+    },
+    Pool(Name),
+}
+
+impl FromText for Target {
+    const WHAT: &'static str = "the name of a pool or an address such as `127.0.0.1:3000`";
+
+    fn from_text(text: &str) -> Result<Self, Refusal> {
+        let refuse = |why: &str| {
+            Refusal::new(format!("{} is not where a request can go: {why}", quote(text)))
+        };
+        if let Some((scheme, rest)) = text.split_once("://").filter(|(scheme, _)| *scheme != "unix")
+        {
+            let (tls, default) = match scheme {
+                "http" => (false, 80),
+                "https" => (true, 443),
+                _ => return Err(refuse("only `http://` and `https://` are known")),
+            };
+            let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+            if !path.is_empty() || authority.contains(['?', '#']) {
+                let hint = format!("add the path with `rewrite: {{ add-prefix: /{path} }}`");
+                return Err(refuse("it has a path").hint(hint));
+            }
+            if authority.contains('@') {
+                return Err(refuse("it has a user")
+                    .hint("set the header `authorization` with `request-headers`"));
+            }
+            let bare = !authority.ends_with(']') && authority.contains(':');
+            let address = match bare {
+                true => EndpointAddress::from_text(authority)?,
+                false => {
+                    let host = EndpointHost::from_text(authority)?;
+                    EndpointAddress::Tcp { host, port: default }
+                }
+            };
+            return Ok(Target::Address { tls, address });
+        }
+        if text.contains([':', '/']) {
+            let address = EndpointAddress::from_text(text)?;
+            return Ok(Target::Address { tls: false, address });
+        }
+        Name::from_text(text).map(Target::Pool)
+    }
+
+    fn schema() -> Json {
+        json!({
+            "type": "string",
+            "examples": ["orders", "127.0.0.1:3000", "https://shop.example", "unix:/run/app.sock"],
+        })
+    }
+
+    fn to_json(&self) -> Json {
+        self.to_string().into()
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Pool(name) => name.fmt(f),
+            Target::Address { tls: true, address } => write!(f, "https://{address}"),
+            Target::Address { tls: false, address } => address.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets() {
+        for (text, expected) in [
+            ("orders", Ok("orders")),
+            ("127.0.0.1:3000", Ok("127.0.0.1:3000")),
+            ("http://a:81", Ok("a:81")),
+            ("http://a/", Ok("a:80")),
+            ("https://a.example", Ok("https://a.example:443")),
+            ("https://[::1]", Ok("https://[::1]:443")),
+            ("unix:/run/a", Ok("unix:/run/a")),
+            ("unix:///run/a", Ok("unix:/run/a")),
+            ("http://a/x", Err("`http://a/x` is not where a request can go: it has a path")),
+            (
+                "ftp://a",
+                Err(
+                    "`ftp://a` is not where a request can go: only `http://` and `https://` are known",
+                ),
+            ),
+            ("a/b", Err("`a/b` is not an endpoint: it has no port")),
+        ] {
+            let found = Target::from_text(text);
+            let shown = found.as_ref().map(Target::to_string);
+            assert_eq!(
+                shown.as_deref().map_err(|refusal| refusal.what.as_str()),
+                expected,
+                "{text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,683 @@
+//! What no single value can know: whether names resolve, addresses clash, routes are reached and
+//! times fit into each other. Everything is reported together.
+
+use std::collections::{HashMap, HashSet};
+
+use transom_settings::{
+    Cidr, Diagnostic, Diagnostics, HeaderName, HostPattern, Limit, List, Map, Method, Name,
+    PathPattern, Segment, Severity, Span, Spanned, closest, quote,
+};
+
+use super::{
+    Action, Admin, ClientAuth, Config, HeaderChanges, Listener, Match, Policy, PolicyUse, Pool,
+    Rewrite, Route, Target, Template, Timeouts, Tls, UpstreamTls, ValueMatch, Variable, hardening,
+};
+
+/// Finds what is wrong with a configuration as a whole. With `strict`, a safe default that was
+/// relaxed is an error.
+pub fn check(config: &Config, strict: bool, findings: &mut Diagnostics) {
+    // what could not be decoded has its default here, from which nothing may be concluded
+    let undecoded: Vec<String> = findings
+        .findings()
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error)
+        .map(|finding| finding.path.clone())
+        .collect();
+    let broken = !undecoded.is_empty();
+    let by_name = config.pools.iter().map(|(name, pool)| (&***name, pool)).collect();
+    let (pools, policies) = (HashSet::new(), HashSet::new());
+    let mut check = Check { config, findings, undecoded, by_name, pools, policies };
+    if config.listeners.is_empty() && !broken {
+        let hint =
+            "add one with an address and routes, such as `web: { address: :80, routes: [...] }`";
+        check.error(Span::NOWHERE, "listeners", "there is no listener").hint(hint).done();
+    }
+    check.addresses();
+    check.admin(&config.admin);
+    for (name, listener) in config.listeners.iter() {
+        check.listener(name, listener);
+    }
+    for (name, pool) in config.pools.iter() {
+        check.pool(name, pool);
+    }
+    for (name, policy) in config.policies.iter() {
+        check.policy(policy, &format!("policies.{name}"), None);
+    }
+    if !broken {
+        check.unused();
+    }
+    if strict {
+        for relaxed in hardening(config).relaxed {
+            let what = format!("strict: {} relaxes a safe default", relaxed.what);
+            check.error(relaxed.place, relaxed.path, what).done();
+        }
+    }
+}
+
+/// See [`Check::headers`].
+const FRAMING: [&str; 9] = [
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "host",
+];
+
+struct Check<'a> {
+    config: &'a Config,
+    findings: &'a mut Diagnostics,
+    /// Keys below which decoding has found something.
+    undecoded: Vec<String>,
+    /// The pools: a file may have thousands, and as many routes that ask for one.
+    by_name: HashMap<&'a str, &'a Pool>,
+    /// Names that some route uses.
+    pools: HashSet<&'a str>,
+    policies: HashSet<&'a str>,
+}
+
+/// A finding on its way to the others.
+struct Finding<'f>(&'f mut Diagnostics, Diagnostic);
+
+impl Finding<'_> {
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.1 = self.1.hint(hint);
+        self
+    }
+
+    fn note(mut self, place: Span, note: impl Into<String>) -> Self {
+        self.1 = self.1.note(place, note);
+        self
+    }
+
+    fn suggest(mut self, suggestion: Option<&str>) -> Self {
+        self.1 = self.1.suggest(suggestion);
+        self
+    }
+
+    fn done(self) {
+        self.0.push(self.1);
+    }
+}
+
+impl<'a> Check<'a> {
+    fn error(
+        &mut self,
+        place: Span,
+        path: impl Into<String>,
+        what: impl Into<String>,
+    ) -> Finding<'_> {
+        Finding(self.findings, Diagnostic::error(place, path, what))
+    }
+
+    fn warning(
+        &mut self,
+        place: Span,
+        path: impl Into<String>,
+        what: impl Into<String>,
+    ) -> Finding<'_> {
+        Finding(self.findings, Diagnostic::warning(place, path, what))
+    }
+
+    /// Whether nothing below a key has been found wrong while it was decoded.
+    fn decoded(&self, key: &str) -> bool {
+        let below = |path: &String| {
+            path.strip_prefix(key)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        !self.undecoded.iter().any(below)
+    }
+
+    fn addresses(&mut self) {
+        let listeners = self.config.listeners.iter().flat_map(|(name, listener)| {
+            listener
+                .address
+                .iter()
+                .map(move |address| (format!("listeners.{name}.address"), address))
+        });
+        let admin = self.config.admin.address.iter().map(|a| ("admin.address".to_owned(), a));
+        let all: Vec<_> = listeners.chain(admin).collect();
+        for (index, (path, address)) in all.iter().enumerate() {
+            let earlier = all[..index].iter().find(|(_, other)| address.clashes(other));
+            if let Some((other, first)) = earlier {
+                let what = format!("`{address}` clashes with `{first}` of `{other}`");
+                self.error(address.span, path, what)
+                    .note(first.span, "the other one stands here")
+                    .hint("each address is listened on once, use another port")
+                    .done();
+            }
+        }
+    }
+
+    fn admin(&mut self, admin: &Admin) {
+        let Some(address) = &admin.address else { return };
+        if !address.is_local() {
+            self.error(
+                address.span,
+                "admin.address",
+                format!("`{address}` can be reached from other machines"),
+            )
+            .hint("use `127.0.0.1` or `[::1]`, and a tunnel from elsewhere")
+            .done();
+        }
+        if admin.token.is_none() && self.decoded("admin.token") {
+            self.error(address.span, "admin.address", "an address needs a token")
+                .hint("add `token: ${file:PATH}`, or use only the socket")
+                .done();
+        }
+    }
+
+    fn listener(&mut self, name: &Spanned<Name>, listener: &'a Listener) {
+        let path = format!("listeners.{name}");
+        if let Some(tls) = &listener.tls {
+            let path = format!("{path}.tls");
+            if self.decoded(&path) {
+                self.tls(tls, &path);
+            }
+        }
+        if listener.routes.is_empty() {
+            self.warning(name.span, &path, "the listener has no routes, every request gets 421")
+                .done();
+        }
+        self.nesting(&listener.timeouts, &format!("{path}.timeouts"));
+        let mut names: HashMap<&str, Span> = HashMap::new();
+        for (index, route) in listener.routes.numbered() {
+            let path = format!("{path}.routes[{index}]");
+            if let Some(name) = &route.name
+                && let Some(first) = names.insert(name, name.span)
+            {
+                let what = format!("another route is named {} too", quote(name));
+                self.error(name.span, format!("{path}.name"), what)
+                    .note(first, "it stands here")
+                    .done();
+            }
+            self.route(route, listener, &path);
+        }
+        self.reached(&listener.routes, &path);
+    }
+
+    fn tls(&mut self, tls: &Spanned<Tls>, path: &str) {
+        match (&tls.certificate, &tls.key) {
+            (Some(certificate), None) => {
+                self.error(
+                    certificate.span,
+                    format!("{path}.certificate"),
+                    "a certificate needs its key",
+                )
+                .hint("add `key:` with the file of the private key")
+                .done();
+            }
+            (None, Some(key)) => {
+                self.error(key.span, format!("{path}.key"), "a key needs its certificate")
+                    .hint("add `certificate:` with the file of the certificate")
+                    .done();
+            }
+            (None, None) if tls.certificates.is_empty() && tls.self_signed.is_none() => {
+                self.error(tls.span, path, "there is no certificate")
+                    .hint("add `certificate:` and `key:`, or `self-signed: [localhost]` to try things out")
+                    .done();
+            }
+            _ => {}
+        }
+        let client = &tls.client_certificates;
+        match &client.ca {
+            None if client.mode != ClientAuth::Off => {
+                let what = "clients' certificates cannot be verified without `ca`";
+                self.error(tls.span, format!("{path}.client-certificates"), what)
+                    .hint("add `ca:` with the file of the authorities that sign them")
+                    .done();
+            }
+            Some(ca) if client.mode == ClientAuth::Off => {
+                let path = format!("{path}.client-certificates.ca");
+                self.warning(ca.span, path, "it is not used, the mode is `off`")
+                    .hint("add `mode: required` or `mode: optional`")
+                    .done();
+            }
+            _ => {}
+        }
+    }
+
+    fn route(&mut self, route: &'a Route, listener: &Listener, path: &str) {
+        self.regexes(route, path);
+        for (index, policy) in route.policies.numbered() {
+            let path = format!("{path}.policies[{index}]");
+            match policy {
+                PolicyUse::Inline(policy) => self.policy(policy, &path, Some(route)),
+                PolicyUse::Named(name) if self.config.policies.mentions(&**name) => {
+                    self.policies.insert(name);
+                }
+                PolicyUse::Named(name) => {
+                    let known = self.config.policies.names().map(|name| &***name);
+                    let meant = closest(name, known);
+                    self.error(name.span, path, format!("no policy named {}", quote(name)))
+                        .hint("add it below `policies:`")
+                        .suggest(meant)
+                        .done();
+                }
+            }
+        }
+        self.headers(&route.request_headers, &format!("{path}.request-headers"), Some(route));
+        self.headers(&route.response_headers, &format!("{path}.response-headers"), Some(route));
+        let mut pool = None;
+        match &route.action {
+            Action::Forward(forward) => {
+                if let Target::Pool(name) = &forward.to.value {
+                    pool = self.pool_of(name, forward.to.span, path);
+                }
+            }
+            Action::Redirect(redirect) => {
+                let path = format!("{path}.redirect");
+                self.captures(&redirect.to, redirect.to.span, &path, Some(route));
+            }
+            Action::Respond(respond) => {
+                for name in respond.0.headers.names() {
+                    self.framing(name, &format!("{path}.respond.headers"));
+                }
+            }
+            Action::Files(_) => {}
+        }
+        self.rewrite(route, path);
+        let effective = listener.timeouts.with(&route.timeouts, pool.map(|pool| &pool.timeouts));
+        if effective != listener.timeouts {
+            self.nesting(&effective, &format!("{path}.timeouts"));
+        }
+    }
+
+    fn rewrite(&mut self, route: &Route, path: &str) {
+        let rewrite = &route.rewrite;
+        let path = format!("{path}.rewrite");
+        let answers = matches!(route.action, Action::Redirect(_) | Action::Respond(_));
+        if answers && rewrite.value != Rewrite::default() {
+            let what = "it is not used, the route answers by itself";
+            self.warning(rewrite.span, &path, what).done();
+        }
+        let other = rewrite.strip_prefix.as_ref().or(rewrite.add_prefix.as_ref());
+        if let (Some(replace), Some(other)) = (&rewrite.replace_prefix, other) {
+            let what = "`replace-prefix` excludes `strip-prefix` and `add-prefix`";
+            self.error(replace.from.span, format!("{path}.replace-prefix"), what)
+                .note(other.span, "one of them stands here")
+                .hint("keep `replace-prefix` alone, it does both")
+                .done();
+        }
+    }
+
+    fn pool_of(&mut self, name: &'a Name, place: Span, path: &str) -> Option<&'a Pool> {
+        if let Some(&pool) = self.by_name.get(&**name) {
+            self.pools.insert(name);
+            return Some(pool);
+        }
+        let pools = &self.config.pools;
+        if pools.mentions(&**name) {
+            return None;
+        }
+        let meant = closest(name, pools.names().map(|name| &***name));
+        let finding =
+            self.error(place, format!("{path}.forward"), format!("no pool named {}", quote(name)));
+        match meant {
+            Some(meant) => finding.suggest(Some(meant)).done(),
+            None => finding
+                .hint(format!("add it below `pools:`, or write an address such as `{name}:80`"))
+                .done(),
+        }
+        None
+    }
+
+    fn policy(&mut self, policy: &Policy, path: &str, route: Option<&Route>) {
+        match policy {
+            Policy::Headers(headers) => {
+                self.headers(&headers.request, &format!("{path}.headers.request"), route);
+                self.headers(&headers.response, &format!("{path}.headers.response"), route);
+            }
+        }
+    }
+
+    /// Fields that frame a message or belong to one connection are not the configuration's to
+    /// change (RFC 9110 §7.6.1, RFC 9112 §6): a wrong value would split or join messages.
+    fn headers(&mut self, changes: &HeaderChanges, path: &str, route: Option<&Route>) {
+        let appended = changes.append.iter().flat_map(|(name, values)| {
+            values.iter().map(move |value| ("append", name, Some(value)))
+        });
+        let set = changes.set.iter().map(|(name, value)| ("set", name, Some(value)));
+        let removed = changes.remove.iter().map(|name| ("remove", name, None));
+        for (verb, name, value) in set.chain(appended).chain(removed) {
+            let path = format!("{path}.{verb}");
+            self.framing(name, &path);
+            if let Some(value) = value {
+                self.captures(value, name.span, &path, route);
+            }
+        }
+    }
+
+    fn framing(&mut self, name: &Spanned<HeaderName>, path: &str) {
+        if FRAMING.contains(&&***name) {
+            let what = format!("{} is Transom's own to write", quote(name));
+            let hint = match &***name {
+                "host" => "use `rewrite: { host: ... }`",
+                _ => "remove it",
+            };
+            self.error(name.span, path, what).hint(hint).done();
+        }
+    }
+
+    /// Whether every `{capture.x}` is a part of each path of the route.
+    fn captures(&mut self, text: &Template, place: Span, path: &str, route: Option<&Route>) {
+        // a policy with a name may stand in routes that have the capture
+        let Some(route) = route else { return };
+        for variable in text.variables() {
+            let Variable::Capture(wanted) = variable else { continue };
+            let paths = route.r#match.path.as_ref();
+            let missing =
+                paths.is_none_or(|paths| !paths.iter().all(|path| captures(path, wanted)));
+            if missing {
+                let what = format!("the route's path has no part named {}", quote(wanted));
+                self.error(place, path, what)
+                    .hint(format!("write `{{{wanted}}}` in `match.path`"))
+                    .done();
+            }
+        }
+    }
+
+    fn regexes(&mut self, route: &Route, path: &str) {
+        let paths = route.r#match.path.iter().flatten();
+        for pattern in paths {
+            if let PathPattern::Regex(regex) = &pattern.value {
+                self.regex(regex, pattern.span, format!("{path}.match.path"));
+            }
+        }
+        let matched = &route.r#match;
+        let values = |map: &'static str| format!("{path}.match.{map}");
+        let header = matched.header.values().map(|value| (values("header"), value));
+        let query = matched.query.values().map(|value| (values("query"), value));
+        let cookie = matched.cookie.values().map(|value| (values("cookie"), value));
+        for (path, value) in header.chain(query).chain(cookie) {
+            if let ValueMatch::Regex(regex) = value {
+                self.regex(regex, regex.span, path);
+            }
+        }
+        if let Some(rewrite) = &route.rewrite.regex {
+            self.regex(
+                &rewrite.r#match,
+                rewrite.r#match.span,
+                format!("{path}.rewrite.regex.match"),
+            );
+        }
+    }
+
+    /// Compiled as the router does: over bytes, without Unicode tables.
+    fn regex(&mut self, text: &str, place: Span, path: String) {
+        let built =
+            regex::bytes::RegexBuilder::new(text).unicode(false).size_limit(1 << 20).build();
+        let reason = match built {
+            Ok(_) => return,
+            Err(regex::Error::CompiledTooBig(_)) => "it is too large".to_owned(),
+            Err(error) => {
+                let error = error.to_string();
+                let reason = error.lines().last().unwrap_or("").trim();
+                reason.strip_prefix("error: ").unwrap_or(reason).to_owned()
+            }
+        };
+        let what = format!("{} is not a regular expression: {reason}", quote(text));
+        self.error(place, path, what).done();
+    }
+
+    /// A part of an exchange that may take longer than the whole never ends by its own timeout.
+    fn nesting(&mut self, timeouts: &Timeouts, path: &str) {
+        let Limit::At(whole) = timeouts.request.value else { return };
+        let parts = [
+            ("connect", timeouts.connect),
+            ("response", timeouts.response),
+            ("response-idle", timeouts.response_idle),
+        ];
+        for (name, part) in parts {
+            // a default that does not fit was not meant, the shorter whole was
+            if part.span == Span::NOWHERE {
+                continue;
+            }
+            if let Limit::At(time) = part.value
+                && time >= whole
+            {
+                let what = format!("`{name}` of {time} does not fit into `request` of {whole}");
+                self.error(part.span, format!("{path}.{name}"), what)
+                    .note(timeouts.request.span, "the whole exchange is limited here")
+                    .hint(format!("make it less than {whole}"))
+                    .done();
+            }
+        }
+    }
+
+    fn pool(&mut self, name: &Spanned<Name>, pool: &Pool) {
+        let path = format!("pools.{name}");
+        if pool.endpoints.iter().all(|endpoint| endpoint.weight.value == 0) {
+            let place = pool.endpoints.first().map_or(name.span, |endpoint| endpoint.weight.span);
+            self.error(place, format!("{path}.endpoints"), "every endpoint has the weight 0")
+                .hint("give at least one a weight")
+                .done();
+        }
+        let mut seen = HashMap::new();
+        for endpoint in &pool.endpoints {
+            let place = endpoint.address.span;
+            if let Some(first) = seen.insert(&endpoint.address.value, place) {
+                let what = format!("`{}` is given twice", endpoint.address);
+                self.error(place, format!("{path}.endpoints"), what)
+                    .note(first, "it stands here already")
+                    .hint("use `weight: 2` for a double share")
+                    .done();
+            }
+        }
+        if let Some(UpstreamTls { ca: Some(ca), insecure_skip_verify, .. }) = pool.tls.on()
+            && insecure_skip_verify.value
+        {
+            let what = "it is not used, `insecure-skip-verify` accepts any certificate";
+            self.warning(ca.span, format!("{path}.tls.ca"), what).done();
+        }
+        if let (Limit::At(idle), Limit::At(age)) = (pool.keep_alive.idle, pool.keep_alive.age)
+            && idle > age
+        {
+            let what = format!("`idle` of {idle} is longer than `age` of {age}");
+            self.error(name.span, format!("{path}.keep-alive"), what).done();
+        }
+    }
+
+    fn unused(&mut self) {
+        let unused = |what: &str, name: &Spanned<Name>| {
+            let path = format!("{what}.{name}");
+            Diagnostic::warning(name.span, path, "no route uses it")
+        };
+        let pools = self.config.pools.names().filter(|name| !self.pools.contains(&****name));
+        let policies =
+            self.config.policies.names().filter(|name| !self.policies.contains(&****name));
+        for name in pools {
+            self.findings.push(unused("pools", name));
+        }
+        for name in policies {
+            self.findings.push(unused("policies", name));
+        }
+    }
+}
+
+fn captures(path: &PathPattern, wanted: &str) -> bool {
+    match path {
+        PathPattern::Template { segments, .. } => segments
+            .iter()
+            .any(|segment| matches!(segment, Segment::Capture(name) if name == wanted)),
+        PathPattern::Regex(regex) => {
+            regex.contains(&format!("(?P<{wanted}>")) || regex.contains(&format!("(?<{wanted}>"))
+        }
+        PathPattern::Exact(_) | PathPattern::Prefix(_) => false,
+    }
+}
+
+// Which routes are reached.
+//
+// The router prefers the more specific host, then the more specific path, then more conditions,
+// then the order of the file. So a pattern of a route is never reached exactly if an earlier route
+// has the same host and path, as many conditions, and each of its conditions follows from one of
+// the later route's: a wider host or path, or fewer conditions, always comes after.
+
+/// A route and its number in the file.
+type Numbered<'a> = (usize, &'a Spanned<Route>);
+
+impl Check<'_> {
+    fn reached(&mut self, routes: &List<Spanned<Route>>, listener: &str) {
+        let mut before: HashMap<(HostPattern, String), Vec<Numbered<'_>>> = HashMap::new();
+        for (index, route) in routes.numbered() {
+            if !self.decoded(&format!("{listener}.routes[{index}].match")) {
+                continue;
+            }
+            let pairs = pairs(&route.r#match);
+            let mut lost = Vec::new();
+            for (host, path) in &pairs {
+                let same = before.entry((host.value.clone(), shape(path))).or_default();
+                let winner =
+                    same.iter().find(|(_, earlier)| takes_all(&earlier.r#match, &route.r#match));
+                match winner {
+                    Some(&winner) => lost.push((host, path, winner)),
+                    None => same.push((index, route)),
+                }
+            }
+            let Some((host, path, (winner, taken))) = lost.first() else { continue };
+            let witness = witness(host, path, &route.r#match);
+            let place = format!("{listener}.routes[{index}]");
+            let number = self.findings.place(taken.span);
+            let earlier = match &taken.name {
+                Some(name) => format!("route {}", quote(name)),
+                None => format!("routes[{winner}]"),
+            };
+            let note = format!("{earlier} takes {witness}");
+            if lost.len() == pairs.len() {
+                let what = match number {
+                    Some(number) => {
+                        format!("the route is never reached, {earlier} at {number} comes first")
+                    }
+                    None => format!("the route is never reached, {earlier} comes first"),
+                };
+                self.error(route.span, place, what)
+                    .note(taken.span, note)
+                    .hint("remove one of them, or give this one a condition more")
+                    .done();
+            } else {
+                let at = match path.span {
+                    Span::NOWHERE => route.span,
+                    span => span,
+                };
+                let what =
+                    format!("this part of the match is never reached, {earlier} comes first");
+                self.warning(at, format!("{place}.match"), what).note(taken.span, note).done();
+            }
+        }
+    }
+}
+
+/// Every host of a match with every path of it.
+fn pairs(matched: &Match) -> Vec<(Spanned<HostPattern>, Spanned<PathPattern>)> {
+    let hosts = match &matched.host {
+        Some(hosts) => hosts.to_vec(),
+        None => vec![HostPattern::Any.into()],
+    };
+    let paths = match &matched.path {
+        Some(paths) => paths.to_vec(),
+        None => vec![PathPattern::all().into()],
+    };
+    hosts
+        .iter()
+        .flat_map(|host| paths.iter().map(move |path| (host.clone(), path.clone())))
+        .collect()
+}
+
+/// The path without the names of its parts: what the router sees of it.
+fn shape(path: &PathPattern) -> String {
+    match path {
+        PathPattern::Template { segments, below } => {
+            let parts = segments.iter().map(|segment| match segment {
+                Segment::Literal(literal) => format!("/{literal}"),
+                Segment::Capture(_) => "/{}".to_owned(),
+            });
+            let tail = if *below { "/**" } else { "" };
+            parts.chain([tail.to_owned()]).collect()
+        }
+        path => path.to_string(),
+    }
+}
+
+/// Whether the earlier match wins over the later one wherever the latter holds, host and path
+/// being the same.
+fn takes_all(earlier: &Match, later: &Match) -> bool {
+    conditions(earlier) == conditions(later)
+        && methods_cover(&earlier.method, &later.method)
+        && clients_cover(earlier, later)
+        && values_cover(&earlier.header, &later.header)
+        && values_cover(&earlier.query, &later.query)
+        && values_cover(&earlier.cookie, &later.cookie)
+}
+
+/// What the router counts: each value, the methods together and the clients together.
+fn conditions(matched: &Match) -> usize {
+    let values = matched.header.len() + matched.query.len() + matched.cookie.len();
+    values + usize::from(matched.method.is_some()) + usize::from(matched.client.is_some())
+}
+
+fn methods_cover(
+    earlier: &Option<transom_settings::OneOrMany<Method>>,
+    later: &Option<transom_settings::OneOrMany<Method>>,
+) -> bool {
+    let takes = |methods: &[Method], method: &Method| {
+        // GET is for HEAD too
+        methods.iter().any(|ours| ours == method || (&**ours == "GET" && &**method == "HEAD"))
+    };
+    match (earlier, later) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(earlier), Some(later)) => later.iter().all(|method| takes(earlier, method)),
+    }
+}
+
+fn clients_cover(earlier: &Match, later: &Match) -> bool {
+    let covered = |block: &Cidr, by: &[Cidr]| by.iter().any(|wide| wide.covers(block));
+    match (&earlier.client, &later.client) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(earlier), Some(later)) => later.iter().all(|block| covered(block, earlier)),
+    }
+}
+
+fn values_cover<K: PartialEq>(earlier: &Map<K, ValueMatch>, later: &Map<K, ValueMatch>) -> bool {
+    earlier.iter().all(|(name, wide)| {
+        later.iter().any(|(other, narrow)| other == name && wide.covers(narrow))
+    })
+}
+
+/// A request that both routes fit: `` `GET shop.example/api/` ``.
+fn witness(host: &HostPattern, path: &PathPattern, matched: &Match) -> String {
+    let method = matched.method.as_ref().and_then(|methods| methods.first()).map_or("GET", |m| m);
+    let path = path.example().unwrap_or_else(|| format!("/... as in {path}"));
+    let mut request = format!("{method} {}{path}", host.example());
+    for (index, (name, value)) in matched.query.iter().enumerate() {
+        let joint = if index == 0 { '?' } else { '&' };
+        request.push_str(&format!("{joint}{name}={}", example(value)));
+    }
+    let header = matched
+        .header
+        .iter()
+        .map(|(name, value): (&Spanned<HeaderName>, _)| format!("{name}: {}", example(value)));
+    let cookie =
+        matched.cookie.iter().map(|(name, value)| format!("cookie: {name}={}", example(value)));
+    let client =
+        matched.client.iter().flatten().take(1).map(|block| format!("client {}", block.network()));
+    let with: Vec<String> = header.chain(cookie).chain(client).collect();
+    match with.is_empty() {
+        true => format!("`{request}`"),
+        false => format!("`{request}` with `{}`", with.join("`, `")),
+    }
+}
+
+fn example(value: &ValueMatch) -> String {
+    match value {
+        ValueMatch::Is(value) => value.clone(),
+        ValueMatch::Present(true) => "any".to_owned(),
+        ValueMatch::Present(false) => "(absent)".to_owned(),
+        ValueMatch::Regex(regex) => format!("~{regex}"),
+    }
+}

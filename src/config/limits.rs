@@ -1,0 +1,52 @@
+//! How much a client or an endpoint may send.
+
+use transom_settings::{ByteSize, Duration, Limit, Spanned, settings};
+
+settings! {
+    /// How much a client or an endpoint may send.
+    pub struct Limits {
+        /// Header fields of a request. More are answered with 431.
+        pub header_count: u32 = 100,
+        /// The request line. A longer one is answered with 414.
+        pub request_line: ByteSize = ByteSize::kib(8),
+        /// One header field. A longer one is answered with 431.
+        pub header_line: ByteSize = ByteSize::kib(16),
+        /// All header fields of a request. More is answered with 431.
+        pub headers: ByteSize = ByteSize::kib(32),
+        /// The body of a request. A larger one is answered with 413.
+        pub body: Spanned<Limit<ByteSize>> = Limit::At(ByteSize::mib(10)).into(),
+        /// Requests on one connection, which is closed after the last.
+        pub requests_per_connection: Spanned<Limit<u32>> = Limit::At(1000).into(),
+        /// Age at which a connection is closed after the exchange it carries. Ten in a hundred
+        /// more or less, so that connections opened together do not end together.
+        pub connection_age: Spanned<Limit<Duration>> = Limit::At(Duration::hours(1)).into(),
+        /// Connections of this listener at once. By default nine tenths of what the limit of open
+        /// files allows, two for each connection.
+        pub connections: Option<u32> = None,
+        /// Connections from one client at once: one IPv4 address or one IPv6 /64.
+        pub connections_per_client: Spanned<Limit<u32>> = Limit::At(512).into(),
+        /// Requests sent ahead on one connection before it is read no further.
+        pub pipelined: u32 = 16,
+        /// All header fields of a response from an endpoint. More becomes 502.
+        pub response_headers: ByteSize = ByteSize::kib(64),
+    }
+
+    /// Limits that a route sets otherwise than its listener.
+    pub struct RouteLimits {
+        /// The body of a request. A larger one is answered with 413.
+        pub body: Option<Spanned<Limit<ByteSize>>> = None,
+        /// All header fields of a response from an endpoint. More becomes 502.
+        pub response_headers: Option<ByteSize> = None,
+    }
+}
+
+impl Limits {
+    /// These limits with those of a route in their place.
+    pub fn with(&self, route: &RouteLimits) -> Limits {
+        Limits {
+            body: route.body.unwrap_or(self.body),
+            response_headers: route.response_headers.unwrap_or(self.response_headers),
+            ..self.clone()
+        }
+    }
+}

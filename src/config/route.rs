@@ -1,0 +1,241 @@
+//! Settings of a route: a match, its policies and exactly one action.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use transom_settings::{
+    Cidr, Context, Definitions, Fields, FromText, HeaderName, HostPattern, List, Map, Method, Name,
+    Node, OneOrMany, PathPattern, Refusal, Regex, Setting, Spanned, StatusPattern, Value,
+    host_name,
+    json::{Value as Json, json},
+    quote, settings,
+};
+
+use super::{Action, HeaderChanges, PolicyUse, RouteLimits, RouteTimeouts};
+
+settings! {
+    /// A match, policies, and exactly one action: `forward`, `files`, `redirect` or `respond`.
+    pub struct Route flatten(action: Action) {
+        /// A name for logs and metrics.
+        pub name: Option<Spanned<Name>> = None,
+        /// The requests this is for. Without it, all.
+        pub r#match: Match = Match::default(),
+        /// Rules around the action: names of policies, or policies themselves.
+        pub policies: List<PolicyUse> = List::default(),
+        /// Limits that differ from the listener's.
+        pub limits: RouteLimits = RouteLimits::default(),
+        /// Timeouts that differ from the listener's.
+        pub timeouts: RouteTimeouts = RouteTimeouts::default(),
+        /// Files that are sent in place of Transom's own answers, before the listener's.
+        pub error_pages: Map<StatusPattern, Spanned<PathBuf>> = Map::new(),
+        /// Changes of the request's header.
+        pub request_headers: HeaderChanges = HeaderChanges::default(),
+        /// Changes of the response's header.
+        pub response_headers: HeaderChanges = HeaderChanges::default(),
+        /// Changes of what is asked for.
+        pub rewrite: Spanned<Rewrite> = Spanned::default(),
+    }
+
+    /// The requests a route is for: all that is given must hold, of each list one.
+    pub struct Match {
+        /// Hosts: `shop.example`, `*.shop.example` or `*`.
+        pub host: Option<OneOrMany<Spanned<HostPattern>>> = None,
+        /// Paths: `/a`, `/api/**`, `/users/{id}` or `~REGEX`.
+        pub path: Option<OneOrMany<Spanned<PathPattern>>> = None,
+        /// Methods. `GET` is for HEAD too.
+        pub method: Option<OneOrMany<Method>> = None,
+        /// Header fields: a value, `~REGEX` for the whole value, or `present: true`.
+        pub header: Map<HeaderName, ValueMatch> = Map::new(),
+        /// Parameters of the query, likewise.
+        pub query: Map<String, ValueMatch> = Map::new(),
+        /// Cookies, likewise.
+        pub cookie: Map<String, ValueMatch> = Map::new(),
+        /// Addresses of clients.
+        pub client: Option<OneOrMany<Cidr>> = None,
+    }
+
+    /// Changes of what is asked for. The prefix goes first, then the regular expression. A prefix
+    /// is either replaced, or stripped and one added.
+    pub struct Rewrite {
+        /// Removed from the beginning of the path.
+        pub strip_prefix: Option<Spanned<PathPrefix>> = None,
+        /// Put before the path.
+        pub add_prefix: Option<Spanned<PathPrefix>> = None,
+        /// One beginning of the path in the place of another.
+        pub replace_prefix: Option<ReplacePrefix> = None,
+        /// A replacement anywhere in the path.
+        pub regex: Option<RegexRewrite> = None,
+        /// The host that the endpoint sees: `keep` the client's, `upstream` for the endpoint's
+        /// own, or this one.
+        pub host: HostRewrite = HostRewrite::Keep,
+    }
+
+    /// One beginning of the path in the place of another.
+    pub struct ReplacePrefix {
+        /// What is replaced.
+        pub from: Spanned<PathPrefix>,
+        /// What stands there then.
+        pub to: Spanned<PathPrefix>,
+    }
+
+    /// A replacement by regular expression.
+    pub struct RegexRewrite {
+        /// What is replaced, the first time it occurs.
+        pub r#match: Spanned<Regex>,
+        /// What stands there then; `$1` or `$name` is what a group matched. (`${` would ask for an
+        /// environment variable; `$${1}` is `${1}`.)
+        pub replace: Spanned<String>,
+    }
+}
+
+/// What a header field, a parameter or a cookie must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ValueMatch {
+    Is(String),
+    /// Whether it is there at all.
+    Present(bool),
+    /// The whole value must match.
+    Regex(Spanned<Regex>),
+}
+
+impl ValueMatch {
+    /// Whether everything that the other accepts is accepted.
+    pub fn covers(&self, other: &ValueMatch) -> bool {
+        self == other
+            || matches!(
+                (self, other),
+                (ValueMatch::Present(true), ValueMatch::Is(_) | ValueMatch::Regex(_))
+            )
+    }
+}
+
+impl Setting for ValueMatch {
+    fn decode(node: &Node, at: &mut Context<'_>) -> Option<Self> {
+        match &node.value {
+            Value::Map(_) => {
+                let mut fields = Fields::open(node, at, &["present".to_owned()], None)?;
+                let doc = "Whether it must be there or must be absent.";
+                fields.required("present", doc, at).map(ValueMatch::Present)
+            }
+            _ => {
+                let scalar = at.scalar(node, "a value, `~REGEX` or `present: true`")?;
+                match scalar.text.strip_prefix('~') {
+                    None => Some(ValueMatch::Is(scalar.text.clone())),
+                    Some(regex) => match Regex::from_text(regex) {
+                        Ok(regex) => Some(ValueMatch::Regex(Spanned::new(regex, node.span))),
+                        Err(refusal) => {
+                            at.push(at.error(node.span, refusal.what));
+                            None
+                        }
+                    },
+                }
+            }
+        }
+    }
+
+    fn schema(_: &mut Definitions) -> Json {
+        json!({ "anyOf": [
+            { "type": ["string", "number", "boolean"] },
+            {
+                "type": "object",
+                "properties": { "present": { "type": "boolean" } },
+                "required": ["present"],
+                "additionalProperties": false,
+            },
+        ] })
+    }
+
+    fn to_json(&self) -> Json {
+        match self {
+            ValueMatch::Is(value) => value.clone().into(),
+            ValueMatch::Regex(regex) => format!("~{regex}").into(),
+            ValueMatch::Present(present) => json!({ "present": present }),
+        }
+    }
+}
+
+/// The beginning of a path, by whole segments: `/api`. Without the slash that may end it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathPrefix(String);
+
+impl PathPrefix {
+    /// The prefix; empty for `/`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromText for PathPrefix {
+    const WHAT: &'static str = "the beginning of a path such as `/api`";
+
+    fn from_text(text: &str) -> Result<Self, Refusal> {
+        match PathPattern::from_text(text)? {
+            PathPattern::Exact(path) => Ok(PathPrefix(path.trim_end_matches('/').to_owned())),
+            _ => {
+                let what = format!("{} is a pattern, not the beginning of a path", quote(text));
+                let hint = "write it without `**`, `{ }` and `~`, such as `/api`";
+                Err(Refusal::new(what).hint(hint))
+            }
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "pattern": "^/", "examples": ["/api"] })
+    }
+
+    fn to_json(&self) -> Json {
+        self.to_string().into()
+    }
+}
+
+impl fmt::Display for PathPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "/" } else { &self.0 })
+    }
+}
+
+/// The host that an endpoint sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostRewrite {
+    /// The one the client asked for.
+    Keep,
+    /// This one.
+    Literal(String),
+    /// The endpoint's own.
+    Upstream,
+}
+
+impl FromText for HostRewrite {
+    const WHAT: &'static str = "`keep`, `upstream` or a host";
+
+    fn from_text(text: &str) -> Result<Self, Refusal> {
+        match text {
+            "keep" => Ok(HostRewrite::Keep),
+            "upstream" => Ok(HostRewrite::Upstream),
+            text => {
+                // unlike in a match, an endpoint may be told a port
+                let (host, port) = match text.rsplit_once(':') {
+                    Some((host, port)) if port.parse::<u16>().is_ok() => (host, Some(port)),
+                    _ => (text, None),
+                };
+                let host = host_name(host)?;
+                Ok(HostRewrite::Literal(match port {
+                    Some(port) => format!("{host}:{port}"),
+                    None => host,
+                }))
+            }
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "examples": ["keep", "upstream", "shop.internal"] })
+    }
+
+    fn to_json(&self) -> Json {
+        match self {
+            HostRewrite::Keep => "keep".into(),
+            HostRewrite::Upstream => "upstream".into(),
+            HostRewrite::Literal(host) => host.clone().into(),
+        }
+    }
+}
