@@ -159,7 +159,7 @@ fn site(router: Router, routes: Vec<Route>) -> Site {
 
 fn exchange(asked: Asked) -> Exchange {
     let site = site(Router::build(Vec::new()).unwrap(), Vec::new());
-    let peer = Peer { address: Peer::NOWHERE, local: Peer::NOWHERE, tls: None };
+    let peer = Peer::new(Peer::NOWHERE, Peer::NOWHERE, None);
     Exchange {
         id: RequestId::Own(0, 1),
         started: Instant::now(),
@@ -500,6 +500,7 @@ fn over_a_socket(files: Files, send: &str, meanwhile: impl FnOnce()) -> Vec<u8> 
         name: "files".into(),
         chain: Vec::new(),
         action: Box::new(files),
+        keep: Vec::new(),
         body_limit: None,
         timeouts: Timeouts::default(),
         pages: Pages::default(),
@@ -514,7 +515,7 @@ fn over_a_socket(files: Files, send: &str, meanwhile: impl FnOnce()) -> Vec<u8> 
         let address = listener.local_addr().unwrap();
         let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
         let (accepted, from) = listener.accept().await.unwrap();
-        let peer = Rc::new(Peer { address: from, local: address, tls: None });
+        let peer = Rc::new(Peer::new(from, address, None));
         let stream = transom_net::Stream::tcp(accepted, worker.clone());
         let wheel = worker.wheel().clone();
         let reading = async move {
