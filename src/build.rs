@@ -74,7 +74,7 @@ pub struct ProxyRule {
 }
 
 /// Gives the sinks of a listener with these routes.
-pub type Sinks<'a> = dyn Fn(&str, &[Route]) -> Vec<Arc<dyn Sink>> + 'a;
+pub type Sinks<'a> = dyn Fn(&str, &[transom_proxy::site::Route]) -> Vec<Arc<dyn Sink>> + 'a;
 
 /// Builds what runs from what the file says, going on where `previous` stands.
 ///
@@ -158,11 +158,11 @@ impl<'a> Build<'a> {
         let tls = listener.tls.as_ref().map(|tls| self.server_tls(name, tls, &format!("{at}.tls")));
         let router = self.router(listener, &at);
         let routes = self.routes(name, listener, &at);
+        let routes = routes?;
         let site = Site {
             name: Arc::from(&***name),
             generation,
             router: router?,
-            routes: routes?,
             limits: limits(&listener.limits),
             timeouts: timeouts(&listener.timeouts),
             paths: PathRules {
@@ -182,6 +182,7 @@ impl<'a> Build<'a> {
             request_id: request_id(&listener.request_id),
             pages: self.pages(&listener.error_pages),
             sinks: sinks(name, &routes),
+            routes,
         };
         let tls = match tls {
             Some(built) => Some(built?),

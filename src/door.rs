@@ -91,7 +91,7 @@ impl Door {
 
     fn local_address(&self) -> SocketAddr {
         match self.local {
-            PeerAddr::Ip(address) => address,
+            PeerAddr::Ip(address) => address.socket(),
             PeerAddr::Unix => Peer::NOWHERE,
         }
     }
@@ -127,7 +127,7 @@ pub async fn accept(
 fn take_in(door: &Arc<Door>, accepted: Accepted, serving: &Rc<Serving>, connections: &Tasks) {
     let worker = serving.local.worker.id();
     let address = match &accepted {
-        Accepted::Tcp(_, PeerAddr::Ip(address)) => *address,
+        Accepted::Tcp(_, PeerAddr::Ip(address)) => address.socket(),
         _ => Peer::NOWHERE,
     };
     let limits = serving.sites.current().limits;

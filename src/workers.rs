@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use transom_net::Worker;
@@ -85,12 +86,12 @@ impl Workers {
     }
 
     /// Ends the threads; what is still open is cut off.
-    pub async fn stop(self) {
+    pub async fn stop(&self) {
         for thread in &self.0 {
             let _ = thread.commands.send(Command::Stop).await;
         }
-        for thread in self.0 {
-            let _ = tokio::task::spawn_blocking(move || thread.handle.join()).await;
+        while self.0.iter().any(|thread| !thread.handle.is_finished()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 }

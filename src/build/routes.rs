@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use regex::RegexBuilder;
+use transom_proxy::action::files::{Coding, FilesSettings, Try};
 use transom_proxy::action::forward::HostRule;
-use transom_proxy::action::{self, Forward, Redirect};
+use transom_proxy::action::{self, Files, Forward, Redirect};
 use transom_proxy::codec::head::HeadLimits;
 use transom_proxy::destination::Destination;
 use transom_proxy::fields::{Fields, Known, Name as FieldName};
@@ -15,11 +16,11 @@ use transom_proxy::policy::edit::{Edit, Edits};
 use transom_proxy::policy::rewrite::{Change, Rewrite};
 use transom_proxy::site;
 use transom_proxy::variables::{Template, Variable};
-use transom_settings::{HeaderName, Spanned};
+use transom_settings::{HeaderName, Spanned, quote};
 
 use super::{Build, timeouts};
 use crate::config::{
-    self, Action, HeaderChanges, HostRewrite, Listener, Policy, PolicyUse, Route, Target, Upgrade,
+    self, Action, Encoding, HeaderChanges, HostRewrite, Listener, Policy, PolicyUse, Route, Target, Upgrade,
 };
 
 /// Policies with a name, built once for all routes that use them.
@@ -159,10 +160,38 @@ impl<'a> Build<'a> {
         }
     }
 
-    fn files(&mut self, files: &config::Files, at: &str) -> Option<Box<dyn action::Action>> {
-        let what = "`files` cannot be served yet";
-        self.error(files.root.span, format!("{at}.files"), what, "forward to a file server");
-        None
+    fn files(&mut self, written: &config::Files, at: &str) -> Option<Box<dyn action::Action>> {
+        let mut tries = Vec::new();
+        for text in &written.r#try {
+            match Try::parse(text) {
+                Ok(each) => tries.push(each),
+                Err(error) => {
+                    let hint = "write what is looked for, such as `{path}` or `/index.html`";
+                    self.error(text.span, format!("{at}.files.try"), error.to_string(), hint);
+                    return None;
+                }
+            }
+        }
+        let mut settings = FilesSettings {
+            index: written.index.clone(),
+            listing: written.listing,
+            precompressed: written.precompressed.iter().map(|each| coding(*each)).collect(),
+            cache_control: written.cache_control.as_ref().map(|value| (**value).to_owned()),
+            ..FilesSettings::of(self.materials.resolve(&written.root))
+        };
+        if !tries.is_empty() {
+            settings.try_ = tries;
+        }
+        match Files::new(settings) {
+            Ok(files) => Some(Box::new(files)),
+            Err(error) => {
+                let root = quote(&written.root.display().to_string());
+                let what = format!("the directory {root} cannot be served: {error}");
+                let hint = "make it readable for the user that Transom runs as";
+                self.error(written.root.span, format!("{at}.files.root"), what, hint);
+                None
+            }
+        }
     }
 
     /// Header fields that the texts of a route ask for.
@@ -248,6 +277,14 @@ pub fn rewrite(written: &config::Rewrite) -> Result<Option<Rewrite>, String> {
         changes.push(Change::Regex { pattern, with: regex.replace.value.clone() });
     }
     Ok((!changes.is_empty()).then_some(Rewrite { changes }))
+}
+
+fn coding(written: Encoding) -> Coding {
+    match written {
+        Encoding::Br => Coding::Brotli,
+        Encoding::Gzip => Coding::Gzip,
+        Encoding::Zstd => Coding::Zstd,
+    }
 }
 
 fn respond(written: &config::Respond) -> action::Respond {

@@ -173,6 +173,11 @@ impl Metrics {
         })
     }
 
+    /// How many workers count.
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+
     /// The sink of a site with these names.
     pub fn sink(&self, names: &Names<'_>) -> Arc<dyn Sink> {
         let listener: Arc<str> = names.listener.into();
