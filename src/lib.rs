@@ -2,5 +2,6 @@
 
 pub mod build;
 pub mod config;
+pub mod explain;
 pub mod load;
 pub mod materials;
