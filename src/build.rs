@@ -73,6 +73,9 @@ pub struct ProxyRule {
     pub optional: bool,
 }
 
+/// Gives the sinks of a listener with these routes.
+pub type Sinks<'a> = dyn Fn(&str, &[transom_proxy::site::Route]) -> Vec<Arc<dyn Sink>> + 'a;
+
 /// Builds what runs from what the file says, going on where `previous` stands.
 ///
 /// # Errors
@@ -81,7 +84,7 @@ pub fn build(
     config: &Config,
     materials: &Materials,
     previous: Option<&Snapshot>,
-    sinks: Vec<Arc<dyn Sink>>,
+    sinks: &Sinks<'_>,
 ) -> Result<Snapshot, Diagnostics> {
     let generation = previous.map_or(1, |previous| previous.generation + 1);
     let mut build = Build::new(config, materials, previous);
@@ -91,7 +94,7 @@ pub fn build(
     let listeners: Vec<Option<Listening>> = config
         .listeners
         .iter()
-        .map(|(name, listener)| build.listener(name, listener, generation, &sinks))
+        .map(|(name, listener)| build.listener(name, listener, generation, sinks))
         .collect();
     if build.findings.has_errors() {
         return Err(build.findings);
@@ -149,17 +152,17 @@ impl<'a> Build<'a> {
         name: &Spanned<Name>,
         listener: &'a Listener,
         generation: u64,
-        sinks: &[Arc<dyn Sink>],
+        sinks: &Sinks<'_>,
     ) -> Option<Listening> {
         let at = format!("listeners.{name}");
         let tls = listener.tls.as_ref().map(|tls| self.server_tls(name, tls, &format!("{at}.tls")));
         let router = self.router(listener, &at);
         let routes = self.routes(name, listener, &at);
+        let routes = routes?;
         let site = Site {
             name: Arc::from(&***name),
             generation,
             router: router?,
-            routes: routes?,
             limits: limits(&listener.limits),
             timeouts: timeouts(&listener.timeouts),
             paths: PathRules {
@@ -178,7 +181,8 @@ impl<'a> Build<'a> {
             },
             request_id: request_id(&listener.request_id),
             pages: self.pages(&listener.error_pages),
-            sinks: sinks.to_vec(),
+            sinks: sinks(name, &routes),
+            routes,
         };
         let tls = match tls {
             Some(built) => Some(built?),

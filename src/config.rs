@@ -46,6 +46,15 @@ pub use tls::{
     CertificateFiles, ClientAuth, ClientCertificates, Tls, TlsVersion, UnknownNames, UpstreamTls,
 };
 
+/// The configuration that runs, as JSON; secrets are masked.
+pub fn printed(config: &Config, generation: u64) -> String {
+    let printed = transom_settings::json::json!({
+        "generation": generation,
+        "config": config.to_json(),
+    });
+    format!("{printed:#}\n")
+}
+
 settings! {
     /// The whole file.
     pub struct Config {

@@ -19,7 +19,7 @@ fn built(text: &str, base: &Path, previous: Option<&Snapshot>) -> Result<Snapsho
         all.render()
     };
     let materials = Materials::load(&loaded.config, base).map_err(said)?;
-    build(&loaded.config, &materials, previous, Vec::new()).map_err(said)
+    build(&loaded.config, &materials, previous, &|_, _| Vec::new()).map_err(said)
 }
 
 fn of(text: &str, previous: Option<&Snapshot>) -> Snapshot {

@@ -55,7 +55,7 @@ fn explanations_are_word_for_word_as_expected() {
         let loaded = from_text(Path::new(&name), &text, false, &|_| None);
         let loaded = loaded.map_err(|findings| findings.render()).unwrap();
         let materials = Materials::load(&loaded.config, &folder).unwrap();
-        let snapshot = build(&loaded.config, &materials, None, Vec::new());
+        let snapshot = build(&loaded.config, &materials, None, &|_, _| Vec::new());
         let snapshot = snapshot.map_err(|findings| findings.render()).unwrap();
         let mut told = String::new();
         for line in text.lines().filter_map(|line| line.strip_prefix("# explain ")) {
