@@ -351,7 +351,12 @@ impl Telling<'_> {
             self.line(format!("path becomes {changed}"));
         }
         match &written.action {
-            Action::Forward(forward) => self.forward(forward, &written.rewrite.host),
+            Action::Forward(forward) => {
+                // a name that could not be looked up leaves nobody to send to
+                let described = route.action.describe();
+                let lost = described.ends_with(": ");
+                self.forward(forward, &written.rewrite.host, lost);
+            }
             // as it is written: where that leads is this machine's matter
             Action::Files(files) => self.line(format!("files {}", files.root.display())),
             _ => {
@@ -363,10 +368,13 @@ impl Telling<'_> {
         Ok(())
     }
 
-    fn forward(&mut self, forward: &Forward, host: &HostRewrite) {
+    fn forward(&mut self, forward: &Forward, host: &HostRewrite, lost: bool) {
         match &forward.to.value {
             Target::Address { .. } => self.line(format!("forward to {}", forward.to.value)),
             Target::Pool(name) => self.pool(name),
+        }
+        if lost {
+            self.line("  no candidates: requests are answered with no-endpoint (503)");
         }
         self.line(match host {
             HostRewrite::Keep => "  host: the client's".to_owned(),
@@ -382,9 +390,6 @@ impl Telling<'_> {
         let algorithm = algorithm.map(|one| transom_settings::Setting::to_json(&one));
         let algorithm = algorithm.as_ref().and_then(|one| one.as_str()).unwrap_or_default();
         self.line(format!("forward to pool {name} ({algorithm})"));
-        if members.is_empty() {
-            self.line("  no candidates: requests are answered with no-endpoint (503)");
-        }
         let candidates = pool.candidates();
         for (endpoint, member) in candidates.iter().zip(&members) {
             let address = endpoint.target.address.to_string();
@@ -410,6 +415,12 @@ fn refused(fault: &Fault, told: &mut String) {
         _ => row.remedy,
     };
     let _ = writeln!(told, "  remedy: {remedy}");
+}
+
+/// `transom explain fault`: every fault in a line.
+pub fn faults() -> String {
+    let rows = Code::ALL.iter().map(|code| code.row());
+    rows.map(|row| format!("{:24} {}  {}\n", row.code, row.status, row.meaning)).collect()
 }
 
 /// `transom explain fault NAME`: the row of the table.

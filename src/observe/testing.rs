@@ -24,7 +24,7 @@ pub(super) fn exchange(worker: usize) -> Exchange {
         id: RequestId::Own(0x1f, 0xabc),
         started,
         local: Rc::new(Local::new(Worker::new(worker))),
-        peer: Rc::new(Peer { address: Peer::NOWHERE, local: Peer::NOWHERE, tls: None }),
+        peer: Rc::new(Peer::new(Peer::NOWHERE, Peer::NOWHERE, None)),
         client: [192, 0, 2, 7].into(),
         asked: Asked {
             method: Method::Get,
@@ -73,6 +73,7 @@ pub(super) fn site(sinks: Vec<Arc<dyn Sink>>) -> Site {
     let rule = Rule { hosts: vec![], paths: vec![], methods: vec![], conditions: vec![] };
     let route = Route {
         name: "orders".into(),
+        keep: Vec::new(),
         chain: vec![],
         action: Box::new(Nothing),
         body_limit: None,
