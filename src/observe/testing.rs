@@ -76,6 +76,7 @@ pub(super) fn site(sinks: Vec<Arc<dyn Sink>>) -> Site {
         keep: Vec::new(),
         chain: vec![],
         action: Box::new(Nothing),
+        keep: vec![],
         body_limit: None,
         timeouts: Default::default(),
         pages: Default::default(),
