@@ -73,7 +73,6 @@ pub(super) fn site(sinks: Vec<Arc<dyn Sink>>) -> Site {
     let rule = Rule { hosts: vec![], paths: vec![], methods: vec![], conditions: vec![] };
     let route = Route {
         name: "orders".into(),
-        keep: Vec::new(),
         chain: vec![],
         action: Box::new(Nothing),
         keep: vec![],
