@@ -22,7 +22,9 @@ use crate::config::{hardening, schema};
 use crate::explain::{self, Question};
 use crate::load::{Loaded, load};
 use crate::materials::Materials;
-use crate::run::{BAD_CONFIG, CANNOT_START, Source, admin_socket, chain, default_admin_socket, run};
+use crate::run::{
+    BAD_CONFIG, CANNOT_START, Source, admin_socket, chain, default_admin_socket, run,
+};
 
 /// The program: does what the command line says.
 pub fn main() -> ExitCode {
@@ -146,8 +148,7 @@ fn explained(asked: &Explain) -> ExitCode {
         Ok(from) => from,
         Err(what) => return refused(format!("--from: {what}")),
     };
-    let question =
-        Question { from, headers: asked.headers.clone(), ..Question::new(method, url) };
+    let question = Question { from, headers: asked.headers.clone(), ..Question::new(method, url) };
     let (loaded, snapshot) = match prepared(asked.config.as_deref(), false) {
         Ok(prepared) => prepared,
         Err(code) => return code,

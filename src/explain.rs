@@ -93,7 +93,9 @@ pub fn explain(
         Err(error) => Err(admit::head_fault(error)),
     };
     let outcome = match admitted {
-        Ok(admitted) => Telling { snapshot, sources, listening, told: &mut told }.admitted(&admitted),
+        Ok(admitted) => {
+            Telling { snapshot, sources, listening, told: &mut told }.admitted(&admitted)
+        }
         Err(fault) => Err(fault),
     };
     let outcome = outcome.map(Outcome::Route).unwrap_or_else(|fault| {
@@ -114,8 +116,7 @@ struct Url<'a> {
 
 impl<'a> Url<'a> {
     fn parse(text: &'a str) -> Result<Self, String> {
-        let refuse =
-            |why: &str| Err(format!("{} is not a URL to explain: {why}", quote(text)));
+        let refuse = |why: &str| Err(format!("{} is not a URL to explain: {why}", quote(text)));
         let (https, rest) = match text.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (false, rest),
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (true, rest),
@@ -255,7 +256,12 @@ impl Telling<'_> {
             "" => "(no host)",
             authority => authority,
         };
-        self.line(format!("request {} {}://{host}{}{query}", asked.method.as_str(), asked.scheme, asked.path));
+        self.line(format!(
+            "request {} {}://{host}{}{query}",
+            asked.method.as_str(),
+            asked.scheme,
+            asked.path
+        ));
         self.line(format!("  client {}", admitted.client));
         let found = admit::find_route(site, asked, admitted.client, &admitted.fields);
         let steps = admit::explain_route(site, asked, admitted.client, &admitted.fields);
@@ -432,7 +438,9 @@ pub fn fault(name: &str) -> Result<String, String> {
     let Some(code) = Code::named(name) else {
         let what = format!("there is no fault {}", quote(name));
         return Err(match closest(name, known()) {
-            Some(meant) => format!("{what}; did you mean {}? Known are {}", quote(meant), list(known(), "and")),
+            Some(meant) => {
+                format!("{what}; did you mean {}? Known are {}", quote(meant), list(known(), "and"))
+            }
             None => format!("{what}; known are {}", list(known(), "and")),
         });
     };

@@ -16,9 +16,18 @@ fn transom(folder: &Path, words: &[&str]) -> Output {
 fn bad_input_of_any_kind_gives_one_clear_sentence() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-    write("good.yaml", "listeners: { web: { address: '127.0.0.1:0', routes: [{ respond: hello }] } }\n");
-    write("relaxed.yaml", "listeners: { web: { address: ':0', limits: { body: unlimited }, routes: [{ respond: hello }] } }\n");
-    write("tls.yaml", "listeners:\n  web:\n    address: :0\n    tls: { certificate: no.pem, key: no.key }\n    routes: [{ respond: hello }]\n");
+    write(
+        "good.yaml",
+        "listeners: { web: { address: '127.0.0.1:0', routes: [{ respond: hello }] } }\n",
+    );
+    write(
+        "relaxed.yaml",
+        "listeners: { web: { address: ':0', limits: { body: unlimited }, routes: [{ respond: hello }] } }\n",
+    );
+    write(
+        "tls.yaml",
+        "listeners:\n  web:\n    address: :0\n    tls: { certificate: no.pem, key: no.key }\n    routes: [{ respond: hello }]\n",
+    );
     write("yaml.yaml", "listeners: [\n");
     write("lost.yaml", "listeners: { web: { address: ':0', routes: [{ forward: orders }] } }\n");
     for (words, status, said) in [
@@ -29,24 +38,52 @@ fn bad_input_of_any_kind_gives_one_clear_sentence() {
         (&["chekc"], 64, "'check'"),
         (&["check"], 64, "there is no configuration: neither `transom.yaml`"),
         (&["check", "none.yaml"], 64, "cannot read `none.yaml`: there is no such file"),
-        (&["check", "good.yaml"], 0, "good.yaml can run: 1 listener, 1 route, 0 pools\nhardening: 18/18 safe\n"),
+        (
+            &["check", "good.yaml"],
+            0,
+            "good.yaml can run: 1 listener, 1 route, 0 pools\nhardening: 18/18 safe\n",
+        ),
         (&["check", "relaxed.yaml"], 0, "relaxed: listeners.web.limits.body = unlimited"),
-        (&["check", "--strict", "relaxed.yaml"], 64, "strict: `body: unlimited` relaxes a safe default"),
-        (&["check", "tls.yaml"], 64, "tls.yaml:4:25: listeners.web.tls.certificate: cannot read `no.pem`: there is no such file"),
+        (
+            &["check", "--strict", "relaxed.yaml"],
+            64,
+            "strict: `body: unlimited` relaxes a safe default",
+        ),
+        (
+            &["check", "tls.yaml"],
+            64,
+            "tls.yaml:4:25: listeners.web.tls.certificate: cannot read `no.pem`: there is no such file",
+        ),
         (&["run", "-c", "tls.yaml"], 64, "cannot read `no.key`: there is no such file"),
         (&["check", "yaml.yaml"], 64, "this is not valid YAML"),
         (&["check", "lost.yaml"], 64, "no pool named `orders`"),
-        (&["explain", "GET", "http://a/", "-c", "good.yaml"], 0, "web[0] (host *, path /**): matched"),
+        (
+            &["explain", "GET", "http://a/", "-c", "good.yaml"],
+            0,
+            "web[0] (host *, path /**): matched",
+        ),
         (&["explain", "GET", "/x", "-c", "good.yaml"], 64, "error: `/x` is not a URL to explain"),
-        (&["explain", "GET", "https://a/", "-c", "good.yaml"], 64, "no listener takes https: none is with `tls`"),
-        (&["explain", "GET", "http://a/", "--from", "1.2.3", "-c", "good.yaml"], 64, "error: --from: `1.2.3` is not an IP address"),
+        (
+            &["explain", "GET", "https://a/", "-c", "good.yaml"],
+            64,
+            "no listener takes https: none is with `tls`",
+        ),
+        (
+            &["explain", "GET", "http://a/", "--from", "1.2.3", "-c", "good.yaml"],
+            64,
+            "error: --from: `1.2.3` is not an IP address",
+        ),
         (&["explain", "GET"], 64, "needs a method and a URL"),
         (&["explain", "fault"], 0, "no-endpoint"),
         (&["explain", "fault", "overload"], 64, "did you mean `overloaded`?"),
         (&["schema"], 0, "\"$schema\""),
         (&["completions", "zsh"], 0, "#compdef transom"),
         (&["reload"], 1, "error: no Transom is running at"),
-        (&["stop", "--socket", "/none/admin.sock"], 1, "error: no Transom is running at `/none/admin.sock`"),
+        (
+            &["stop", "--socket", "/none/admin.sock"],
+            1,
+            "error: no Transom is running at `/none/admin.sock`",
+        ),
         (&["proxy", "--listen", "80", "--to", "127.0.0.1:1"], 64, "did you mean `:80`?"),
         (&["proxy", "--listen", ":80"], 64, "--to <ADDR|URL>"),
     ] {

@@ -79,9 +79,28 @@ mod tests {
             (":8443", "127.0.0.1:3000", true, Ok("keep")),
             ("127.0.0.1:0", "https://shop.example", false, Ok("upstream")),
             ("unix:/tmp/${A}.sock", "unix:/run/app.sock", false, Ok("keep")),
-            ("8080", "127.0.0.1:3000", false, Err("--listen: `8080` is not an address to listen on: it is only a port; did you mean `:8080`?")),
-            (":8080", "localhost", false, Err("--to: `localhost` is not an address; did you mean `localhost:80`?")),
-            (":8080", "ftp://a", false, Err("--to: `ftp://a` is not where a request can go: only `http://` and `https://` are known")),
+            (
+                "8080",
+                "127.0.0.1:3000",
+                false,
+                Err(
+                    "--listen: `8080` is not an address to listen on: it is only a port; did you mean `:8080`?",
+                ),
+            ),
+            (
+                ":8080",
+                "localhost",
+                false,
+                Err("--to: `localhost` is not an address; did you mean `localhost:80`?"),
+            ),
+            (
+                ":8080",
+                "ftp://a",
+                false,
+                Err(
+                    "--to: `ftp://a` is not where a request can go: only `http://` and `https://` are known",
+                ),
+            ),
         ] {
             let proxy = Proxy { listen: listen.into(), to: to.into(), tls };
             match (proxy.source(), expected) {
