@@ -131,21 +131,12 @@ impl Client {
     /// All bytes up to the end, and how it came.
     #[track_caller]
     pub fn rest(&mut self) -> (Vec<u8>, End) {
-        let mut bytes = Vec::new();
-        loop {
-            match self.reader.rest() {
-                Ok(rest) => {
-                    bytes.extend(rest);
-                    return (bytes, End::Closed);
-                }
-                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                    panic!("still open; read: {}", self.reader.log.escape_ascii())
-                }
-                Err(_) => {
-                    bytes.extend_from_slice(self.reader.ahead());
-                    return (bytes, End::Reset);
-                }
+        match self.reader.rest() {
+            Ok(bytes) => (bytes, End::Closed),
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                panic!("still open; read: {}", self.reader.log.escape_ascii())
             }
+            Err(_) => (self.reader.ahead().to_vec(), End::Reset),
         }
     }
 
