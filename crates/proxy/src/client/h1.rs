@@ -343,6 +343,10 @@ impl Source for Call {
         if let Some(connection) = &mut self.connection {
             connection.stream.consume(n);
         }
+        // Whoever knows the length does not ask again: the connection is free from here on.
+        if self.decoder.is_done() {
+            self.finish();
+        }
     }
 
     fn length(&self) -> Option<u64> {
