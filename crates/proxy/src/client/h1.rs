@@ -288,12 +288,15 @@ impl Call {
 }
 
 impl Source for Call {
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
+    fn poll_beside(&mut self, cx: &mut Context<'_>) {
         if self.poll_upload(cx).is_err() {
             // The client's side of the request failed; the response may still be whole.
             self.upload = Upload::Broken;
             self.keep = false;
         }
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
         loop {
             let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(0)) };
             let stream = &mut connection.stream;

@@ -364,6 +364,7 @@ async fn respond(wire: &Rc<Wire>, exchange: &mut Exchange, mut response: Respons
     let limit = exchange.route().map_or(exchange.site.timeouts.send_idle, |r| r.timeouts.send_idle);
     let mut seen = 0;
     let sent = poll_fn(|cx| {
+        body.poll_beside(cx);
         let sent = writer.poll(&mut body, &mut wire.state().stream, cx);
         if sent.is_ready() {
             return sent.map_err(Some);
