@@ -698,9 +698,10 @@ fn h1_46_what_follows_a_close_does_not_reset_the_response() {
     let more = head("GET /2", "").repeat(10_000);
     client.send(head("GET /1", "Connection: close\r\n"));
     client.pour(more.as_bytes());
-    // Late to read, so that a reset would have eaten the response by now.
+    // Late to read, so that a reset would have come by now.
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(client.response().echo()["target"], "/1");
+    client.end_sending().ends();
     rig.expect_lines(1);
     assert_eq!(rig.endpoint.requests().len(), 1);
     rig.holds();
