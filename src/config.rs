@@ -29,7 +29,7 @@ pub use action::{
 pub use admin::Admin;
 pub use check::check;
 pub use hardening::{Hardening, Relaxed, hardening};
-pub use headers::{HeaderChanges, Part, Template, Variable};
+pub use headers::HeaderChanges;
 pub use limits::{Limits, RouteLimits};
 pub use listener::{
     EncodedSlashes, ForwardedHeaders, Listener, Protocol, ProxyProtocol, RequestId,
@@ -41,9 +41,19 @@ pub use route::{
     HostRewrite, Match, PathPrefix, RegexRewrite, ReplacePrefix, Rewrite, Route, ValueMatch,
 };
 pub use timeouts::{PoolTimeouts, RouteTimeouts, Timeout, Timeouts};
+pub use transom_proxy::variables::{Part, Template, Variable};
 pub use tls::{
     CertificateFiles, ClientAuth, ClientCertificates, Tls, TlsVersion, UnknownNames, UpstreamTls,
 };
+
+/// The configuration that runs, as JSON; secrets are masked.
+pub fn printed(config: &Config, generation: u64) -> String {
+    let printed = transom_settings::json::json!({
+        "generation": generation,
+        "config": config.to_json(),
+    });
+    format!("{printed:#}\n")
+}
 
 settings! {
     /// The whole file.

@@ -1,4 +1,16 @@
-//! The parts of Transom that tests and fuzzing reach without starting it.
+//! Everything that knows everything: the file, what is built from it, and what runs.
+//!
+//! A library only so that tests and fuzzing can reach its parts; the program is `main.rs`.
 
+pub mod admin;
+pub mod build;
 pub mod config;
+pub mod door;
 pub mod load;
+pub mod log;
+pub mod materials;
+pub mod observe;
+pub mod reload;
+pub mod run;
+pub mod supervise;
+pub mod workers;

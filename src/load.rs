@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::io::{ErrorKind, Read as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use transom_settings::{Diagnostic, Diagnostics, Outside, Span, assemble, quote};
@@ -93,12 +93,17 @@ const MAX_SIZE: u64 = 32 << 20;
 
 /// The text of a file, or the rest of a sentence about why there is none.
 fn read(path: &Path) -> Result<String, String> {
-    let reason = |error: std::io::Error| match error.kind() {
-        ErrorKind::NotFound => "there is no such file".to_owned(),
-        ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        ErrorKind::IsADirectory => "it is a directory".to_owned(),
-        _ => error.to_string(),
-    };
+    String::from_utf8(read_bytes(path)?).map_err(|error| {
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()]
+            .iter()
+            .filter(|&&byte| byte == b'\n')
+            .count();
+        format!("line {} is not UTF-8", line + 1)
+    })
+}
+
+/// The bytes of a file, or the rest of a sentence about why there are none.
+pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
     let mut file = File::open(path).map_err(reason)?;
     if file.metadata().map_err(reason)?.is_dir() {
         return Err("it is a directory".into());
@@ -108,13 +113,16 @@ fn read(path: &Path) -> Result<String, String> {
     if bytes.len() as u64 > MAX_SIZE {
         return Err(format!("it is larger than {} MiB", MAX_SIZE >> 20));
     }
-    String::from_utf8(bytes).map_err(|error| {
-        let line = error.as_bytes()[..error.utf8_error().valid_up_to()]
-            .iter()
-            .filter(|&&byte| byte == b'\n')
-            .count();
-        format!("line {} is not UTF-8", line + 1)
-    })
+    Ok(bytes)
+}
+
+fn reason(error: io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "there is no such file".to_owned(),
+        ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 /// Files around the main one, and the environment.

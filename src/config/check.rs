@@ -54,6 +54,19 @@ pub fn check(config: &Config, strict: bool, findings: &mut Diagnostics) {
     }
 }
 
+/// See [`Check::headers`].
+const FRAMING: [&str; 9] = [
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "host",
+];
+
 struct Check<'a> {
     config: &'a Config,
     findings: &'a mut Diagnostics,
@@ -259,7 +272,12 @@ impl<'a> Check<'a> {
                 let path = format!("{path}.redirect");
                 self.captures(&redirect.to, redirect.to.span, &path, Some(route));
             }
-            Action::Files(_) | Action::Respond(_) => {}
+            Action::Respond(respond) => {
+                for name in respond.0.headers.names() {
+                    self.framing(name, &format!("{path}.respond.headers"));
+                }
+            }
+            Action::Files(_) => {}
         }
         self.rewrite(route, path);
         let effective = listener.timeouts.with(&route.timeouts, pool.map(|pool| &pool.timeouts));
@@ -319,17 +337,6 @@ impl<'a> Check<'a> {
     /// Fields that frame a message or belong to one connection are not the configuration's to
     /// change (RFC 9110 §7.6.1, RFC 9112 §6): a wrong value would split or join messages.
     fn headers(&mut self, changes: &HeaderChanges, path: &str, route: Option<&Route>) {
-        const FRAMING: [&str; 9] = [
-            "connection",
-            "content-length",
-            "keep-alive",
-            "proxy-connection",
-            "te",
-            "trailer",
-            "transfer-encoding",
-            "upgrade",
-            "host",
-        ];
         let appended = changes.append.iter().flat_map(|(name, values)| {
             values.iter().map(move |value| ("append", name, Some(value)))
         });
@@ -337,17 +344,21 @@ impl<'a> Check<'a> {
         let removed = changes.remove.iter().map(|name| ("remove", name, None));
         for (verb, name, value) in set.chain(appended).chain(removed) {
             let path = format!("{path}.{verb}");
-            if FRAMING.contains(&&***name) {
-                let what = format!("{} is Transom's own to write", quote(name));
-                let hint = match &***name {
-                    "host" => "use `rewrite: { host: ... }`",
-                    _ => "remove it",
-                };
-                self.error(name.span, &path, what).hint(hint).done();
-            }
+            self.framing(name, &path);
             if let Some(value) = value {
                 self.captures(value, name.span, &path, route);
             }
+        }
+    }
+
+    fn framing(&mut self, name: &Spanned<HeaderName>, path: &str) {
+        if FRAMING.contains(&&***name) {
+            let what = format!("{} is Transom's own to write", quote(name));
+            let hint = match &***name {
+                "host" => "use `rewrite: { host: ... }`",
+                _ => "remove it",
+            };
+            self.error(name.span, path, what).hint(hint).done();
         }
     }
 

@@ -111,6 +111,13 @@ pub fn bind_unix(path: &Path, mode: u32) -> Result<Bound, ListenError> {
     bind().map_err(failed)
 }
 
+/// The bare socket, for who accepts by other means than a worker.
+impl From<Bound> for OwnedFd {
+    fn from(bound: Bound) -> Self {
+        bound.socket.into()
+    }
+}
+
 impl Bound {
     fn of(socket: Socket) -> io::Result<Self> {
         let local = socket.local_addr()?.as_socket().map_or(PeerAddr::Unix, PeerAddr::from);

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 use std::rc::Rc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use tokio::runtime::{Builder, LocalOptions};
 
@@ -44,6 +45,11 @@ impl Worker {
 
     pub fn pipes(&self) -> &Rc<Pipes> {
         &self.0.pipes
+    }
+
+    /// The time for deadlines and ages: milliseconds behind the clock, but cheap to ask.
+    pub fn now(&self) -> Instant {
+        self.0.wheel.now()
     }
 
     /// A deadline that is not set.

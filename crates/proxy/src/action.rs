@@ -4,10 +4,12 @@ use crate::exchange::Exchange;
 use crate::message::Request;
 use crate::policy::Answering;
 
+pub mod files;
 pub mod forward;
 pub mod redirect;
 pub mod respond;
 
+pub use files::{Files, FilesSettings};
 pub use forward::Forward;
 pub use redirect::Redirect;
 pub use respond::Respond;

@@ -10,6 +10,7 @@ use crate::exchange::Exchange;
 use crate::fault::{Code, Fault};
 use crate::message::{Request, Response};
 use crate::site::Site;
+use crate::variables::Kept;
 
 /// What follows in the chain. Consumed by running it, so a policy passes on at most once.
 pub struct Next {
@@ -46,6 +47,10 @@ pub async fn run(exchange: &mut Exchange, request: Request) -> Response {
     let Some(route) = exchange.route else {
         return answer::to(exchange, Fault::new(Code::NoRoute, "no route was matched"));
     };
+    if let Some(keep) = exchange.route().map(|route| &route.keep).filter(|keep| !keep.is_empty()) {
+        let kept = Kept::of(keep, &request.fields);
+        exchange.extensions.insert(kept);
+    }
     let next = Next { site: exchange.site.clone(), route, position: 0 };
     let outcome = {
         let mut running = std::pin::pin!(next.run(exchange, request));

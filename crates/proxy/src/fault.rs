@@ -81,6 +81,7 @@ mod grpc {
     pub(super) const CANCELLED: (u8, &str) = (1, "CANCELLED");
     pub(super) const INVALID_ARGUMENT: (u8, &str) = (3, "INVALID_ARGUMENT");
     pub(super) const DEADLINE_EXCEEDED: (u8, &str) = (4, "DEADLINE_EXCEEDED");
+    pub(super) const NOT_FOUND: (u8, &str) = (5, "NOT_FOUND");
     pub(super) const PERMISSION_DENIED: (u8, &str) = (7, "PERMISSION_DENIED");
     pub(super) const RESOURCE_EXHAUSTED: (u8, &str) = (8, "RESOURCE_EXHAUSTED");
     pub(super) const FAILED_PRECONDITION: (u8, &str) = (9, "FAILED_PRECONDITION");
@@ -108,6 +109,10 @@ faults! {
         "Nothing is found here.",
         "the listener knows the host, but none of its routes matches the request",
         "run `transom explain METHOD URL`: it shows for each route the first condition that failed";
+    NotFound "not-found" 404 NOT_FOUND proxy_internal_response Client No
+        "Nothing is found here.",
+        "a route matched, but below the root of its `files` lies nothing that it serves under this path",
+        "look for the file below the root; hidden names and links that lead out of the root are never served";
     MethodNotAllowed "method-not-allowed" 405 UNIMPLEMENTED http_request_error Client No
         "The method is not allowed here.",
         "a route matches host and path, but not the method; or the method is CONNECT or TRACE",

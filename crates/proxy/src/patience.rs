@@ -10,13 +10,14 @@ use transom_net::{Deadline, Worker};
 /// A deadline that moves on whenever there was progress. Reads no clock while things flow.
 #[derive(Debug)]
 pub struct Patience {
+    worker: Worker,
     deadline: Deadline,
     waiting: bool,
 }
 
 impl Patience {
     pub fn new(worker: &Worker) -> Self {
-        Patience { deadline: worker.deadline(), waiting: false }
+        Patience { worker: worker.clone(), deadline: worker.deadline(), waiting: false }
     }
 
     /// There was progress: the next wait starts anew.
@@ -37,7 +38,7 @@ impl Patience {
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         if !self.waiting {
-            let over = limit.map(|limit| Instant::now() + limit);
+            let over = limit.map(|limit| self.worker.now() + limit);
             let at = match (over, by) {
                 (Some(over), Some(by)) => over.min(by),
                 (Some(at), None) | (None, Some(at)) => at,

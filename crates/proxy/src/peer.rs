@@ -10,9 +10,37 @@ pub struct Peer {
     /// Where it connected to.
     pub local: SocketAddr,
     pub tls: Option<transom_net::tls::server::Facts>,
+    /// The address without port, written once for all requests.
+    text: String,
+    local_port: String,
 }
 
 impl Peer {
+    pub fn new(
+        address: SocketAddr,
+        local: SocketAddr,
+        tls: Option<transom_net::tls::server::Facts>,
+    ) -> Self {
+        let unmapped = |a: SocketAddr| SocketAddr::new(a.ip().to_canonical(), a.port());
+        let (address, local) = (unmapped(address), unmapped(local));
+        Peer {
+            address,
+            local,
+            tls,
+            text: address.ip().to_string(),
+            local_port: local.port().to_string(),
+        }
+    }
+
+    /// The address without port, for header fields.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub fn local_port_text(&self) -> &str {
+        &self.local_port
+    }
+
     pub fn ip(&self) -> IpAddr {
         self.address.ip()
     }

@@ -24,6 +24,11 @@ pub trait Policy: Send + Sync {
 
     fn stage(&self) -> Stage;
 
+    /// For `transom explain`: what it does, in a few words.
+    fn describe(&self) -> String {
+        self.kind().to_owned()
+    }
+
     /// Whether a connection may go on at all, before HTTP; relays of TCP and UDP ask this too.
     ///
     /// # Errors

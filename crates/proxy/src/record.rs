@@ -7,9 +7,17 @@ use std::time::Instant;
 use crate::destination::Endpoint;
 use crate::exchange::Exchange;
 use crate::fault::{Code, Fault};
+use crate::fields::Fields;
 
 /// Where finished exchanges go: the access log, metrics, analytics.
 pub trait Sink: Send + Sync {
+    /// Called once per exchange before anything is done for it, with the fields of its request:
+    /// what a sink wants of them for the record it takes now.
+    fn began(&self, _exchange: &mut Exchange, _fields: &Fields) {}
+
+    /// Called when the exchange becomes a tunnel; its record comes when that ends.
+    fn tunnelled(&self, _exchange: &Exchange) {}
+
     /// Called once per exchange, on the worker that carried it. Must not block or wait.
     fn record(&self, exchange: &Exchange);
 }
@@ -39,6 +47,8 @@ pub struct Record {
     pub ended: Option<Instant>,
     /// The connection became a tunnel.
     pub tunnel: bool,
+    /// `User-Agent`, where a sink asked for it.
+    pub agent: Option<Box<[u8]>>,
 }
 
 impl Record {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ipnet::IpNet;
+use transom_settings::HeaderName;
 
 use crate::action::Action;
 use crate::codec::head::HeadLimits;
@@ -46,6 +47,8 @@ pub struct Route {
     /// In running order.
     pub chain: Vec<Arc<dyn Policy>>,
     pub action: Box<dyn Action>,
+    /// Header fields that `{header.NAME}` in the route asks for.
+    pub keep: Vec<HeaderName>,
     /// Largest request body, bytes; `None` is unlimited.
     pub body_limit: Option<u64>,
     pub timeouts: Timeouts,
@@ -125,7 +128,7 @@ impl Default for Timeouts {
     }
 }
 
-/// Which field carries the request id, and whether a trusted peer may give one.
+/// Which field carries the request id, and whether anyone may give one. Trusted peers always may.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestIdRule {
     pub field: Option<String>,

@@ -1,138 +1,248 @@
 //! Values of fields and redirects that are written with variables: `{client.address}`.
 
+use std::fmt;
 use std::io::Write;
 
+use transom_settings::json::{Value as Json, json};
+use transom_settings::{FromText, HeaderName, HeaderValue, Refusal, closest, list, quote};
+
 use crate::exchange::Exchange;
+use crate::fields::Fields;
 
-/// Text with variables, taken apart once when the configuration is built.
+/// A text with variables in it: `{client.address}, {request.id}`. Taken apart once, when the
+/// configuration is read; `{{` and `}}` are the braces themselves.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template(Vec<Part>);
+pub struct Template {
+    pub parts: Vec<Part>,
+}
 
+/// A stretch of a [`Template`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+pub enum Part {
     Text(String),
     Variable(Variable),
 }
 
-/// What a variable stands for.
+/// A fact of an exchange that a text may hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Variable {
-    ClientAddress,
-    RequestId,
-    Scheme,
-    Host,
+    /// The canonical host with the port, where the client gave one.
     Authority,
-    Path,
-    Query,
-    Uri,
-    Method,
-    Route,
-    Listener,
-    /// A variable of the path template: `{path.id}`.
+    /// What a named part of the route's path stands for: `{capture.id}`.
     Capture(String),
-    TlsVersion,
+    /// The client's address, behind trusted proxies.
+    ClientAddress,
+    /// The client's port; empty where a trusted proxy speaks for the client.
+    ClientPort,
+    /// A header field of the request as it came: `{header.user-agent}`. Several lines are joined
+    /// with commas.
+    Header(HeaderName),
+    /// The canonical host.
+    Host,
+    Listener,
+    Method,
+    /// The canonical path.
+    Path,
+    /// The query without its `?`.
+    Query,
+    RequestId,
+    /// The name of the route, or its place.
+    Route,
+    /// `http` or `https`.
+    Scheme,
     TlsCipher,
+    /// SHA-256 of the client's certificate, in hexadecimal.
+    TlsClientFingerprint,
+    /// The serial number of the client's certificate, in hexadecimal.
+    TlsClientSerial,
+    /// The subject of the client's certificate.
+    TlsClientSubject,
+    /// The name that the client asked for.
     TlsName,
-    ClientSubject,
-    ClientFingerprint,
+    /// `1.2` or `1.3`.
+    TlsVersion,
+    /// Path and query.
+    Uri,
 }
 
-/// Their names, as the file writes them; `path.NAME` besides.
-pub const NAMES: &[(&str, Variable)] = &[
-    ("client.address", Variable::ClientAddress),
-    ("request.id", Variable::RequestId),
-    ("scheme", Variable::Scheme),
-    ("host", Variable::Host),
+/// The variables without a name of their own inside.
+const VARIABLES: [(&str, Variable); 18] = [
     ("authority", Variable::Authority),
+    ("client.address", Variable::ClientAddress),
+    ("client.port", Variable::ClientPort),
+    ("host", Variable::Host),
+    ("listener", Variable::Listener),
+    ("method", Variable::Method),
     ("path", Variable::Path),
     ("query", Variable::Query),
-    ("uri", Variable::Uri),
-    ("method", Variable::Method),
+    ("request.id", Variable::RequestId),
     ("route", Variable::Route),
-    ("listener", Variable::Listener),
-    ("tls.version", Variable::TlsVersion),
+    ("scheme", Variable::Scheme),
     ("tls.cipher", Variable::TlsCipher),
+    ("tls.client.fingerprint", Variable::TlsClientFingerprint),
+    ("tls.client.serial", Variable::TlsClientSerial),
+    ("tls.client.subject", Variable::TlsClientSubject),
     ("tls.name", Variable::TlsName),
-    ("tls.client.subject", Variable::ClientSubject),
-    ("tls.client.fingerprint", Variable::ClientFingerprint),
+    ("tls.version", Variable::TlsVersion),
+    ("uri", Variable::Uri),
 ];
 
+impl Variable {
+    fn from_text(name: &str) -> Result<Self, Refusal> {
+        if let Some(header) = name.strip_prefix("header.") {
+            return HeaderName::from_text(header).map(Variable::Header);
+        }
+        if let Some(capture) = name.strip_prefix("capture.").filter(|name| !name.is_empty()) {
+            return Ok(Variable::Capture(capture.to_owned()));
+        }
+        if let Some((_, variable)) = VARIABLES.iter().find(|(known, _)| *known == name) {
+            return Ok(variable.clone());
+        }
+        let known = || VARIABLES.iter().map(|(known, _)| *known);
+        let refusal = Refusal::new(format!("there is no variable {}", quote(name)));
+        Err(refusal.hint(match closest(name, known()) {
+            Some(meant) => format!("did you mean `{{{meant}}}`?"),
+            None => format!(
+                "known are {}, `header.NAME` and `capture.NAME`; write `{{{{` for a brace",
+                list(known(), "and")
+            ),
+        }))
+    }
+}
+
+impl fmt::Display for Variable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Variable::Header(name) => write!(f, "header.{name}"),
+            Variable::Capture(name) => write!(f, "capture.{name}"),
+            other => {
+                let known = VARIABLES.iter().find(|(_, variable)| variable == other);
+                f.write_str(known.map_or("", |(name, _)| name))
+            }
+        }
+    }
+}
+
 impl Template {
-    /// Takes `text` apart. `{{` is a brace.
-    ///
-    /// # Errors
-    /// The name that is no variable, or what is wrong with the braces.
-    pub fn parse(text: &str) -> Result<Template, TemplateError> {
-        let mut parts = Vec::new();
-        let mut plain = String::new();
-        let mut rest = text;
-        while let Some(at) = rest.find('{') {
-            plain.push_str(&rest[..at]);
-            rest = &rest[at + 1..];
-            if let Some(after) = rest.strip_prefix('{') {
-                plain.push('{');
-                rest = after;
-                continue;
-            }
-            let end = rest.find('}').ok_or(TemplateError::Unclosed)?;
-            let name = &rest[..end];
-            rest = &rest[end + 1..];
-            if !plain.is_empty() {
-                parts.push(Part::Text(std::mem::take(&mut plain)));
-            }
-            parts.push(Part::Variable(variable(name)?));
+    /// The text, if there is no variable in it.
+    pub fn literal(&self) -> Option<&str> {
+        match &self.parts[..] {
+            [] => Some(""),
+            [Part::Text(text)] => Some(text),
+            _ => None,
         }
-        plain.push_str(rest);
-        if !plain.is_empty() {
-            parts.push(Part::Text(plain));
-        }
-        Ok(Template(parts))
+    }
+
+    /// The variables in it, in their order.
+    pub fn variables(&self) -> impl Iterator<Item = &Variable> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Variable(variable) => Some(variable),
+            Part::Text(_) => None,
+        })
     }
 
     /// Writes the text with the values of this exchange; a variable without value is empty.
     pub fn write(&self, exchange: &Exchange, out: &mut Vec<u8>) {
-        for part in &self.0 {
+        for part in &self.parts {
             match part {
                 Part::Text(text) => out.extend_from_slice(text.as_bytes()),
                 Part::Variable(variable) => write_value(variable, exchange, out),
             }
         }
     }
+}
 
-    /// The names of path variables that must be in the route's path.
-    pub fn captures(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().filter_map(|part| match part {
-            Part::Variable(Variable::Capture(name)) => Some(name.as_str()),
-            _ => None,
-        })
+impl FromText for Template {
+    const WHAT: &'static str = "a text, which may hold variables such as `{client.address}`";
+
+    fn from_text(text: &str) -> Result<Self, Refusal> {
+        let value = HeaderValue::from_text(text)?;
+        let (mut parts, mut literal) = (Vec::new(), String::new());
+        let mut rest: &str = &value;
+        while let Some(at) = rest.find(['{', '}']) {
+            literal.push_str(&rest[..at]);
+            let (brace, after) = rest[at..].split_at(1);
+            if let Some(after) = after.strip_prefix(brace) {
+                literal.push_str(brace);
+                rest = after;
+                continue;
+            }
+            let end = after.find('}').filter(|_| brace == "{").ok_or_else(|| {
+                Refusal::new(format!("{} has a lone `{brace}`", quote(text)))
+                    .hint("write `{{` and `}}` for the braces themselves")
+            })?;
+            if !literal.is_empty() {
+                parts.push(Part::Text(std::mem::take(&mut literal)));
+            }
+            parts.push(Part::Variable(Variable::from_text(&after[..end])?));
+            rest = &after[end + 1..];
+        }
+        literal.push_str(rest);
+        if !literal.is_empty() {
+            parts.push(Part::Text(literal));
+        }
+        Ok(Template { parts })
+    }
+
+    fn schema() -> Json {
+        json!({ "type": ["string", "number", "boolean"], "examples": ["{client.address}"] })
+    }
+
+    fn to_json(&self) -> Json {
+        self.to_string().into()
     }
 }
 
-/// What is wrong with a template.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TemplateError {
-    #[error("`{{` is not closed; a brace that stands for itself is written `{{{{`")]
-    Unclosed,
-    #[error("no variable named `{0}`")]
-    Unknown(String),
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => {
+                    f.write_str(&text.replace('{', "{{").replace('}', "}}"))?;
+                }
+                Part::Variable(variable) => write!(f, "{{{variable}}}")?,
+            }
+        }
+        Ok(())
+    }
 }
 
-fn variable(name: &str) -> Result<Variable, TemplateError> {
-    if let Some((_, variable)) = NAMES.iter().find(|(known, _)| *known == name) {
-        return Ok(variable.clone());
-    }
-    match name.strip_prefix("path.") {
-        Some(capture) if !capture.is_empty() => Ok(Variable::Capture(capture.to_owned())),
-        _ => Err(TemplateError::Unknown(name.to_owned())),
+/// Fields of the request as it came, kept for `{header.NAME}`: by the time that is written the
+/// request may have been changed or sent on.
+pub struct Kept(Vec<(HeaderName, Vec<u8>)>);
+
+impl Kept {
+    /// Keeps those of these fields that are there.
+    pub fn of(names: &[HeaderName], fields: &Fields) -> Self {
+        let value = |name: &HeaderName| {
+            let lines: Vec<&[u8]> = fields.all(&**name).collect();
+            (name.clone(), lines.join(&b", "[..]))
+        };
+        Kept(names.iter().map(value).collect())
     }
 }
 
 fn write_value(variable: &Variable, exchange: &Exchange, out: &mut Vec<u8>) {
     let asked = &exchange.asked;
     let tls = exchange.peer.tls.as_ref();
+    let shown = || tls.and_then(|tls| tls.client_certificate());
     let text = match variable {
         Variable::ClientAddress => {
             let _ = write!(out, "{}", exchange.client);
+            return;
+        }
+        Variable::ClientPort => {
+            let address = exchange.peer.address;
+            if address.ip().to_canonical() == exchange.client && address.port() != 0 {
+                let _ = write!(out, "{}", address.port());
+            }
+            return;
+        }
+        Variable::Header(name) => {
+            let kept = exchange.extensions.get::<Kept>().map_or(&[][..], |kept| &kept.0);
+            if let Some((_, value)) = kept.iter().find(|(kept, _)| kept == name) {
+                out.extend_from_slice(value);
+            }
             return;
         }
         Variable::RequestId => return exchange.id.write(out),
@@ -153,15 +263,12 @@ fn write_value(variable: &Variable, exchange: &Exchange, out: &mut Vec<u8>) {
         Variable::Route => exchange.route().map_or("", |route| &*route.name),
         Variable::Listener => &exchange.site.name,
         Variable::Capture(name) => exchange.capture(name).unwrap_or_default(),
-        Variable::TlsVersion => tls.map_or("", |tls| tls.version),
         Variable::TlsCipher => tls.map_or("", |tls| tls.cipher),
         Variable::TlsName => tls.and_then(|tls| tls.sni.as_deref()).unwrap_or_default(),
-        Variable::ClientSubject => tls
-            .and_then(|tls| tls.client_certificate())
-            .map_or("", |client| &*client.subject),
-        Variable::ClientFingerprint => tls
-            .and_then(|tls| tls.client_certificate())
-            .map_or("", |client| &*client.fingerprint),
+        Variable::TlsVersion => tls.map_or("", |tls| tls.version),
+        Variable::TlsClientFingerprint => shown().map_or("", |client| &*client.fingerprint),
+        Variable::TlsClientSerial => shown().map_or("", |client| &*client.serial),
+        Variable::TlsClientSubject => shown().map_or("", |client| &*client.subject),
     };
     out.extend_from_slice(text.as_bytes());
 }
@@ -179,17 +286,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn templates_are_taken_apart_once() {
-        assert_eq!(
-            Template::parse("a {{x} {path.id}b").unwrap().0,
-            [
-                Part::Text("a {x} ".into()),
-                Part::Variable(Variable::Capture("id".into())),
-                Part::Text("b".into())
-            ]
-        );
-        assert_eq!(Template::parse("{client.adress}").unwrap_err(), TemplateError::Unknown("client.adress".into()));
-        assert_eq!(Template::parse("{a").unwrap_err(), TemplateError::Unclosed);
+    fn templates() {
+        for (text, expected) in [
+            ("plain", Ok(1)),
+            ("", Ok(0)),
+            ("a {client.address} b", Ok(3)),
+            ("{request.id}{header.X-A}", Ok(2)),
+            ("{{literal}}", Ok(1)),
+            ("{capture.id}", Ok(1)),
+            ("{clientaddress}", Err("there is no variable `clientaddress`")),
+            ("a { b", Err("`a { b` has a lone `{`")),
+            ("a } b", Err("`a } b` has a lone `}`")),
+            (
+                "a\r\nb",
+                Err(
+                    "`a\u{fffd}\u{fffd}b` is not a header value: it holds the control character U+000D",
+                ),
+            ),
+        ] {
+            let found = Template::from_text(text);
+            let counted = found.as_ref().map(|t| t.parts.len()).map_err(|r| r.what.as_str());
+            assert_eq!(counted, expected, "{text}");
+            if let Ok(template) = found {
+                assert_eq!(Template::from_text(&template.to_string()), Ok(template));
+            }
+        }
     }
 
     #[test]

@@ -123,6 +123,11 @@ impl Diagnostics {
         self.found.push(finding);
     }
 
+    /// Adds what was found later about the same files. Its places are those of this collection.
+    pub fn extend(&mut self, later: Diagnostics) {
+        self.found.extend(later.found);
+    }
+
     /// Never shows what stands at `place` when a line of the file is printed: it is a secret.
     pub fn mask(&mut self, place: Span) {
         self.masked.push(place);

@@ -219,6 +219,11 @@ impl fmt::Debug for ServerTls {
     }
 }
 
+/// Whether a certificate and its key can be used, and what should be known about them.
+pub fn examine(pem: &Pem) -> Result<Vec<Warning>, TlsError> {
+    load(std::slice::from_ref(pem), &crypto(), SystemTime::now()).map(|(_, warnings)| warnings)
+}
+
 /// aws-lc-rs with its defaults: X25519MLKEM768, X25519, P-256, P-384; AEAD ciphers only.
 pub(super) fn crypto() -> Arc<CryptoProvider> {
     Arc::new(provider::default_provider())

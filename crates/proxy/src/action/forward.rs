@@ -116,7 +116,7 @@ impl Forward {
 
     async fn lease(&self, exchange: &Exchange, spent: &Spent) -> Result<Lease, Fault> {
         let client: IpAddr = exchange.client;
-        let ask = Ask { exchange, client, tried: &spent.tried, now: Instant::now() };
+        let ask = Ask { exchange, client, tried: &spent.tried, now: exchange.local.worker.now() };
         match self.destination.lease(&ask) {
             Leasing::Ready(lease) => Ok(lease),
             Leasing::Wait(waiting) => waiting.await,
@@ -180,7 +180,7 @@ impl Forward {
     ) -> Result<Connection, Fault> {
         let local = exchange.local.clone();
         if !fresh {
-            let kept = local.idle.borrow_mut().take(endpoint, Instant::now());
+            let kept = local.idle.borrow_mut().take(endpoint, local.worker.now());
             if let Some(connection) = kept {
                 exchange.record.reused = true;
                 return Ok(connection);

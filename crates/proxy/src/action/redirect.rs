@@ -32,7 +32,7 @@ impl Action for Redirect {
     }
 }
 
-fn response(status: u16, location: &[u8]) -> Result<Response, Fault> {
+pub(super) fn response(status: u16, location: &[u8]) -> Result<Response, Fault> {
     if !is_safe(location) {
         return Err(Fault::new(Code::BadRequest, "the place to redirect to would not be safe"));
     }

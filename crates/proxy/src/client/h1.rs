@@ -225,7 +225,7 @@ impl Call {
             self.keep &= *method == Method::Head || head.status == 304;
         }
         if let Some(lease) = &mut self.lease {
-            lease.answered(Instant::now());
+            lease.answered(self.local.worker.now());
         }
         Ok(())
     }
@@ -271,7 +271,7 @@ impl Call {
             && connection.stream.filled().is_empty()
             && !connection.stream.ended();
         if fit {
-            let now = Instant::now();
+            let now = self.local.worker.now();
             self.local.idle.borrow_mut().put(lease.endpoint(), connection, now);
         }
         lease.end(AttemptResult::Answered(self.status));

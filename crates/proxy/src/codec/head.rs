@@ -1,6 +1,6 @@
 //! Request and response heads.
 
-use memchr::{memchr, memmem};
+use memchr::{memchr, memchr_iter};
 
 use crate::fields::{Fields, Known};
 use crate::message::{Method, Version};
@@ -120,8 +120,8 @@ fn split<'a>(
     bytes: &'a [u8],
     limits: &HeadLimits,
 ) -> Result<Option<(&'a [u8], &'a [u8])>, HeadError> {
-    let end = memmem::find(bytes, b"\r\n\r\n");
-    let seen = &bytes[..end.map_or(bytes.len(), |end| end + 2)];
+    let end = end_of(bytes);
+    let seen = &bytes[..end.unwrap_or(bytes.len())];
     let line_end = memchr(b'\n', seen);
     if line_end.unwrap_or(seen.len()) > limits.start_line + 1 {
         return Err(HeadError::LongStartLine);
@@ -138,11 +138,16 @@ fn split<'a>(
     Ok(Some((start_line, &seen[fields_start..])))
 }
 
+/// Where the empty line begins. Whether the line before it ends in CR LF is seen to later.
+fn end_of(bytes: &[u8]) -> Option<usize> {
+    memchr_iter(b'\n', bytes).map(|at| at + 1).find(|next| bytes[*next..].starts_with(b"\r\n"))
+}
+
 /// A bare LF, or a CR that is neither followed by LF nor last, in an incomplete head.
 fn refuse_bare_line_ends(bytes: &[u8]) -> Result<(), HeadError> {
-    let bare_lf = memchr::memchr_iter(b'\n', bytes).any(|at| at == 0 || bytes[at - 1] != b'\r');
+    let bare_lf = memchr_iter(b'\n', bytes).any(|at| at == 0 || bytes[at - 1] != b'\r');
     let bare_cr =
-        memchr::memchr_iter(b'\r', bytes).any(|at| bytes.get(at + 1).is_some_and(|b| *b != b'\n'));
+        memchr_iter(b'\r', bytes).any(|at| bytes.get(at + 1).is_some_and(|b| *b != b'\n'));
     if bare_lf || bare_cr { Err(HeadError::BareLineEnd) } else { Ok(()) }
 }
 

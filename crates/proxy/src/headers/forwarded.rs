@@ -98,9 +98,9 @@ pub fn apply(exchange: &Exchange, fields: &mut Fields) {
     fields.retain(|field| {
         !is_order_to_servers(&field) && (trusted || !field.known.is_some_and(is_claim))
     });
-    let mut text = Vec::with_capacity(64);
+    let mut text = Vec::new();
     if style.x_forwarded {
-        x_forwarded(exchange, fields, peer, trusted, &mut text);
+        x_forwarded(exchange, fields, trusted, &mut text);
     } else {
         fields.retain(|field| !field.known.is_some_and(|k| is_claim(k) && k != Known::Forwarded));
     }
@@ -122,19 +122,29 @@ pub fn apply(exchange: &Exchange, fields: &mut Fields) {
     }
 }
 
-fn x_forwarded(exchange: &Exchange, fields: &mut Fields, peer: IpAddr, trusted: bool, text: &mut Vec<u8>) {
+fn x_forwarded(exchange: &Exchange, fields: &mut Fields, trusted: bool, text: &mut Vec<u8>) {
+    let peer = exchange.peer.text();
+    let port = exchange.peer.local_port_text();
+    let asked = &exchange.asked;
+    if !trusted {
+        // What others claimed is gone already: ours are the only ones.
+        fields.append(Known::XForwardedFor, peer.as_bytes());
+        fields.append(Known::XForwardedProto, asked.scheme.as_bytes());
+        fields.append(Known::XForwardedHost, asked.authority.as_bytes());
+        fields.append(Known::XForwardedPort, port.as_bytes());
+        return;
+    }
     before(fields, Known::XForwardedFor, text);
-    let _ = write!(text, "{peer}");
+    text.extend_from_slice(peer.as_bytes());
     fields.set(Known::XForwardedFor, text);
-    if !trusted || !fields.has(Known::XForwardedProto) {
-        fields.set(Known::XForwardedProto, exchange.asked.scheme.as_bytes());
-    }
-    if !trusted || !fields.has(Known::XForwardedHost) {
-        fields.set(Known::XForwardedHost, exchange.asked.authority.as_bytes());
-    }
-    if !trusted || !fields.has(Known::XForwardedPort) {
-        let mut port = itoa::Buffer::new();
-        fields.set(Known::XForwardedPort, port.format(exchange.peer.local.port()).as_bytes());
+    for (name, value) in [
+        (Known::XForwardedProto, asked.scheme),
+        (Known::XForwardedHost, &*asked.authority),
+        (Known::XForwardedPort, port),
+    ] {
+        if !fields.has(name) {
+            fields.append(name, value.as_bytes());
+        }
     }
 }
 

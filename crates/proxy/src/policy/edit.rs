@@ -10,6 +10,8 @@
 //!
 //! **What the client sees.** The edited fields; never a fault.
 
+use std::fmt;
+
 use super::{Answering, Policy};
 use crate::chain::Next;
 use crate::exchange::Exchange;
@@ -50,6 +52,16 @@ impl Edits {
     }
 }
 
+impl fmt::Display for Edits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let removed = self.remove.iter().map(|name| format!("remove {name}"));
+        let set = self.set.iter().map(|(name, value)| format!("set {name} to `{value}`"));
+        let append = self.append.iter().map(|(name, value)| format!("append `{value}` to {name}"));
+        let all: Vec<String> = removed.chain(set).chain(append).collect();
+        f.write_str(&all.join(", "))
+    }
+}
+
 /// Edits fields both ways.
 pub struct Edit {
     pub request: Edits,
@@ -63,6 +75,12 @@ impl Policy for Edit {
 
     fn stage(&self) -> Stage {
         Stage::Shape
+    }
+
+    fn describe(&self) -> String {
+        let sides = [("request", &self.request), ("response", &self.response)];
+        let sides = sides.iter().filter(|(_, edits)| !edits.is_empty());
+        sides.map(|(side, edits)| format!("{side}: {edits}")).collect::<Vec<_>>().join("; ")
     }
 
     fn handle<'a>(&'a self, exchange: &'a mut Exchange, mut request: Request, next: Next) -> Answering<'a> {

@@ -10,6 +10,7 @@
 //!
 //! **Limits and cost.** A regular expression costs linear time in the path.
 
+use std::fmt;
 use std::rc::Rc;
 
 use regex::Regex;
@@ -48,6 +49,22 @@ impl Change {
     }
 }
 
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = |prefix: &str| if prefix.is_empty() { "/" } else { prefix }.to_owned();
+        match self {
+            Change::StripPrefix(prefix) => write!(f, "strip `{}`", path(prefix)),
+            Change::AddPrefix(prefix) => write!(f, "add `{}`", path(prefix)),
+            Change::ReplacePrefix { from, to } => {
+                write!(f, "replace `{}` by `{}`", path(from), path(to))
+            }
+            Change::Regex { pattern, with } => {
+                write!(f, "replace what matches `{pattern}` by `{with}`")
+            }
+        }
+    }
+}
+
 /// What follows the prefix, which ends at the border of a segment.
 fn rest_after<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
     let rest = path.strip_prefix(prefix.trim_end_matches('/'))?;
@@ -64,7 +81,11 @@ pub struct Rewrite {
 }
 
 impl Rewrite {
-    fn rewritten(&self, path: &str, rules: PathRules) -> Result<Option<Rc<str>>, Fault> {
+    /// The path that the endpoint sees; nothing where it stays.
+    ///
+    /// # Errors
+    /// `bad-request` when the changed path has no canonical form.
+    pub fn rewritten(&self, path: &str, rules: PathRules) -> Result<Option<Rc<str>>, Fault> {
         let mut changed: Option<String> = None;
         for change in &self.changes {
             changed = change.apply(changed.as_deref().unwrap_or(path)).or(changed);
@@ -84,6 +105,11 @@ impl Policy for Rewrite {
 
     fn stage(&self) -> Stage {
         Stage::Shape
+    }
+
+    fn describe(&self) -> String {
+        let changes: Vec<String> = self.changes.iter().map(ToString::to_string).collect();
+        changes.join(", ")
     }
 
     fn handle<'a>(&'a self, exchange: &'a mut Exchange, mut request: Request, next: Next) -> Answering<'a> {

@@ -196,7 +196,7 @@ fn place<'a>(
     }
 }
 
-/// Ours, or the one a trusted peer gave where that is allowed. The field is written anew.
+/// Ours, or the one given by a trusted peer, or by anyone where that is allowed. The field is written anew.
 fn request_id(site: &Site, peer: &Peer, local: &Local, fields: &mut Fields) -> RequestId {
     let Some(name) = &site.request_id.field else { return local.request_id() };
     let name = &**name;
@@ -209,8 +209,7 @@ fn request_id(site: &Site, peer: &Peer, local: &Local, fields: &mut Fields) -> R
     };
     fields.remove(name);
     let may = site.request_id.trust
-        && (site.trusted.is_empty()
-            || forwarded::is_trusted(&site.trusted, forwarded::unmapped(peer.ip())));
+        || forwarded::is_trusted(&site.trusted, forwarded::unmapped(peer.ip()));
     given.filter(|_| may).unwrap_or_else(|| local.request_id())
 }
 

@@ -18,11 +18,11 @@ use crate::chain;
 use crate::codec::{Decoder, Framing, Piece, head};
 use crate::exchange::{Exchange, Extensions, RequestId};
 use crate::fault::{Code, Fault};
-use crate::fields::Known;
+use crate::fields::{Fields, Known};
 use crate::message::{Method, Request, Response, Version, reason};
 use crate::patience::Patience;
 use crate::peer::Peer;
-use crate::record::Record;
+use crate::record::{Record, Sink};
 use crate::site::Site;
 use crate::writer::{Ending, Stop, Writer};
 
@@ -49,7 +49,7 @@ enum Fate {
 /// Serves one connection until it ends.
 pub async fn serve(stream: Stream, peer: Rc<Peer>, serving: Rc<Serving>) {
     let wire = Wire::new(stream);
-    let opened = Instant::now();
+    let opened = serving.local.worker.now();
     let mut patience = Patience::new(&serving.local.worker);
     let mut served = 0;
     loop {
@@ -59,7 +59,7 @@ pub async fn serve(stream: Stream, peer: Rc<Peer>, serving: Rc<Serving>) {
         served += 1;
         let last = {
             let limits = &serving.sites.current().limits;
-            served >= limits.requests || opened.elapsed() >= limits.age
+            served >= limits.requests || serving.local.worker.now().saturating_duration_since(opened) >= limits.age
         };
         // Boxed, so that an idle connection costs no more than this loop.
         match Box::pin(one(&wire, &peer, &serving, last)).await {
@@ -183,6 +183,7 @@ async fn refuse(
     let id = serving.local.request_id();
     let response = answer::unread(&fault, &id, &site.pages);
     let mut exchange = begin(wire, peer, serving, site, id, None);
+    each_sink(&mut exchange, |sink, exchange| sink.began(exchange, &Fields::new()));
     exchange.record.fail(fault);
     let plan = Plan { version: Version::Http11, head: false, keep: false, announce_keep: false, trailers: false };
     let fate = respond(wire, &mut exchange, response, plan).await;
@@ -236,6 +237,7 @@ async fn exchange(
 ) -> Fate {
     let id = std::mem::replace(&mut admitted.id, RequestId::Own(0, 0));
     let mut exchange = begin(wire, peer, serving, site, id, Some(&admitted));
+    each_sink(&mut exchange, |sink, exchange| sink.began(exchange, &admitted.fields));
     {
         let mut state = wire.state();
         state.body = Decoder::new(admitted.framing);
@@ -259,6 +261,7 @@ async fn exchange(
         Some(tunnel) if fate == Fate::Keep => {
             let idle = exchange.route().and_then(|route| route.timeouts.tunnel_idle);
             exchange.record.tunnel = true;
+            each_sink(&mut exchange, |sink, exchange| sink.tunnelled(exchange));
             run_tunnel(wire, &mut exchange, tunnel, idle).await;
             Fate::Close
         }
@@ -471,9 +474,13 @@ async fn run_tunnel(
 /// Tells the sinks.
 fn finish(exchange: &mut Exchange) {
     exchange.record.ended = Some(Instant::now());
+    each_sink(exchange, |sink, exchange| sink.record(exchange));
+}
+
+fn each_sink(exchange: &mut Exchange, tell: impl Fn(&dyn Sink, &mut Exchange)) {
     let site = exchange.site.clone();
     for sink in &site.sinks {
-        sink.record(exchange);
+        tell(&**sink, exchange);
     }
 }
 

@@ -1,0 +1,264 @@
+//! From what the file says to what runs: a [`Config`] and its [`Materials`] become a [`Snapshot`].
+//!
+//! ```text
+//! listener ─▶ Listening { TLS, Site { Router of the matches, Routes { chain, action } } }
+//! pool     ─▶ Pool { members: endpoints with a key that outlives reloads }
+//! ```
+//!
+//! Nothing is bound or started here, and no file is read. Names of endpoints are looked up in DNS.
+
+mod endpoints;
+mod matching;
+mod pages;
+mod routes;
+mod tls;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use rustix::process::{Resource, getrlimit};
+use transom_balance::Pool;
+use transom_net::tls::server::ServerTls;
+use transom_proxy::codec::head::HeadLimits;
+use transom_proxy::fields::Known;
+use transom_proxy::headers::forwarded::ForwardedStyle;
+use transom_proxy::normalize::{self, PathRules};
+use transom_proxy::record::Sink;
+use transom_proxy::site::{self, RequestIdRule, Site};
+use transom_settings::{Diagnostic, Diagnostics, Limit, ListenAddress, Name, Span, Spanned};
+
+use crate::config::{self, Config, EncodedSlashes, Listener};
+use crate::materials::Materials;
+
+pub use endpoints::Shared;
+pub use routes::rewrite;
+
+/// What runs.
+pub struct Snapshot {
+    /// Counts the configurations since the start; the first is 1.
+    pub generation: u64,
+    pub config: Arc<Config>,
+    /// In the order of the file.
+    pub listeners: Vec<Listening>,
+    pub pools: BTreeMap<String, Arc<Pool>>,
+    /// What goes on in the next snapshot.
+    pub shared: Shared,
+    /// What was noticed while building. Its places are in the files of the configuration.
+    pub warnings: Diagnostics,
+}
+
+/// A listener as it runs, but for its sockets.
+pub struct Listening {
+    pub name: Arc<str>,
+    pub addresses: Vec<ListenAddress>,
+    /// What is served; its limits and timeouts are there too.
+    pub site: Arc<Site>,
+    pub tls: Option<Arc<ServerTls>>,
+    pub proxy_protocol: Option<ProxyRule>,
+    /// For the TLS handshake.
+    pub handshake_timeout: Option<Duration>,
+    /// For the header of the PROXY protocol.
+    pub proxy_timeout: Option<Duration>,
+    /// Requests sent ahead on one connection before it is read no further.
+    pub pipelined: usize,
+}
+
+/// Who may say with the PROXY protocol for whom they speak.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyRule {
+    pub from: Vec<IpNet>,
+    /// Whether those may leave it out.
+    pub optional: bool,
+}
+
+/// Gives the sinks of a listener with these routes.
+pub type Sinks<'a> = dyn Fn(&str, &[transom_proxy::site::Route]) -> Vec<Arc<dyn Sink>> + 'a;
+
+/// Builds what runs from what the file says, going on where `previous` stands.
+///
+/// # Errors
+/// Every finding that keeps it from running. Warnings alone are in [`Snapshot::warnings`].
+pub fn build(
+    config: &Config,
+    materials: &Materials,
+    previous: Option<&Snapshot>,
+    sinks: &Sinks<'_>,
+) -> Result<Snapshot, Diagnostics> {
+    let generation = previous.map_or(1, |previous| previous.generation + 1);
+    let mut build = Build::new(config, materials, previous);
+    for (name, pool) in config.pools.iter() {
+        build.pool(name, pool);
+    }
+    let listeners: Vec<Option<Listening>> = config
+        .listeners
+        .iter()
+        .map(|(name, listener)| build.listener(name, listener, generation, sinks))
+        .collect();
+    if build.findings.has_errors() {
+        return Err(build.findings);
+    }
+    Ok(Snapshot {
+        generation,
+        config: Arc::new(config.clone()),
+        listeners: listeners.into_iter().flatten().collect(),
+        pools: build.pools,
+        shared: build.shared.finished(),
+        warnings: build.findings,
+    })
+}
+
+/// A build on its way.
+struct Build<'a> {
+    config: &'a Config,
+    materials: &'a Materials,
+    previous: Option<&'a Snapshot>,
+    shared: Shared,
+    pools: BTreeMap<String, Arc<Pool>>,
+    /// TLS to an address written `https://`.
+    public_tls: Option<endpoints::Upstream>,
+    named: routes::NamedPolicies<'a>,
+    findings: Diagnostics,
+}
+
+impl<'a> Build<'a> {
+    fn new(config: &'a Config, materials: &'a Materials, previous: Option<&'a Snapshot>) -> Self {
+        Build {
+            config,
+            materials,
+            previous,
+            shared: Shared::following(previous.map(|previous| &previous.shared)),
+            pools: BTreeMap::new(),
+            public_tls: None,
+            named: routes::NamedPolicies::default(),
+            findings: Diagnostics::new(),
+        }
+    }
+
+    fn error(
+        &mut self,
+        place: Span,
+        path: impl Into<String>,
+        what: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.findings.push(Diagnostic::error(place, path, what).hint(hint));
+    }
+
+    /// A listener, if all of it can run.
+    fn listener(
+        &mut self,
+        name: &Spanned<Name>,
+        listener: &'a Listener,
+        generation: u64,
+        sinks: &Sinks<'_>,
+    ) -> Option<Listening> {
+        let at = format!("listeners.{name}");
+        let tls = listener.tls.as_ref().map(|tls| self.server_tls(name, tls, &format!("{at}.tls")));
+        let router = self.router(listener, &at);
+        let routes = self.routes(name, listener, &at);
+        let routes = routes?;
+        let site = Site {
+            name: Arc::from(&***name),
+            generation,
+            router: router?,
+            limits: limits(&listener.limits),
+            timeouts: timeouts(&listener.timeouts),
+            paths: PathRules {
+                merge_slashes: listener.merge_slashes,
+                encoded_slashes: match listener.encoded_slashes.value {
+                    EncodedSlashes::Keep => normalize::EncodedSlashes::Keep,
+                    EncodedSlashes::Refuse => normalize::EncodedSlashes::Refuse,
+                },
+                ..PathRules::default()
+            },
+            trusted: listener.trusted_proxies.iter().map(|block| block.net()).collect(),
+            forwarded: ForwardedStyle {
+                x_forwarded: listener.forwarded.x_forwarded,
+                forwarded: listener.forwarded.forwarded,
+                via: listener.forwarded.via,
+            },
+            request_id: request_id(&listener.request_id),
+            pages: self.pages(&listener.error_pages),
+            sinks: sinks(name, &routes),
+            routes,
+        };
+        let tls = match tls {
+            Some(built) => Some(built?),
+            None => None,
+        };
+        Some(Listening {
+            name: site.name.clone(),
+            addresses: listener.address.iter().map(|address| address.value.clone()).collect(),
+            site: Arc::new(site),
+            tls,
+            proxy_protocol: listener.proxy_protocol.as_ref().map(|rule| ProxyRule {
+                from: rule.from.iter().map(|block| block.net()).collect(),
+                optional: rule.optional,
+            }),
+            handshake_timeout: optional(&listener.timeouts.tls_handshake),
+            proxy_timeout: optional(&listener.timeouts.proxy_protocol),
+            pipelined: listener.limits.pipelined as usize,
+        })
+    }
+}
+
+/// `off`, where a time must be given: longer than any process runs.
+const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+fn optional(timeout: &config::Timeout) -> Option<Duration> {
+    timeout.value.get().map(|time| time.get())
+}
+
+fn always(limit: &Limit<transom_settings::Duration>) -> Duration {
+    limit.get().map_or(FOREVER, |time| time.get())
+}
+
+fn timeouts(written: &config::Timeouts) -> site::Timeouts {
+    site::Timeouts {
+        header: always(&written.header),
+        first_byte: always(&written.first_byte),
+        keep_alive: always(&written.keep_alive),
+        body_idle: optional(&written.body_idle),
+        body_min_rate: written.body_min_rate.value.get().map_or(0, |rate| rate.0.bytes()),
+        send_idle: optional(&written.send_idle),
+        connect: always(&written.connect),
+        response: optional(&written.response),
+        response_idle: optional(&written.response_idle),
+        tunnel_idle: optional(&written.tunnel_idle),
+        request: optional(&written.request),
+    }
+}
+
+fn limits(written: &config::Limits) -> site::Limits {
+    // a head is read into one buffer, which holds no more than this
+    let most = HeadLimits::RESPONSE.fields;
+    let unlimited = |limit: Limit<u32>| limit.get().map_or(usize::MAX, |count| count as usize);
+    site::Limits {
+        head: HeadLimits {
+            start_line: written.request_line.len().min(most),
+            line: written.header_line.len().min(most),
+            fields: written.headers.len().min(most),
+            count: written.header_count as usize,
+        },
+        requests: written.requests_per_connection.value.get().map_or(u64::MAX, u64::from),
+        age: always(&written.connection_age),
+        connections: written.connections.map_or_else(connections, |count| count as usize),
+        connections_per_client: unlimited(written.connections_per_client.value),
+    }
+}
+
+/// Nine tenths of what the limit of open files allows, two for each connection.
+fn connections() -> usize {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20);
+    usize::try_from(files / 20 * 9).unwrap_or(usize::MAX)
+}
+
+fn request_id(written: &config::RequestId) -> RequestIdRule {
+    let header = &*written.header;
+    // known names are written as people know them
+    let known = Known::of(header.as_bytes());
+    let field = known.map_or_else(|| header.to_owned(), |known| known.text().to_owned());
+    RequestIdRule { field: Some(field), trust: written.trust }
+}

@@ -1,0 +1,80 @@
+//! From the matches of a listener's routes to its router.
+
+use transom_proxy::route::{BuildError, Condition, HostMatch, PathMatch, Router, Rule, Test};
+use transom_settings::{HostPattern, Map, PathPattern};
+
+use super::Build;
+use crate::config::{Listener, Match, ValueMatch};
+
+impl Build<'_> {
+    /// The router of a listener's matches, if all of them can run.
+    pub(super) fn router(&mut self, listener: &Listener, at: &str) -> Option<Router> {
+        let mut rules = Vec::with_capacity(listener.routes.len());
+        for (index, route) in listener.routes.numbered() {
+            match rule(&route.r#match) {
+                Ok(rule) => rules.push(rule),
+                Err(why) => {
+                    let at = format!("{at}.routes[{index}].match.path");
+                    self.error(route.span, at, why, "write the path as clients ask for it");
+                }
+            }
+        }
+        if rules.len() < listener.routes.len() {
+            return None;
+        }
+        let errors = match Router::build(rules) {
+            Ok(router) => return Some(router),
+            Err(errors) => errors,
+        };
+        for BuildError { route, fix } in errors {
+            let written = listener.routes.iter().nth(route as usize);
+            let place = written.map(|route| route.span).unwrap_or_default();
+            let at = format!("{at}.routes[{route}].match");
+            self.error(place, at, fix.to_string(), "correct the match");
+        }
+        None
+    }
+}
+
+/// What the router is asked to look for.
+pub(super) fn rule(written: &Match) -> Result<Rule, String> {
+    let hosts = written.host.iter().flatten().map(|host| match &host.value {
+        HostPattern::Any => HostMatch::Any,
+        HostPattern::Exact(name) => HostMatch::Exact(name.clone()),
+        HostPattern::Wildcard(suffix) => HostMatch::Wildcard(suffix.clone()),
+    });
+    let paths = written.path.iter().flatten().map(|path| match &path.value {
+        PathPattern::Regex(regex) => Ok(PathMatch::Regex(regex.to_string())),
+        path => PathMatch::parse(&path.to_string()).map_err(|error| error.to_string()),
+    });
+    let methods = written.method.iter().flatten().map(|method| method.to_string());
+    let mut conditions = Vec::new();
+    if let Some(client) = &written.client {
+        conditions.push(Condition::Client(client.iter().map(|block| block.net()).collect()));
+    }
+    values(&written.header, &mut conditions, |name, test| Condition::Header { name, test });
+    values(&written.query, &mut conditions, |name, test| Condition::Query { name, test });
+    values(&written.cookie, &mut conditions, |name, test| Condition::Cookie { name, test });
+    Ok(Rule {
+        hosts: hosts.collect(),
+        paths: paths.collect::<Result<_, _>>()?,
+        methods: methods.collect(),
+        conditions,
+    })
+}
+
+fn values<K: ToString>(
+    written: &Map<K, ValueMatch>,
+    conditions: &mut Vec<Condition>,
+    make: impl Fn(String, Test) -> Condition,
+) {
+    for (name, value) in written.iter() {
+        let test = match value {
+            ValueMatch::Is(value) => Test::Equals(value.clone().into_bytes()),
+            ValueMatch::Present(true) => Test::Present,
+            ValueMatch::Present(false) => Test::Absent,
+            ValueMatch::Regex(regex) => Test::Matches(regex.to_string()),
+        };
+        conditions.push(make(name.value.to_string(), test));
+    }
+}

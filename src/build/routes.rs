@@ -1,0 +1,308 @@
+//! Routes: their chain of policies, their action, their limits and timeouts.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use regex::RegexBuilder;
+use transom_proxy::action::files::{Coding, FilesSettings, Try};
+use transom_proxy::action::forward::HostRule;
+use transom_proxy::action::{self, Files, Forward, Redirect};
+use transom_proxy::codec::head::HeadLimits;
+use transom_proxy::destination::Destination;
+use transom_proxy::fields::{Fields, Known, Name as FieldName};
+use transom_proxy::policy::Policy as Running;
+use transom_proxy::policy::edit::{Edit, Edits};
+use transom_proxy::policy::rewrite::{Change, Rewrite};
+use transom_proxy::site;
+use transom_proxy::variables::{Template, Variable};
+use transom_settings::{HeaderName, Spanned, quote};
+
+use super::{Build, timeouts};
+use crate::config::{
+    self, Action, Encoding, HeaderChanges, HostRewrite, Listener, Policy, PolicyUse, Route, Target, Upgrade,
+};
+
+/// Policies with a name, built once for all routes that use them.
+pub(super) type NamedPolicies<'a> = HashMap<&'a str, Arc<dyn Running>>;
+
+/// Attempts after the first where no connection came to be, so that nothing was sent.
+const CONNECT_RETRIES: u16 = 3;
+
+impl<'a> Build<'a> {
+    /// The routes of a listener in the order of the file, if all of them can run.
+    pub(super) fn routes(
+        &mut self,
+        listener_name: &str,
+        listener: &'a Listener,
+        at: &str,
+    ) -> Option<Vec<site::Route>> {
+        let mut routes = Vec::with_capacity(listener.routes.len());
+        for (index, route) in listener.routes.numbered() {
+            let name = match &route.name {
+                Some(name) => name.to_string(),
+                None => format!("{listener_name}[{index}]"),
+            };
+            routes.push(self.route(name, listener, route, &format!("{at}.routes[{index}]")));
+        }
+        routes.into_iter().collect()
+    }
+
+    fn route(
+        &mut self,
+        name: String,
+        listener: &Listener,
+        route: &'a Spanned<Route>,
+        at: &str,
+    ) -> Option<site::Route> {
+        let limits = listener.limits.with(&route.limits);
+        let pool = match &route.action {
+            Action::Forward(forward) => match &forward.to.value {
+                Target::Pool(pool) => self.config.pools.get(&**pool),
+                Target::Address { .. } => None,
+            },
+            _ => None,
+        };
+        let times = listener.timeouts.with(&route.timeouts, pool.map(|pool| &pool.timeouts));
+        let chain = self.chain(route, at);
+        let action = self.action(route, &limits, at)?;
+        Some(site::Route {
+            name: name.into(),
+            chain: chain?,
+            action,
+            keep: self.kept(route),
+            body_limit: limits.body.value.get().map(|size| size.bytes()),
+            timeouts: timeouts(&times),
+            pages: self.pages(&route.error_pages),
+        })
+    }
+
+    /// The route's policies in running order: by stage, and within one as they are written, before
+    /// the route's own rewrite and header changes.
+    fn chain(&mut self, route: &'a Route, at: &str) -> Option<Vec<Arc<dyn Running>>> {
+        let mut chain: Vec<Arc<dyn Running>> = Vec::new();
+        for policy in &route.policies {
+            match policy {
+                PolicyUse::Inline(policy) => chain.push(running(policy)),
+                PolicyUse::Named(name) => {
+                    let Some(policy) = self.config.policies.get(&***name) else { continue };
+                    let built = self.named.entry(name).or_insert_with(|| running(policy));
+                    chain.push(built.clone());
+                }
+            }
+        }
+        match rewrite(&route.rewrite) {
+            Ok(None) => {}
+            Ok(Some(rewrite)) => chain.push(Arc::new(rewrite)),
+            Err(why) => {
+                let place = route.rewrite.regex.as_ref().map(|regex| regex.r#match.span);
+                let hint = "correct the expression";
+                self.error(place.unwrap_or_default(), format!("{at}.rewrite.regex.match"), why, hint);
+                return None;
+            }
+        }
+        let own = Edit {
+            request: edits(&route.request_headers),
+            response: edits(&route.response_headers),
+        };
+        if !own.request.is_empty() || !own.response.is_empty() {
+            chain.push(Arc::new(own));
+        }
+        chain.sort_by_key(|policy| policy.stage());
+        Some(chain)
+    }
+
+    fn action(
+        &mut self,
+        route: &Route,
+        limits: &config::Limits,
+        at: &str,
+    ) -> Option<Box<dyn action::Action>> {
+        Some(match &route.action {
+            Action::Forward(forward) => {
+                let destination = self.destination(forward, &format!("{at}.forward"))?;
+                let most = HeadLimits::RESPONSE.fields;
+                let fields = limits.response_headers.len().min(most);
+                Box::new(Forward {
+                    destination,
+                    host: match &route.rewrite.host {
+                        HostRewrite::Keep => HostRule::Keep,
+                        HostRewrite::Upstream => HostRule::Endpoint,
+                        HostRewrite::Literal(host) => HostRule::Fixed(host.clone()),
+                    },
+                    retries: u16::try_from(forward.retries).unwrap_or(u16::MAX),
+                    connect_retries: CONNECT_RETRIES,
+                    response_limits: HeadLimits { line: fields, fields, ..HeadLimits::RESPONSE },
+                    upgrade: forward.upgrade.contains(&Upgrade::WebSocket),
+                })
+            }
+            Action::Files(files) => return self.files(files, at),
+            Action::Redirect(redirect) => Box::new(Redirect {
+                status: redirect.status.code(),
+                to: redirect.to.value.clone(),
+                text: redirect.to.to_string(),
+            }),
+            Action::Respond(answer) => Box::new(respond(&answer.0)),
+        })
+    }
+
+    fn destination(
+        &mut self,
+        forward: &config::Forward,
+        at: &str,
+    ) -> Option<Arc<dyn Destination>> {
+        match &forward.to.value {
+            // a pool that is not there could not be built, which is found already
+            Target::Pool(name) => Some(self.pools.get(&**name)?.clone()),
+            Target::Address { tls, address } => {
+                self.single(*tls, &Spanned::new(address.clone(), forward.to.span), at)
+            }
+        }
+    }
+
+    fn files(&mut self, written: &config::Files, at: &str) -> Option<Box<dyn action::Action>> {
+        let mut tries = Vec::new();
+        for text in &written.r#try {
+            match Try::parse(text) {
+                Ok(each) => tries.push(each),
+                Err(error) => {
+                    let hint = "write what is looked for, such as `{path}` or `/index.html`";
+                    self.error(text.span, format!("{at}.files.try"), error.to_string(), hint);
+                    return None;
+                }
+            }
+        }
+        let mut settings = FilesSettings {
+            index: written.index.clone(),
+            listing: written.listing,
+            precompressed: written.precompressed.iter().map(|each| coding(*each)).collect(),
+            cache_control: written.cache_control.as_ref().map(|value| (**value).to_owned()),
+            ..FilesSettings::of(self.materials.resolve(&written.root))
+        };
+        if !tries.is_empty() {
+            settings.try_ = tries;
+        }
+        match Files::new(settings) {
+            Ok(files) => Some(Box::new(files)),
+            Err(error) => {
+                let root = quote(&written.root.display().to_string());
+                let what = format!("the directory {root} cannot be served: {error}");
+                let hint = "make it readable for the user that Transom runs as";
+                self.error(written.root.span, format!("{at}.files.root"), what, hint);
+                None
+            }
+        }
+    }
+
+    /// Header fields that the texts of a route ask for.
+    fn kept(&self, route: &Route) -> Vec<HeaderName> {
+        let mut texts: Vec<&Template> = Vec::new();
+        for policy in &route.policies {
+            let policy = match policy {
+                PolicyUse::Inline(policy) => Some(policy),
+                PolicyUse::Named(name) => self.config.policies.get(&***name),
+            };
+            if let Some(Policy::Headers(headers)) = policy {
+                texts.extend(texts_of(&headers.request).chain(texts_of(&headers.response)));
+            }
+        }
+        texts.extend(texts_of(&route.request_headers).chain(texts_of(&route.response_headers)));
+        if let Action::Redirect(redirect) = &route.action {
+            texts.push(&redirect.to);
+        }
+        let mut names: Vec<HeaderName> = texts
+            .into_iter()
+            .flat_map(Template::variables)
+            .filter_map(|variable| match variable {
+                Variable::Header(name) => Some(name.clone()),
+                _ => None,
+            })
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
+fn texts_of(changes: &HeaderChanges) -> impl Iterator<Item = &Template> {
+    changes.set.values().chain(changes.append.values().flatten())
+}
+
+fn running(policy: &Policy) -> Arc<dyn Running> {
+    match policy {
+        Policy::Headers(headers) => Arc::new(Edit {
+            request: edits(&headers.request),
+            response: edits(&headers.response),
+        }),
+    }
+}
+
+fn edits(changes: &HeaderChanges) -> Edits {
+    let append = changes
+        .append
+        .iter()
+        .flat_map(|(name, values)| values.iter().map(|value| (name.to_string(), value.clone())));
+    Edits {
+        remove: changes.remove.iter().map(|name| name.to_string()).collect(),
+        set: changes.set.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
+        append: append.collect(),
+    }
+}
+
+/// The changes of the path in their order, or nothing where there is none.
+///
+/// # Errors
+/// Why the regular expression cannot be used.
+pub fn rewrite(written: &config::Rewrite) -> Result<Option<Rewrite>, String> {
+    let mut changes = Vec::new();
+    if let Some(prefix) = &written.strip_prefix {
+        changes.push(Change::StripPrefix(prefix.as_str().to_owned()));
+    }
+    if let Some(prefix) = &written.add_prefix {
+        changes.push(Change::AddPrefix(prefix.as_str().to_owned()));
+    }
+    if let Some(replace) = &written.replace_prefix {
+        let (from, to) = (replace.from.as_str().to_owned(), replace.to.as_str().to_owned());
+        changes.push(Change::ReplacePrefix { from, to });
+    }
+    if let Some(regex) = &written.regex {
+        let text: &str = &regex.r#match;
+        let built = RegexBuilder::new(text).size_limit(1 << 20).build();
+        let pattern = built.map_err(|error| {
+            let error = error.to_string();
+            let reason = error.lines().last().unwrap_or_default().trim();
+            let reason = reason.strip_prefix("error: ").unwrap_or(reason);
+            format!("`{text}` is not a regular expression for a path: {reason}")
+        })?;
+        changes.push(Change::Regex { pattern, with: regex.replace.value.clone() });
+    }
+    Ok((!changes.is_empty()).then_some(Rewrite { changes }))
+}
+
+fn coding(written: Encoding) -> Coding {
+    match written {
+        Encoding::Br => Coding::Brotli,
+        Encoding::Gzip => Coding::Gzip,
+        Encoding::Zstd => Coding::Zstd,
+    }
+}
+
+fn respond(written: &config::Respond) -> action::Respond {
+    let mut fields = Fields::new();
+    let body = written.body.as_deref().unwrap_or_default();
+    let content_type = match &written.content_type {
+        Some(content_type) => &**content_type,
+        None => "text/plain; charset=utf-8",
+    };
+    if !body.is_empty() || written.content_type.is_some() {
+        fields.set(Known::ContentType, content_type.as_bytes());
+    }
+    for (name, value) in written.headers.iter() {
+        fields.set(FieldName::of(name.as_bytes()), value.as_bytes());
+    }
+    action::Respond {
+        status: written.status.code(),
+        fields,
+        body: Bytes::copy_from_slice(body.as_bytes()),
+    }
+}

@@ -1,0 +1,339 @@
+//! From a listening socket to HTTP: who may come in, what they say about themselves, TLS.
+//!
+//! One [`Door`] per listening address, shared by all workers; each worker accepts on a socket of
+//! its own and serves what it accepted.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use transom_net::listen::{Accepted, Listener};
+use transom_net::peer::PeerAddr;
+use transom_net::proxy_protocol::{self, Parsed};
+use transom_net::tasks::Tasks;
+use transom_net::tls::server::{self, HandshakeError, ServerTls};
+use transom_net::{Stream, Worker};
+use transom_proxy::patience::within;
+use transom_proxy::peer::Peer;
+use transom_proxy::serve::{Serving, h1};
+use transom_proxy::site::Site;
+
+use crate::build::{Listening, ProxyRule};
+use crate::observe::metrics::{ListenerMetrics, Refusal};
+
+/// A listening address and what is served on it now.
+pub struct Door {
+    /// As the file writes it.
+    pub address: String,
+    /// What it is bound to.
+    pub local: PeerAddr,
+    pub site: Arc<ArcSwap<Site>>,
+    rules: ArcSwap<Rules>,
+    clients: Clients,
+    /// Open connections over all workers.
+    pub open: AtomicUsize,
+    metrics: ListenerMetrics,
+    /// No new connections: the address is no longer in the file, or all ends.
+    closing: AtomicBool,
+}
+
+/// What a connection passes before HTTP.
+struct Rules {
+    tls: Option<Arc<ServerTls>>,
+    proxy_protocol: Option<ProxyRule>,
+    handshake_timeout: Option<Duration>,
+    proxy_timeout: Option<Duration>,
+}
+
+impl Rules {
+    fn of(listening: &Listening) -> Arc<Self> {
+        Arc::new(Rules {
+            tls: listening.tls.clone(),
+            proxy_protocol: listening.proxy_protocol.clone(),
+            handshake_timeout: listening.handshake_timeout,
+            proxy_timeout: listening.proxy_timeout,
+        })
+    }
+}
+
+impl Door {
+    pub fn new(address: String, local: PeerAddr, listening: &Listening, metrics: ListenerMetrics) -> Arc<Self> {
+        Arc::new(Door {
+            address,
+            local,
+            site: Arc::new(ArcSwap::new(listening.site.clone())),
+            rules: ArcSwap::new(Rules::of(listening)),
+            clients: Clients::default(),
+            open: AtomicUsize::new(0),
+            metrics,
+            closing: AtomicBool::new(false),
+        })
+    }
+
+    /// Serves this from the next connection and the next request on.
+    pub fn update(&self, listening: &Listening) {
+        self.site.store(listening.site.clone());
+        self.rules.store(Rules::of(listening));
+    }
+
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    fn local_address(&self) -> SocketAddr {
+        match self.local {
+            PeerAddr::Ip(address) => address.socket(),
+            PeerAddr::Unix => Peer::NOWHERE,
+        }
+    }
+}
+
+/// Accepts on one worker until told to stop; what waits in the queue then is still taken.
+pub async fn accept(
+    door: Arc<Door>,
+    listener: Listener,
+    serving: Rc<Serving>,
+    connections: Tasks,
+    mut stop: tokio::sync::oneshot::Receiver<()>,
+) {
+    let note = |error: &io::Error| {
+        door.metrics.refused(serving.local.worker.id(), Refusal::Exhausted);
+        crate::log::warn(&format!("cannot accept on {}: {error}", door.address));
+    };
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            accepted = listener.accept(note) => accepted,
+            _ = &mut stop => break,
+        };
+        take_in(&door, accepted, &serving, &connections);
+    }
+    // Connections the kernel has queued are ours: closing now would reset them.
+    let last = Duration::from_millis(50);
+    while let Some(accepted) = within(&serving.local.worker, last, listener.accept(note)).await {
+        take_in(&door, accepted, &serving, &connections);
+    }
+}
+
+fn take_in(door: &Arc<Door>, accepted: Accepted, serving: &Rc<Serving>, connections: &Tasks) {
+    let worker = serving.local.worker.id();
+    let address = match &accepted {
+        Accepted::Tcp(_, PeerAddr::Ip(address)) => address.socket(),
+        _ => Peer::NOWHERE,
+    };
+    let limits = serving.sites.current().limits;
+    let open = door.open.fetch_add(1, Ordering::Relaxed);
+    let mut entry = Entry { door: door.clone(), client: None, counted: None };
+    if open >= limits.connections {
+        door.metrics.refused(worker, Refusal::Connections);
+        return;
+    }
+    let client = Clients::key(address.ip());
+    if address != Peer::NOWHERE && !door.clients.enter(client, limits.connections_per_client) {
+        door.metrics.refused(worker, Refusal::ConnectionsPerClient);
+        return;
+    }
+    entry.client = (address != Peer::NOWHERE).then_some(client);
+    entry.counted = Some(door.metrics.accepted(worker));
+    let serving = serving.clone();
+    let door = door.clone();
+    connections.start("connection", async move {
+        let _entry = entry;
+        match accepted {
+            Accepted::Tcp(socket, _) => tcp(&door, socket, address, serving).await,
+            Accepted::Unix(socket) => {
+                let stream = Stream::unix(socket, serving.local.worker.clone());
+                let peer = Rc::new(Peer::new(Peer::NOWHERE, Peer::NOWHERE, None));
+                h1::serve(stream, peer, serving).await;
+            }
+        }
+    });
+}
+
+async fn tcp(door: &Door, mut socket: TcpStream, mut address: SocketAddr, serving: Rc<Serving>) {
+    let worker = serving.local.worker.clone();
+    let rules = door.rules.load_full();
+    let mut local = door.local_address();
+    if let Some(rule) = &rules.proxy_protocol {
+        match proxied(&mut socket, address, rule, rules.proxy_timeout, &worker).await {
+            Ok(Some((source, destination))) => (address, local) = (source, destination),
+            Ok(None) => {}
+            Err(Refused) => return door.metrics.refused(worker.id(), Refusal::ProxyHeader),
+        }
+    }
+    let Some(tls) = &rules.tls else {
+        let peer = Rc::new(Peer::new(address, local, None));
+        drop(rules);
+        return h1::serve(Stream::tcp(socket, worker), peer, serving).await;
+    };
+    let limit = rules.handshake_timeout.unwrap_or(Duration::MAX / 4);
+    match Box::pin(within(&worker, limit, server::accept(&mut socket, tls))).await {
+        Some(Ok((session, facts))) => {
+            let peer = Rc::new(Peer::new(address, local, Some(facts)));
+            drop(rules);
+            h1::serve(Stream::tls(socket, session, worker), peer, serving).await;
+        }
+        Some(Err(HandshakeError::PlainHttp)) => {
+            door.metrics.refused(worker.id(), Refusal::Tls);
+            answer_in_clear(&mut socket, &worker).await;
+        }
+        Some(Err(_)) | None => door.metrics.refused(worker.id(), Refusal::Tls),
+    }
+}
+
+/// H1-51: plain HTTP on a TLS port gets one answer in clear, which says so.
+async fn answer_in_clear(socket: &mut TcpStream, worker: &Worker) {
+    const ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
+        Content-Length: 48\r\nConnection: close\r\n\r\nPlain HTTP was sent to a port that speaks TLS.\r\n";
+    let answer = async {
+        socket.write_all(ANSWER).await?;
+        socket.shutdown().await?;
+        // Read what is there, so that closing does not reset the answer away.
+        socket.read(&mut [0; 4096]).await
+    };
+    let _ = within(worker, Duration::from_secs(2), answer).await;
+}
+
+/// The PROXY header was missing, malformed, too slow or sent by someone who may not.
+struct Refused;
+
+/// Reads the PROXY header: source and destination, or nothing where it names none.
+async fn proxied(
+    socket: &mut TcpStream,
+    from: SocketAddr,
+    rule: &ProxyRule,
+    limit: Option<Duration>,
+    worker: &Worker,
+) -> Result<Option<(SocketAddr, SocketAddr)>, Refused> {
+    let from = from.ip().to_canonical();
+    if !rule.from.iter().any(|net| net.contains(&from)) {
+        // Nobody else is believed; whether they send one is seen when HTTP is read.
+        return if rule.optional { Ok(None) } else { Err(Refused) };
+    }
+    let limit = limit.unwrap_or(Duration::MAX / 4);
+    let header = within(worker, limit, read_proxy_header(socket)).await.ok_or(Refused)?;
+    match header {
+        Ok(Some(header)) => Ok(header.source().zip(header.destination())),
+        Ok(None) if rule.optional => Ok(None),
+        _ => Err(Refused),
+    }
+}
+
+/// Takes exactly the header off the socket: what follows belongs to TLS or HTTP. `None` when what
+/// comes is no header at all; it is left there then.
+async fn read_proxy_header(socket: &mut TcpStream) -> io::Result<Option<proxy_protocol::Header>> {
+    let mut seen: Vec<u8> = Vec::new();
+    let mut room = [0; 4096];
+    loop {
+        let n = socket.peek(&mut room).await?;
+        if n == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let before = seen.len();
+        seen.extend_from_slice(&room[..n]);
+        match proxy_protocol::parse(&seen) {
+            Ok(Parsed::Header { header, consumed }) => {
+                socket.read_exact(&mut room[..consumed - before]).await?;
+                return Ok(Some(header));
+            }
+            Ok(Parsed::Incomplete) => {
+                socket.read_exact(&mut room[..n]).await?;
+            }
+            Err(_) if before == 0 => return Ok(None),
+            Err(e) => return Err(io::Error::other(e)),
+        }
+    }
+}
+
+/// A connection while it is open.
+struct Entry {
+    door: Arc<Door>,
+    client: Option<IpAddr>,
+    counted: Option<crate::observe::metrics::Open>,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.door.open.fetch_sub(1, Ordering::Relaxed);
+        if let Some(client) = self.client {
+            self.door.clients.leave(client);
+        }
+    }
+}
+
+/// How many connections each client address has open.
+struct Clients {
+    shards: [Mutex<HashMap<IpAddr, u32>>; 16],
+    hasher: RandomState,
+}
+
+impl Default for Clients {
+    fn default() -> Self {
+        Clients { shards: std::array::from_fn(|_| Mutex::default()), hasher: RandomState::new() }
+    }
+}
+
+impl Clients {
+    /// IPv6 clients are counted by their /64: that is what one of them is given (SL-08).
+    fn key(ip: IpAddr) -> IpAddr {
+        match ip.to_canonical() {
+            IpAddr::V6(ip) => {
+                let network = u128::from(ip) & !u128::from(u64::MAX);
+                IpAddr::V6(Ipv6Addr::from(network))
+            }
+            ip => ip,
+        }
+    }
+
+    fn shard(&self, client: IpAddr) -> std::sync::MutexGuard<'_, HashMap<IpAddr, u32>> {
+        let shard = self.hasher.hash_one(client) as usize % self.shards.len();
+        self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, client: IpAddr, most: usize) -> bool {
+        let mut shard = self.shard(client);
+        let open = shard.entry(client).or_insert(0);
+        if *open as usize >= most {
+            return false;
+        }
+        *open += 1;
+        true
+    }
+
+    fn leave(&self, client: IpAddr) {
+        let mut shard = self.shard(client);
+        if let Some(open) = shard.get_mut(&client) {
+            *open -= 1;
+            if *open == 0 {
+                shard.remove(&client);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sl08_clients_are_counted_by_what_one_of_them_is_given() {
+        let clients = Clients::default();
+        let key = |text: &str| Clients::key(text.parse().unwrap());
+        assert!(clients.enter(key("2001:db8::1"), 2));
+        assert!(clients.enter(key("2001:db8::2"), 2));
+        assert!(!clients.enter(key("2001:db8::3"), 2));
+        assert!(clients.enter(key("2001:db8:0:1::1"), 2));
+        clients.leave(key("2001:db8::1"));
+        assert!(clients.enter(key("2001:db8::3"), 2));
+        assert_eq!(key("::ffff:1.2.3.4"), key("1.2.3.4"));
+    }
+}

@@ -1,0 +1,474 @@
+//! From a file to what runs, and from what runs to what shall run: load, build, bind, swap.
+//!
+//! Everything that can fail comes before the swap, so a bad file changes nothing.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::future::Future;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{Mutex, Notify};
+use transom_net::listen::{self, Bound};
+use transom_net::peer::PeerAddr;
+use transom_proxy::record::Sink;
+use transom_settings::{Diagnostics, ListenAddress, Switch};
+
+use crate::admin::{Control, Task};
+use crate::build::{self, Listening, Snapshot};
+use crate::config::{AccessFormat, AccessLog, Config, LogOutput, Workers as WorkerCount};
+use crate::door::Door;
+use crate::load::{self, Loaded};
+use crate::log;
+use crate::materials::Materials;
+use crate::observe::access_log::{self, Format, Output};
+use crate::observe::metrics::{MemberRow, Metrics, Names};
+use crate::run::{Source, chain};
+use crate::workers::Workers;
+
+/// Why there is nothing to run.
+pub enum StartError {
+    /// The findings, as they are printed.
+    Config(String),
+    System(String),
+}
+
+/// The running program, as far as it is not on its way through a worker.
+pub struct Running {
+    this: Weak<Running>,
+    source: Source,
+    state: Mutex<State>,
+    /// What `state` holds, for those who cannot wait for a reload that is under way.
+    shown: std::sync::Mutex<Shown>,
+    pub workers: Workers,
+    metrics: Arc<Metrics>,
+    pub draining: AtomicBool,
+    pub stop_asked: Notify,
+}
+
+struct State {
+    snapshot: Arc<Snapshot>,
+    materials: Materials,
+    /// By address, as the file writes it.
+    doors: BTreeMap<String, Arc<Door>>,
+    access: Option<Access>,
+    files: Vec<(PathBuf, Option<SystemTime>)>,
+}
+
+#[derive(Clone)]
+struct Shown {
+    snapshot: Arc<Snapshot>,
+}
+
+/// The access log and what it was started for.
+#[derive(Clone)]
+struct Access {
+    settings: AccessLog,
+    sink: Arc<dyn Sink>,
+    handle: access_log::Handle,
+}
+
+/// A configuration that could run, and nothing of it does yet.
+struct Prepared {
+    loaded: Loaded,
+    materials: Materials,
+    snapshot: Snapshot,
+    access: Option<Access>,
+}
+
+impl Running {
+    /// Loads, builds, binds and starts to serve.
+    ///
+    /// # Errors
+    /// The findings, or the one thing that the system does not allow.
+    pub async fn start(source: Source) -> Result<Arc<Self>, StartError> {
+        let count = |loaded: &Loaded| match loaded.config.workers {
+            WorkerCount::Count(count) => count,
+            WorkerCount::Auto => std::thread::available_parallelism().map_or(1, usize::from),
+        };
+        let loaded = read(&source).map_err(|f| StartError::Config(f.render()))?;
+        let metrics = Metrics::new(count(&loaded));
+        let prepared = prepare(loaded, &metrics, None)?;
+        log::set_level(prepared.loaded.config.log.level);
+        let mut inherited = inherited_sockets();
+        let mut opened = Vec::new();
+        let workers_wanted = count(&prepared.loaded);
+        for (address, listening) in addresses(&prepared.snapshot) {
+            let sockets = match take_inherited(&mut inherited, address) {
+                Some(socket) => vec![socket],
+                None => bind(address, workers_wanted)?,
+            };
+            opened.push((address.to_string(), listening, sockets));
+        }
+        let workers = Workers::start(workers_wanted)
+            .map_err(|e| StartError::System(format!("the system gives no threads: {e}")))?;
+        let mut doors = BTreeMap::new();
+        for (address, listening, sockets) in opened {
+            let door = open(&workers, &metrics, address, listening, sockets).await?;
+            doors.insert(door.address.clone(), door);
+        }
+        metrics.set_access_log(prepared.access.as_ref().map(|a| a.handle.clone()));
+        metrics.config_taken(prepared.snapshot.generation);
+        report(&prepared);
+        let snapshot = Arc::new(prepared.snapshot);
+        let files = stamps(&prepared.loaded.files);
+        let running = Arc::new_cyclic(|this| Running {
+            this: this.clone(),
+            source,
+            shown: std::sync::Mutex::new(Shown { snapshot: snapshot.clone() }),
+            state: Mutex::new(State {
+                snapshot,
+                materials: prepared.materials,
+                doors,
+                access: prepared.access,
+                files,
+            }),
+            workers,
+            metrics,
+            draining: AtomicBool::new(false),
+            stop_asked: Notify::new(),
+        });
+        let members = Arc::downgrade(&running);
+        running.metrics.set_members(move || members.upgrade().map_or_else(Vec::new, |r| r.members()));
+        Ok(running)
+    }
+
+    /// Reads the file again and runs it; the generation that runs now.
+    ///
+    /// # Errors
+    /// The findings as they are printed, or what the system does not allow. Nothing has changed
+    /// then.
+    pub async fn reload(self: &Arc<Self>) -> Result<u64, String> {
+        let outcome = self.try_reload().await;
+        match &outcome {
+            Ok(generation) => log::info(&format!("generation {generation} of the configuration runs")),
+            Err(why) => {
+                self.metrics.config_refused();
+                log::error(&format!("the configuration was not reloaded, the old one goes on\n{why}"));
+            }
+        }
+        outcome
+    }
+
+    async fn try_reload(self: &Arc<Self>) -> Result<u64, String> {
+        let mut state = self.state.lock().await;
+        // A file that is wrong is looked at again only when it changes again.
+        state.files = stamps(&state.files.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>());
+        let this = self.clone();
+        let previous = state.snapshot.clone();
+        let access = state.access.clone();
+        let prepared = tokio::task::spawn_blocking(move || {
+            let loaded = read(&this.source).map_err(|f| StartError::Config(f.render()))?;
+            prepare(loaded, &this.metrics, Some((&previous, access.as_ref())))
+        })
+        .await
+        .map_err(|e| format!("the configuration could not be built: {e}"))?;
+        let mut prepared = prepared.map_err(|e| e.to_string())?;
+        prepared.materials = prepared.materials.following(&state.materials);
+
+        // 1: bind what is new. Sockets that were bound are closed again if another cannot be.
+        let mut fresh = Vec::new();
+        for (address, listening) in addresses(&prepared.snapshot) {
+            if !state.doors.contains_key(&address.to_string()) {
+                let sockets = bind(address, self.workers.count()).map_err(|e| e.to_string())?;
+                fresh.push((address.to_string(), listening, sockets));
+            }
+        }
+
+        // 2: swap.
+        let mut doors = BTreeMap::new();
+        for (address, listening) in addresses(&prepared.snapshot) {
+            if let Some(door) = state.doors.remove(&address.to_string()) {
+                door.update(listening);
+                doors.insert(door.address.clone(), door);
+            }
+        }
+        for (address, listening, sockets) in fresh {
+            match open(&self.workers, &self.metrics, address, listening, sockets).await {
+                Ok(door) => drop(doors.insert(door.address.clone(), door)),
+                Err(e) => log::error(&e.to_string()),
+            }
+        }
+
+        // 3: what is gone accepts nothing more and ends when it can.
+        for door in std::mem::replace(&mut state.doors, doors).into_values() {
+            self.workers.close(&door).await;
+        }
+        log::set_level(prepared.loaded.config.log.level);
+        report(&prepared);
+        warn_of_what_needs_a_start(&state.snapshot.config, &prepared.loaded.config);
+        state.files = stamps(&prepared.loaded.files);
+        state.materials = prepared.materials;
+        state.access = prepared.access;
+        state.snapshot = Arc::new(prepared.snapshot);
+        self.metrics.set_access_log(state.access.as_ref().map(|a| a.handle.clone()));
+        self.metrics.config_taken(state.snapshot.generation);
+        self.show(&state.snapshot);
+        Ok(state.snapshot.generation)
+    }
+
+    fn show(&self, snapshot: &Arc<Snapshot>) {
+        let mut shown = self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        shown.snapshot = snapshot.clone();
+    }
+
+    fn shown(&self) -> Arc<Snapshot> {
+        self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner).snapshot.clone()
+    }
+
+    pub async fn config(&self) -> Arc<Config> {
+        self.shown().config.clone()
+    }
+
+    pub async fn doors(&self) -> Vec<Arc<Door>> {
+        self.state.lock().await.doors.values().cloned().collect()
+    }
+
+    pub async fn reopen_logs(&self) {
+        if let Some(access) = &self.state.lock().await.access {
+            access.handle.reopen();
+        }
+    }
+
+    /// Whether a file that makes up the configuration has changed since it was read.
+    pub async fn files_changed(&self) -> bool {
+        let state = self.state.lock().await;
+        state.files.iter().any(|(path, then)| modified(path) != *then) || state.materials.changed()
+    }
+
+    fn members(&self) -> Vec<MemberRow> {
+        let snapshot = self.shown();
+        let rows = snapshot.pools.iter().flat_map(|(name, pool)| {
+            pool.members().into_iter().map(|member| {
+                use transom_proxy::destination::Member;
+                MemberRow {
+                    pool: name.clone(),
+                    endpoint: member.endpoint().name.clone(),
+                    in_flight: member.counts.in_flight.load(Ordering::Relaxed) as u64,
+                    attempts: member.counts.attempts.load(Ordering::Relaxed),
+                    failures: member.counts.failures.load(Ordering::Relaxed),
+                }
+            })
+        });
+        rows.collect()
+    }
+
+    /// Ends the workers and writes what still waits to be written.
+    pub async fn end(&self) {
+        self.workers.stop().await;
+        if let Some(access) = self.state.lock().await.access.take() {
+            let _ = tokio::task::spawn_blocking(move || access.handle.flush(Duration::from_secs(2))).await;
+        }
+    }
+}
+
+impl Control for Running {
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<u64, String>> + Send + '_>> {
+        // A task of its own: who asked may leave, and a reload must not end half way.
+        let Some(this) = self.this.upgrade() else {
+            return Box::pin(async { Err("the program is ending".into()) });
+        };
+        let (done, outcome) = tokio::sync::oneshot::channel();
+        crate::supervise::start("reload", async move {
+            let _ = done.send(this.reload().await);
+        });
+        Box::pin(async { outcome.await.unwrap_or_else(|_| Err("the reload broke off".into())) })
+    }
+
+    fn stop(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.stop_asked.notify_one();
+    }
+
+    fn ready(&self) -> bool {
+        !self.draining.load(Ordering::Relaxed)
+    }
+
+    fn config(&self) -> String {
+        crate::config::printed(&self.shown().config, self.shown().generation)
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics.render()
+    }
+
+    fn tasks(&self) -> Vec<Task> {
+        Vec::new()
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Config(text) | StartError::System(text) => f.write_str(text),
+        }
+    }
+}
+
+fn read(source: &Source) -> Result<Loaded, Box<Diagnostics>> {
+    match source {
+        Source::File(path) => load::load(path.as_deref(), false),
+        Source::Text { path, text } => {
+            load::from_text(path, text, false, &|name| std::env::var(name).ok())
+        }
+    }
+}
+
+/// Builds everything of a configuration that does not touch what runs.
+fn prepare(
+    loaded: Loaded,
+    metrics: &Arc<Metrics>,
+    previous: Option<(&Snapshot, Option<&Access>)>,
+) -> Result<Prepared, StartError> {
+    let findings = |found| StartError::Config(together(&loaded.findings, found).render());
+    let materials = Materials::load(&loaded.config, &loaded.base).map_err(&findings)?;
+    let access = match &loaded.config.log.access {
+        Switch::Off => None,
+        Switch::On(settings) => match previous.and_then(|(_, access)| access) {
+            Some(access) if access.settings == *settings => Some(access.clone()),
+            _ => Some(start_access_log(settings, &materials, metrics)?),
+        },
+    };
+    let sinks = |listener: &str, routes: &[transom_proxy::site::Route]| {
+        let names = Names {
+            listener,
+            routes: routes.iter().map(|route| &*route.name).collect(),
+            pools: loaded.config.pools.iter().map(|(name, _)| &***name).collect(),
+        };
+        let mut sinks = vec![metrics.sink(&names)];
+        sinks.extend(access.as_ref().map(|access| access.sink.clone()));
+        sinks
+    };
+    let snapshot = build::build(&loaded.config, &materials, previous.map(|(s, _)| s), &sinks)
+        .map_err(&findings)?;
+    Ok(Prepared { materials, snapshot, access, loaded })
+}
+
+/// Findings of a later step, with the texts that their places are in.
+fn together(earlier: &Diagnostics, later: Diagnostics) -> Diagnostics {
+    let mut all = earlier.clone();
+    all.extend(later);
+    all
+}
+
+fn start_access_log(
+    settings: &AccessLog,
+    materials: &Materials,
+    metrics: &Metrics,
+) -> Result<Access, StartError> {
+    let to = match &settings.to {
+        LogOutput::Stdout => Output::Stdout,
+        LogOutput::Stderr => Output::Stderr,
+        LogOutput::Syslog => Output::Syslog(access_log::Syslog::Unix(access_log::Syslog::LOCAL.into())),
+        LogOutput::File(path) => Output::File(materials.resolve(&path.value)),
+    };
+    let format = match settings.format {
+        AccessFormat::Json => Format::Json,
+        AccessFormat::Text => Format::Text,
+    };
+    let queue = settings.queue as usize;
+    let started = access_log::AccessLog::start(access_log::Settings {
+        format,
+        to,
+        queue,
+        workers: metrics.workers(),
+    });
+    let (sink, handle) = started.map_err(|e| StartError::System(chain(&e)))?;
+    Ok(Access { settings: settings.clone(), sink, handle })
+}
+
+/// Every address that is listened on, with what is served there.
+fn addresses(snapshot: &Snapshot) -> impl Iterator<Item = (&ListenAddress, &Listening)> {
+    snapshot.listeners.iter().flat_map(|l| l.addresses.iter().map(move |address| (address, l)))
+}
+
+fn bind(address: &ListenAddress, workers: usize) -> Result<Vec<Bound>, StartError> {
+    let bound = match address {
+        ListenAddress::Unix(path) => listen::bind_unix(path, 0o666).map(|bound| vec![bound]),
+        other => match socket_address(other) {
+            Some(address) => listen::bind(address, workers),
+            None => return Err(StartError::System(format!("{other} is no address"))),
+        },
+    };
+    bound.map_err(|e| {
+        let hint = e.hint().map_or(String::new(), |hint| format!("\nhint: {hint}"));
+        StartError::System(format!("{}{hint}", chain(&e)))
+    })
+}
+
+/// The IP address of a listening address.
+pub fn socket_address(address: &ListenAddress) -> Option<SocketAddr> {
+    match address {
+        ListenAddress::Any(port) => Some(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), *port)),
+        ListenAddress::Ip(address) => Some(*address),
+        ListenAddress::Unix(_) => None,
+    }
+}
+
+async fn open(
+    workers: &Workers,
+    metrics: &Metrics,
+    address: String,
+    listening: &Listening,
+    sockets: Vec<Bound>,
+) -> Result<Arc<Door>, StartError> {
+    let local = sockets.first().map_or(PeerAddr::Unix, Bound::local);
+    let door = Door::new(address, local, listening, metrics.listener(&listening.name));
+    let opened = workers.open(&door, sockets).await;
+    opened.map_err(|e| StartError::System(format!("cannot listen on {}: {e}", door.address)))?;
+    Ok(door)
+}
+
+/// Sockets that systemd opened for us, by where they listen.
+fn inherited_sockets() -> HashMap<PeerAddr, Bound> {
+    let numbers = sd_notify::listen_fds().into_iter().flatten();
+    let adopted = numbers.filter_map(|number| match Bound::adopt_number(number) {
+        Ok(bound) => Some((bound.local(), bound)),
+        Err(e) => {
+            log::warn(&format!("an inherited socket cannot be used: {}", chain(&e)));
+            None
+        }
+    });
+    adopted.collect()
+}
+
+fn take_inherited(inherited: &mut HashMap<PeerAddr, Bound>, address: &ListenAddress) -> Option<Bound> {
+    let address = socket_address(address)?;
+    let same = |local: &PeerAddr| match local {
+        PeerAddr::Ip(local) => {
+            local.port() == address.port()
+                && (local.ip() == address.ip()
+                    || local.ip().is_unspecified() && address.ip().is_unspecified())
+        }
+        PeerAddr::Unix => false,
+    };
+    let key = inherited.keys().find(|local| same(local)).copied()?;
+    inherited.remove(&key)
+}
+
+/// Says what was noticed, and which safe defaults are relaxed.
+fn report(prepared: &Prepared) {
+    eprint!("{}", together(&prepared.loaded.findings, prepared.snapshot.warnings.clone()).render());
+    log::info(&crate::config::hardening(&prepared.loaded.config).to_string());
+}
+
+fn warn_of_what_needs_a_start(old: &Config, new: &Config) {
+    if old.workers != new.workers {
+        log::warn("`workers` takes effect at the next start");
+    }
+    if old.admin != new.admin {
+        log::warn("`admin` takes effect at the next start");
+    }
+}
+
+fn stamps(files: &[PathBuf]) -> Vec<(PathBuf, Option<SystemTime>)> {
+    files.iter().map(|path| (path.clone(), modified(path))).collect()
+}
+
+fn modified(path: &std::path::Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|m| m.modified()).ok()
+}

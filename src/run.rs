@@ -1,0 +1,227 @@
+//! Starts everything, in order, and ends it in order.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::admin::{Control, TcpAdmin, UnixAdmin};
+use crate::config::{self, Config};
+use crate::log;
+use crate::reload::{Running, StartError};
+use crate::workers;
+
+/// Where the configuration comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A file, or the first default path that exists.
+    File(Option<PathBuf>),
+    /// Text that a command made, as if it stood in this file.
+    Text { path: PathBuf, text: String },
+}
+
+/// The configuration is wrong: sysexits.h, EX_USAGE.
+pub const BAD_CONFIG: u8 = 64;
+/// It is right, but cannot be run here.
+pub const CANNOT_START: u8 = 1;
+
+/// Runs until told to stop. `started` is called once everything is up.
+pub fn run(source: Source, started: impl FnOnce(&Config) + Send + 'static) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("control")
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(e) => return cannot_start(&format!("the system gives no threads: {e}")),
+    };
+    match runtime.block_on(start(source, started)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(StartError::Config(findings)) => {
+            eprint!("{findings}");
+            ExitCode::from(BAD_CONFIG)
+        }
+        Err(StartError::System(what)) => cannot_start(&what),
+    }
+}
+
+fn cannot_start(what: &str) -> ExitCode {
+    eprintln!("error: {what}");
+    ExitCode::from(CANNOT_START)
+}
+
+async fn start(source: Source, started: impl FnOnce(&Config) + Send) -> Result<(), StartError> {
+    // Before anything is open: a signal from here on is answered in order.
+    let mut signals = Signals::new().map_err(|e| StartError::System(format!("cannot catch signals: {e}")))?;
+    let running = Running::start(source).await?;
+    let config = running.config().await;
+    let admin = open_admin(&config)?;
+    for task in admin.start(&running) {
+        drop(task);
+    }
+    if config.reload.watch {
+        crate::supervise::start("watch", crate::supervise::watch(running.clone()));
+    }
+    started(&config);
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    loop {
+        match signals.next(&running).await {
+            Asked::Reload => {
+                let _ = sd_notify::notify(&[sd_notify::NotifyState::Reloading]);
+                let _ = Control::reload(&*running).await;
+                let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+            }
+            Asked::Reopen => running.reopen_logs().await,
+            Asked::Stop => break,
+        }
+    }
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    stop(running, &mut signals).await;
+    Ok(())
+}
+
+/// Accepts nothing more, lets what is open finish within the grace, and ends the rest.
+async fn stop(running: Arc<Running>, signals: &mut Signals) {
+    running.draining.store(true, Ordering::Relaxed);
+    let grace = running.config().await.grace.get();
+    let doors = running.doors().await;
+    running.workers.close_all().await;
+    let open = || workers::open_connections(doors.iter());
+    if open() > 0 {
+        log::info(&format!("draining {} connections, for {} s at most", open(), grace.as_secs()));
+    }
+    let until = Instant::now() + grace;
+    while open() > 0 && Instant::now() < until {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(20)) => {}
+            asked = signals.next(&running) => {
+                if matches!(asked, Asked::Stop) {
+                    break;
+                }
+            }
+        }
+    }
+    if open() > 0 {
+        log::warn(&format!("{} connections were cut off", open()));
+    }
+    running.end().await;
+}
+
+/// What a signal or the admin interface asks for.
+enum Asked {
+    Reload,
+    Reopen,
+    Stop,
+}
+
+struct Signals {
+    hangup: Signal,
+    interrupt: Signal,
+    terminate: Signal,
+    reopen: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Signals {
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            reopen: signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    async fn next(&mut self, running: &Running) -> Asked {
+        tokio::select! {
+            _ = self.hangup.recv() => Asked::Reload,
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.reopen.recv() => Asked::Reopen,
+            () = running.stop_asked.notified() => Asked::Stop,
+        }
+    }
+}
+
+/// The ways in for an operator.
+struct Admin {
+    unix: Option<UnixAdmin>,
+    tcp: Option<TcpAdmin>,
+}
+
+impl Admin {
+    fn start(self, running: &Arc<Running>) -> Vec<tokio::task::JoinHandle<()>> {
+        let mut tasks = Vec::new();
+        if let Some(unix) = self.unix {
+            tasks.push(crate::supervise::start("admin socket", unix.serve(running.clone())));
+        }
+        if let Some(tcp) = self.tcp {
+            tasks.push(crate::supervise::start("admin address", tcp.serve(running.clone())));
+        }
+        tasks
+    }
+}
+
+fn open_admin(config: &Config) -> Result<Admin, StartError> {
+    let path = admin_socket(config);
+    let unix = match UnixAdmin::bind(&path) {
+        Ok(unix) => Some(unix),
+        // Somebody wrote this path down: it must work. The default one need not.
+        Err(e) if config.admin.socket.is_some() => {
+            return Err(StartError::System(format!("the admin socket {}: {}", path.display(), chain(&e))));
+        }
+        Err(e) => {
+            log::warn(&format!(
+                "no admin socket, so `transom reload` and `transom stop` do not work: {}",
+                chain(&e)
+            ));
+            None
+        }
+    };
+    let tcp = match (&config.admin.address, &config.admin.token) {
+        (Some(address), Some(token)) => {
+            let address = crate::reload::socket_address(&address.value)
+                .ok_or_else(|| StartError::System("the admin address needs an IP address and a port".into()))?;
+            let bound = TcpAdmin::bind(address, token.expose());
+            Some(bound.map_err(|e| StartError::System(format!("the admin address: {}", chain(&e))))?)
+        }
+        _ => None,
+    };
+    Ok(Admin { unix, tcp })
+}
+
+/// Where the admin socket of this configuration is.
+pub fn admin_socket(config: &config::Config) -> PathBuf {
+    match &config.admin.socket {
+        Some(path) => path.value.clone(),
+        None => default_admin_socket(),
+    }
+}
+
+/// Below the runtime directory of the user; for root, and without one, below `/run` or `/tmp`.
+pub fn default_admin_socket() -> PathBuf {
+    let user = rustix::process::getuid();
+    let directory = match std::env::var_os("XDG_RUNTIME_DIR") {
+        Some(directory) if !directory.is_empty() => PathBuf::from(directory).join("transom"),
+        _ if user.is_root() => PathBuf::from("/run/transom"),
+        _ => PathBuf::from(format!("/tmp/transom-{}", user.as_raw())),
+    };
+    directory.join("admin.sock")
+}
+
+/// An error with all its causes, on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
