@@ -1,12 +1,13 @@
 //! A scripted HTTP/1 server that remembers every byte.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::json;
 
 use crate::PATIENCE;
@@ -41,6 +42,7 @@ enum Script {
 
 struct Shared {
     script: Script,
+    tls: Option<Arc<ServerConfig>>,
     log: Mutex<Log>,
     changed: Condvar,
     over: AtomicBool,
@@ -106,11 +108,24 @@ impl Endpoint {
         })
     }
 
+    /// As [`Endpoint::new`], over TLS.
+    pub fn tls(
+        config: Arc<ServerConfig>,
+        script: impl Fn(&Received, &mut Line) + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_with(Script::Request(Box::new(script)), Some(config))
+    }
+
     fn start(script: Script) -> Self {
+        Self::start_with(script, None)
+    }
+
+    fn start_with(script: Script, tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared {
             script,
+            tls,
             log: Mutex::default(),
             changed: Condvar::new(),
             over: AtomicBool::new(false),
@@ -205,7 +220,16 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         shared.changed.notify_all();
         let shared = shared.clone();
         thread::spawn(move || {
-            let stream = Logged { socket, connection, shared: shared.clone() };
+            let _ = socket.set_nodelay(true);
+            let wire = match &shared.tls {
+                None => Wire::Plain(socket),
+                Some(config) => {
+                    let session = ServerConnection::new(config.clone());
+                    let session = session.expect("a valid configuration");
+                    Wire::Tls(Box::new(StreamOwned::new(session, socket)))
+                }
+            };
+            let stream = Logged { wire, connection, shared: shared.clone() };
             let mut line = Line { connection, reader: Reader::new(stream), open: true };
             let _ = serve(&mut line, &shared);
             line.end();
@@ -224,7 +248,6 @@ fn serve(line: &mut Line, shared: &Shared) -> io::Result<()> {
             return Ok(());
         }
     };
-    let _ = line.reader.stream.socket.set_nodelay(true);
     for number in 0.. {
         let request = match line.reader.request(with_body) {
             Ok(Some(request)) => request,
@@ -252,14 +275,14 @@ fn serve(line: &mut Line, shared: &Shared) -> io::Result<()> {
 impl Line {
     /// Sends bytes; that nobody takes them any more is no fault of the script.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        let _ = self.reader.stream.socket.write_all(bytes.as_ref());
+        let _ = self.reader.stream.wire.write_all(bytes.as_ref());
     }
 
     /// Sends as long as bytes are taken; says how many were.
     pub fn pour(&mut self, bytes: &[u8]) -> usize {
         let mut sent = 0;
         while sent < bytes.len() {
-            match self.reader.stream.socket.write(&bytes[sent..]) {
+            match self.reader.stream.wire.write(&bytes[sent..]) {
                 Ok(n) if n > 0 => sent += n,
                 _ => break,
             }
@@ -288,13 +311,36 @@ impl Line {
 
     /// Ends our direction only.
     pub fn end_sending(&mut self) {
-        let _ = self.reader.stream.socket.shutdown(Shutdown::Write);
+        let _ = self.socket().shutdown(Shutdown::Write);
     }
 
-    /// Ends the connection with FIN.
+    /// Ends the connection with FIN; over TLS without a word before.
     pub fn end(&mut self) {
         self.open = false;
-        let _ = self.reader.stream.socket.shutdown(Shutdown::Both);
+        let _ = self.socket().shutdown(Shutdown::Both);
+    }
+
+    /// Says over TLS that this was all.
+    pub fn close_notify(&mut self) {
+        if let Wire::Tls(stream) = &mut self.reader.stream.wire {
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        }
+    }
+
+    /// The name that was asked for over TLS.
+    pub fn name(&self) -> Option<String> {
+        match &self.reader.stream.wire {
+            Wire::Tls(stream) => stream.conn.server_name().map(str::to_owned),
+            Wire::Plain(_) => None,
+        }
+    }
+
+    fn socket(&self) -> &TcpStream {
+        match &self.reader.stream.wire {
+            Wire::Plain(socket) => socket,
+            Wire::Tls(stream) => &stream.sock,
+        }
     }
 
     /// Ends the connection with RST.
@@ -302,13 +348,12 @@ impl Line {
         self.open = false;
         let shared = self.reader.stream.shared.clone();
         let mut log = shared.log.lock().expect("no script panics with the log in hand");
-        let own = self.reader.stream.socket.peer_addr().ok();
+        let own = self.socket().peer_addr().ok();
         // The last handle must go for the linger time to count.
         log.sockets.retain(|socket| socket.peer_addr().ok() != own);
-        let socket = &self.reader.stream.socket;
-        let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
+        let _ = socket2::SockRef::from(self.socket()).set_linger(Some(Duration::ZERO));
         if let Ok(nowhere) = unconnected() {
-            self.reader.stream.socket = nowhere;
+            self.reader.stream.wire = Wire::Plain(nowhere);
         }
     }
 
@@ -333,16 +378,46 @@ fn unconnected() -> io::Result<TcpStream> {
     socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).map(TcpStream::from)
 }
 
+enum Wire {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ServerConnection, TcpStream>>),
+}
+
+impl Read for Wire {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Wire::Plain(socket) => socket.read(room),
+            Wire::Tls(stream) => stream.read(room),
+        }
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Wire::Plain(socket) => socket.write(bytes),
+            Wire::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Wire::Plain(socket) => socket.flush(),
+            Wire::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
 /// A socket whose bytes are remembered.
 struct Logged {
-    socket: TcpStream,
+    wire: Wire,
     connection: usize,
     shared: Arc<Shared>,
 }
 
-impl io::Read for Logged {
+impl Read for Logged {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        let n = self.socket.read(room)?;
+        let n = self.wire.read(room)?;
         let mut log = self.shared.log.lock().expect("no script panics with the log in hand");
         log.bytes[self.connection].extend_from_slice(&room[..n]);
         drop(log);
