@@ -224,6 +224,10 @@ impl Call {
             // RS-07: what follows a bodyless response that announces a body is anybody's guess.
             self.keep &= *method == Method::Head || head.status == 304;
         }
+        if head.status == 204 && !matches!(head.fields.get(Known::ContentLength), None | Some(b"0")) {
+            // RFC 9110 §8.6 forbids it, so a body may well follow, late and in place of a response.
+            self.keep = false;
+        }
         if let Some(lease) = &mut self.lease {
             lease.answered(self.local.worker.now());
         }
