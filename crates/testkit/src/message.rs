@@ -154,7 +154,7 @@ impl<S: Read> Reader<S> {
                 Some(end) => break end,
                 None if self.fill()? > 0 => {}
                 None if self.buffer.is_empty() => return Ok(None),
-                None => return Err(cut()),
+                None => return Err(cut_off()),
             }
         };
         let block = self.exactly(end + 4)?;
@@ -187,7 +187,7 @@ impl<S: Read> Reader<S> {
     pub fn response(&mut self, method: &str) -> io::Result<Response> {
         let mut response = Response::default();
         loop {
-            let (start, fields) = self.head()?.ok_or_else(cut)?;
+            let (start, fields) = self.head()?.ok_or_else(cut_off)?;
             let status = start
                 .strip_prefix("HTTP/1.1 ")
                 .and_then(|rest| rest.get(..3)?.parse().ok())
@@ -214,7 +214,12 @@ impl<S: Read> Reader<S> {
             Length::None => Ok(()),
             Length::Bytes(n) => self.bytes(n, &mut body),
             Length::Chunked => self.chunks(&mut body, &mut trailers),
-            Length::UntilClose => self.rest().map(|rest| body = rest),
+            Length::UntilClose => {
+                let ended = self.rest();
+                let cut = ended.is_err();
+                body = ended.unwrap_or_else(|_| std::mem::take(&mut self.buffer));
+                if cut { Err(cut_off()) } else { Ok(()) }
+            }
         };
         (body, trailers, done.is_ok())
     }
@@ -263,7 +268,7 @@ impl<S: Read> Reader<S> {
     }
 
     fn must_fill(&mut self) -> io::Result<()> {
-        if self.fill()? == 0 { Err(cut()) } else { Ok(()) }
+        if self.fill()? == 0 { Err(cut_off()) } else { Ok(()) }
     }
 }
 
@@ -294,7 +299,7 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
-fn cut() -> io::Error {
+fn cut_off() -> io::Error {
     io::Error::new(ErrorKind::UnexpectedEof, "the stream ended inside a message")
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -31,8 +32,8 @@ impl Transom {
     /// Runs `binary` with `config`, and waits until it accepts.
     ///
     /// In `config`, `@NAME` in capital letters becomes an address on a free port, `@folder` a
-    /// folder of the test's own. The access log goes to a file there, and so does the admin socket,
-    /// unless `config` says otherwise.
+    /// folder of the test's own. The access log goes to `access.log` there, and the admin socket is
+    /// `admin.sock`.
     ///
     /// # Panics
     /// When it does not start; with what it said.
@@ -71,13 +72,26 @@ impl Transom {
     fn wait_until_it_accepts(&mut self, config: &str) {
         let start = Instant::now();
         let addresses: Vec<_> = self.ports.values().map(|port| port.address).collect();
-        while addresses.iter().any(|address| TcpStream::connect(address).is_err()) {
+        while !self.is_ready() || addresses.iter().any(|a| TcpStream::connect(a).is_err()) {
             let exit = self.child.try_wait().expect("our own child");
             if exit.is_some() || start.elapsed() > PATIENCE {
                 panic!("it did not start ({exit:?}):\n{}\n{config}", self.said());
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// What `/readyz` of the admin socket says.
+    pub fn is_ready(&self) -> bool {
+        let ask = || -> std::io::Result<String> {
+            let mut admin = UnixStream::connect(self.folder.path().join("admin.sock"))?;
+            admin.set_read_timeout(Some(PATIENCE))?;
+            admin.write_all(b"GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
+            let mut said = String::new();
+            admin.read_to_string(&mut said)?;
+            Ok(said)
+        };
+        ask().is_ok_and(|said| said.starts_with("HTTP/1.1 200"))
     }
 
     /// The address that `@NAME` became.
@@ -238,11 +252,7 @@ fn completed(config: &str, folder: &Path, ports: &mut BTreeMap<String, Port>) ->
         }
         out.push_str(rest);
     }
-    if !config.contains("\nadmin:") {
-        out.push_str(&format!("\nadmin: {{ socket: {folder}/admin.sock }}\n"));
-    }
-    if !config.contains("\nlog:") {
-        out.push_str(&format!("\nlog: {{ access: {{ to: {{ file: {folder}/access.log }} }} }}\n"));
-    }
+    out.push_str(&format!("\nadmin: {{ socket: {folder}/admin.sock }}\n"));
+    out.push_str(&format!("log: {{ access: {{ to: {{ file: {folder}/access.log }} }} }}\n"));
     out
 }
