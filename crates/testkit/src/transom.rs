@@ -211,7 +211,9 @@ impl Drop for Transom {
         self.kill();
         if std::thread::panicking() {
             eprintln!("the program said:\n{}", self.said());
-            eprintln!("its access log:\n{}", self.read("access.log"));
+            let log = self.read("access.log");
+            let last: Vec<_> = log.lines().rev().take(20).collect();
+            eprintln!("the last of its access log, latest first:\n{}", last.join("\n"));
         }
     }
 }
