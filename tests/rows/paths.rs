@@ -179,11 +179,9 @@ fn p_07_without_merging_a_stripped_path_names_no_authority() {
     let routes =
         "      - match: { path: /api/** }\n        rewrite: { strip-prefix: /api }\n        forward: o";
     let mut rig = Rig::with("merge-slashes: false", routes, Endpoint::echo());
-    let target = seen(&rig, "/api//evil.example/x");
-    assert!(target != Ok("//evil.example/x".to_owned()) || true, "{target:?}");
-    rig.endpoint.log().requests.iter().for_each(|request| {
-        assert_eq!(request.field("host"), Some("a"), "{request:?}");
-    });
+    // As the client could have written it itself: a path for who reads it as RFC 9112 §3.2 says.
+    check_targets(&rig, &[("/api//evil.example/x", Ok("//evil.example/x"))]);
+    assert_eq!(rig.endpoint.request().field("host"), Some("a"));
     rig.holds();
 }
 

@@ -117,6 +117,23 @@ fn h1_08_in_http_1_0_what_has_no_length_is_no_body() {
 }
 
 #[test]
+fn h1_08_http_1_0_keeps_a_connection_only_when_asked() {
+    let mut rig = Rig::echo();
+    let mut client = rig.client();
+    for _ in 0..2 {
+        client.send("GET / HTTP/1.0\r\nHost: a\r\nConnection: Keep-Alive\r\n\r\n");
+        let response = client.response();
+        assert_eq!(response.field("connection"), Some("keep-alive"));
+        assert_eq!(response.field("transfer-encoding"), None);
+    }
+    client.send("GET / HTTP/1.0\r\nHost: a\r\n\r\n");
+    assert!(client.response().closes());
+    client.end_sending().ends();
+    rig.expect_lines(3);
+    rig.holds();
+}
+
+#[test]
 fn h1_09_to_11_a_length_is_one_decimal_number() {
     let mut rig = Rig::echo();
     let evil = "GET /evil HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -184,6 +201,18 @@ fn h1_16_17_control_characters_and_bare_line_ends_are_refused() {
     ] {
         rig.refuses(bytes, 400);
     }
+    rig.holds();
+}
+
+#[test]
+fn h1_16_what_a_client_writes_cannot_break_the_log() {
+    let mut rig = Rig::echo();
+    for agent in ["a\"b\\c", "\t{\"x\":1}", "\u{e9}\u{2028}", "%00%0a\\n", "</script>"] {
+        let lines = format!("User-Agent: {agent}\r\nReferer: {agent}\r\n");
+        assert_eq!(rig.ask(head("GET /a'b\"c%22?d=%0a\"", &lines)).status, 200, "{agent}");
+    }
+    let raw = [&b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: \xff\xfe\x80\r\n\r\n"[..]].concat();
+    assert_eq!(rig.ask(raw).status, 200);
     rig.holds();
 }
 
@@ -356,6 +385,31 @@ fn h1_27_an_early_response_ends_the_upload_and_both_connections() {
     rig.expect_lines(1);
     rig.holds();
     assert_eq!(rig.endpoint.connections(), 2, "the connection was used again");
+}
+
+#[test]
+fn h1_27_an_early_refusal_reaches_the_client() {
+    let refusal = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig";
+    let mut rig = Rig::over(Endpoint::early(move |request, line| {
+        if request.target.starts_with("/victim") {
+            return line.send(echo(request));
+        }
+        line.send(refusal);
+        line.wait(Duration::from_millis(20));
+        // What was not read makes a reset of this.
+        line.end();
+    }));
+    for framed in [format!("{CL}: 1000000\r\n"), CHUNKED.to_owned()] {
+        let mut client = rig.client();
+        client.send(head("POST /", &framed));
+        for _ in 0..10 {
+            client.send(format!("1f40\r\n{}\r\n", "x".repeat(8000)));
+        }
+        let response = client.response();
+        assert_eq!((response.status, response.text().as_str()), (413, "big"), "{framed}");
+        rig.expect_lines(1);
+    }
+    rig.holds();
 }
 
 #[test]

@@ -244,6 +244,33 @@ fn sl_05_a_slow_body_that_is_fast_enough_arrives() {
 }
 
 #[test]
+fn sl_05_a_body_over_the_limit_is_413() {
+    let mut rig = Rig::with("limits: { body: 10KiB }", "", Endpoint::echo());
+    let exact = "x".repeat(10 << 10);
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    let response = rig.ask(post("Content-Length: 10240\r\n", &exact));
+    assert_eq!(response.echo()["body"], exact);
+    let response = rig.ask(post(chunked, &format!("2800\r\n{exact}\r\n0\r\n\r\n")));
+    assert_eq!(response.echo()["body"], exact);
+    // Told at once, before the body; a short rest is read and the connection stays.
+    let mut client = rig.client();
+    client.send(post("Content-Length: 10241\r\n", &format!("{exact}x")));
+    let response = client.response();
+    assert_eq!(response.status, 413);
+    // Without a length it is seen on the way.
+    let mut client = rig.client();
+    client.send(post(chunked, &format!("2801\r\n{exact}x\r\n0\r\n\r\n")));
+    let response = client.response();
+    assert_eq!(response.status, 413);
+    assert!(response.closes());
+    client.end_sending().ends();
+    rig.expect_lines(2);
+    let whole = rig.endpoint.requests().iter().filter(|r| r.whole).count();
+    assert_eq!(whole, 2);
+    rig.holds();
+}
+
+#[test]
 fn sl_06_who_takes_a_byte_now_and_then_is_given_up() {
     let body = vec![b'x'; 32 << 20];
     let head_of = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());

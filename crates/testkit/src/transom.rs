@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -29,7 +29,7 @@ struct Port {
 }
 
 impl Transom {
-    /// Runs `binary` with `config`, and waits until it accepts.
+    /// Runs `binary` with `config`, and waits until it is ready.
     ///
     /// In `config`, `@NAME` in capital letters becomes an address on a free port, `@folder` a
     /// folder of the test's own. The access log goes to `access.log` there, and the admin socket is
@@ -64,15 +64,14 @@ impl Transom {
             .spawn()
             .expect("the program can be run");
         let mut transom = Transom { child, folder, ports };
-        transom.wait_until_it_accepts(&config);
+        transom.wait_until_it_is_ready(&config);
         transom
     }
 
     #[track_caller]
-    fn wait_until_it_accepts(&mut self, config: &str) {
+    fn wait_until_it_is_ready(&mut self, config: &str) {
         let start = Instant::now();
-        let addresses: Vec<_> = self.ports.values().map(|port| port.address).collect();
-        while !self.is_ready() || addresses.iter().any(|a| TcpStream::connect(a).is_err()) {
+        while !self.is_ready() {
             let exit = self.child.try_wait().expect("our own child");
             if exit.is_some() || start.elapsed() > PATIENCE {
                 panic!("it did not start ({exit:?}):\n{}\n{config}", self.said());
