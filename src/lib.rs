@@ -5,7 +5,9 @@
 pub mod admin;
 pub mod build;
 pub mod config;
+pub mod cli;
 pub mod door;
+pub mod explain;
 pub mod load;
 pub mod log;
 pub mod materials;
