@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod build;
 pub mod config;
+pub mod demo;
 pub mod door;
 pub mod load;
 pub mod log;
