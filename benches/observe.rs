@@ -13,9 +13,9 @@ use transom_proxy::record::Sink;
 #[path = "../src/observe/testing.rs"]
 mod testing;
 
-const ROUNDS: usize = 15;
-/// Fewer than may wait, so that none is dropped.
-const LINES: u32 = 20_000;
+const ROUNDS: usize = 1001;
+/// As many as a worker writes before they are taken from it.
+const LINES: u32 = 64;
 
 fn main() {
     let names = Names { listener: "web", routes: vec!["orders"], pools: vec!["orders", "users"] };

@@ -2,7 +2,7 @@
 //!
 //! A Unix socket that only its owner can open, and, where the file says so, an address of this
 //! machine with a token. Both are apart from every listener that serves requests; see
-//! [`gate`] for who may do what, and [`client`] for the other side.
+//! `admin/gate.rs` for who may do what, and [`client`] for the other side.
 //!
 //! | request | answer |
 //! |---|---|

@@ -5,8 +5,10 @@
 pub mod admin;
 pub mod build;
 pub mod config;
+pub mod cli;
 pub mod demo;
 pub mod door;
+pub mod explain;
 pub mod load;
 pub mod log;
 pub mod materials;

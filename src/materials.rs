@@ -177,11 +177,7 @@ impl Reading {
         }
     }
 
-    fn pages(
-        &mut self,
-        pages: &transom_settings::Map<StatusPattern, Spanned<PathBuf>>,
-        at: &str,
-    ) {
+    fn pages(&mut self, pages: &transom_settings::Map<StatusPattern, Spanned<PathBuf>>, at: &str) {
         for (status, page) in pages.iter() {
             self.file(page, format!("{at}.error-pages.{status}"));
         }
@@ -255,8 +251,8 @@ fn self_signed(names: &[Spanned<HostPattern>]) -> Result<Pem, String> {
         params.distinguished_name.push(DnType::CommonName, "Transom, self-signed");
         Ok((params.self_signed(&key)?, key))
     };
-    let (certificate, key) = make(names.collect::<Result<_, _>>()?)
-        .map_err(|error: rcgen::Error| error.to_string())?;
+    let (certificate, key) =
+        make(names.collect::<Result<_, _>>()?).map_err(|error: rcgen::Error| error.to_string())?;
     Ok(Pem {
         label: "the self-signed certificate".to_owned(),
         certificate: certificate.pem().into_bytes(),

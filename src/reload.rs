@@ -52,7 +52,7 @@ pub struct Running {
 
 struct State {
     snapshot: Arc<Snapshot>,
-    materials: Materials,
+    materials: Arc<Materials>,
     /// By address, as the file writes it.
     doors: BTreeMap<String, Arc<Door>>,
     access: Option<Access>,
@@ -70,6 +70,13 @@ struct Access {
     settings: AccessLog,
     sink: Arc<dyn Sink>,
     handle: access_log::Handle,
+}
+
+/// What a new configuration goes on from.
+struct Previous {
+    snapshot: Arc<Snapshot>,
+    materials: Arc<Materials>,
+    access: Option<Access>,
 }
 
 /// A configuration that could run, and nothing of it does yet.
@@ -122,7 +129,7 @@ impl Running {
             shown: std::sync::Mutex::new(Shown { snapshot: snapshot.clone() }),
             state: Mutex::new(State {
                 snapshot,
-                materials: prepared.materials,
+                materials: Arc::new(prepared.materials),
                 doors,
                 access: prepared.access,
                 files,
@@ -159,16 +166,18 @@ impl Running {
         // A file that is wrong is looked at again only when it changes again.
         state.files = stamps(&state.files.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>());
         let this = self.clone();
-        let previous = state.snapshot.clone();
-        let access = state.access.clone();
+        let previous = Previous {
+            snapshot: state.snapshot.clone(),
+            materials: state.materials.clone(),
+            access: state.access.clone(),
+        };
         let prepared = tokio::task::spawn_blocking(move || {
             let loaded = read(&this.source).map_err(|f| StartError::Config(f.render()))?;
-            prepare(loaded, &this.metrics, Some((&previous, access.as_ref())))
+            prepare(loaded, &this.metrics, Some(&previous))
         })
         .await
         .map_err(|e| format!("the configuration could not be built: {e}"))?;
-        let mut prepared = prepared.map_err(|e| e.to_string())?;
-        prepared.materials = prepared.materials.following(&state.materials);
+        let prepared = prepared.map_err(|e| e.to_string())?;
 
         // 1: bind what is new. Sockets that were bound are closed again if another cannot be.
         let mut fresh = Vec::new();
@@ -202,7 +211,7 @@ impl Running {
         report(&prepared);
         warn_of_what_needs_a_start(&state.snapshot.config, &prepared.loaded.config);
         state.files = stamps(&prepared.loaded.files);
-        state.materials = prepared.materials;
+        state.materials = Arc::new(prepared.materials);
         state.access = prepared.access;
         state.snapshot = Arc::new(prepared.snapshot);
         self.metrics.set_access_log(state.access.as_ref().map(|a| a.handle.clone()));
@@ -322,13 +331,16 @@ fn read(source: &Source) -> Result<Loaded, Box<Diagnostics>> {
 fn prepare(
     loaded: Loaded,
     metrics: &Arc<Metrics>,
-    previous: Option<(&Snapshot, Option<&Access>)>,
+    previous: Option<&Previous>,
 ) -> Result<Prepared, StartError> {
     let findings = |found| StartError::Config(together(&loaded.findings, found).render());
-    let materials = Materials::load(&loaded.config, &loaded.base).map_err(&findings)?;
+    let mut materials = Materials::load(&loaded.config, &loaded.base).map_err(&findings)?;
+    if let Some(previous) = previous {
+        materials = materials.following(&previous.materials);
+    }
     let access = match &loaded.config.log.access {
         Switch::Off => None,
-        Switch::On(settings) => match previous.and_then(|(_, access)| access) {
+        Switch::On(settings) => match previous.and_then(|previous| previous.access.as_ref()) {
             Some(access) if access.settings == *settings => Some(access.clone()),
             _ => Some(start_access_log(settings, &materials, metrics)?),
         },
@@ -343,7 +355,7 @@ fn prepare(
         sinks.extend(access.as_ref().map(|access| access.sink.clone()));
         sinks
     };
-    let snapshot = build::build(&loaded.config, &materials, previous.map(|(s, _)| s), &sinks)
+    let snapshot = build::build(&loaded.config, &materials, previous.map(|p| &*p.snapshot), &sinks)
         .map_err(&findings)?;
     Ok(Prepared { materials, snapshot, access, loaded })
 }

@@ -19,7 +19,7 @@ fn built(text: &str, base: &Path, previous: Option<&Snapshot>) -> Result<Snapsho
         all.render()
     };
     let materials = Materials::load(&loaded.config, base).map_err(said)?;
-    build(&loaded.config, &materials, previous, Vec::new()).map_err(said)
+    build(&loaded.config, &materials, previous, &|_, _| Vec::new()).map_err(said)
 }
 
 fn of(text: &str, previous: Option<&Snapshot>) -> Snapshot {
@@ -112,7 +112,9 @@ fn tls_that_cannot_be_used_is_found_at_its_place() {
     std::fs::write(at("other.key"), &other.1).unwrap();
     std::fs::write(at("empty.pem"), "nothing").unwrap();
     let text = |tls: &str| {
-        format!("listeners:\n  web:\n    address: 127.0.0.1:0\n    tls: {{ {tls} }}\n    routes: [{{ respond: hello }}]\n")
+        format!(
+            "listeners:\n  web:\n    address: 127.0.0.1:0\n    tls: {{ {tls} }}\n    routes: [{{ respond: hello }}]\n"
+        )
     };
     for (tls, expected) in [
         ("certificate: a.pem, key: a.key", ""),
@@ -135,7 +137,9 @@ fn tls_that_cannot_be_used_is_found_at_its_place() {
         ),
     ] {
         match built(&text(tls), folder.path(), None) {
-            Ok(snapshot) => assert!(expected.is_empty() && snapshot.listeners[0].tls.is_some(), "{tls}"),
+            Ok(snapshot) => {
+                assert!(expected.is_empty() && snapshot.listeners[0].tls.is_some(), "{tls}")
+            }
             Err(said) => assert!(!expected.is_empty() && said.contains(expected), "{tls}\n{said}"),
         }
     }
@@ -157,7 +161,11 @@ pools: { a: { endpoints: ['nowhere.invalid:80', '127.0.0.1:1'] } }
     );
     assert_eq!(snapshot.pools["a"].candidates().len(), 1);
     let said = snapshot.warnings.render();
-    assert_eq!(said.matches("the name `nowhere.invalid` is not known, nothing is sent there").count(), 2, "{said}");
+    assert_eq!(
+        said.matches("the name `nowhere.invalid` is not known, nothing is sent there").count(),
+        2,
+        "{said}"
+    );
 }
 
 #[test]

@@ -227,7 +227,12 @@ impl Build<'_> {
             EndpointAddress::Unix(path) => {
                 if common.tls.is_some() {
                     let what = format!("TLS over {} is not supported", quote(&written.to_string()));
-                    self.error(written.span, at, what, "use a plain socket, or an address with a port");
+                    self.error(
+                        written.span,
+                        at,
+                        what,
+                        "use a plain socket, or an address with a port",
+                    );
                     return None;
                 }
                 (Address::Unix(path.clone()), "localhost".to_owned(), String::new())
@@ -304,10 +309,7 @@ impl Build<'_> {
     }
 }
 
-fn roots(
-    materials: &Materials,
-    tls: &UpstreamTls,
-) -> Option<transom_net::tls::client::Roots> {
+fn roots(materials: &Materials, tls: &UpstreamTls) -> Option<transom_net::tls::client::Roots> {
     use transom_net::tls::client::Roots;
     match &tls.ca {
         Some(ca) => Some(Roots::Own(materials.file(ca)?.to_vec())),

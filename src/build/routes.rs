@@ -20,7 +20,8 @@ use transom_settings::{HeaderName, Spanned, quote};
 
 use super::{Build, timeouts};
 use crate::config::{
-    self, Action, Encoding, HeaderChanges, HostRewrite, Listener, Policy, PolicyUse, Route, Target, Upgrade,
+    self, Action, Encoding, HeaderChanges, HostRewrite, Listener, Policy, PolicyUse, Route, Target,
+    Upgrade,
 };
 
 /// Policies with a name, built once for all routes that use them.
@@ -97,7 +98,12 @@ impl<'a> Build<'a> {
             Err(why) => {
                 let place = route.rewrite.regex.as_ref().map(|regex| regex.r#match.span);
                 let hint = "correct the expression";
-                self.error(place.unwrap_or_default(), format!("{at}.rewrite.regex.match"), why, hint);
+                self.error(
+                    place.unwrap_or_default(),
+                    format!("{at}.rewrite.regex.match"),
+                    why,
+                    hint,
+                );
                 return None;
             }
         }
@@ -146,11 +152,7 @@ impl<'a> Build<'a> {
         })
     }
 
-    fn destination(
-        &mut self,
-        forward: &config::Forward,
-        at: &str,
-    ) -> Option<Arc<dyn Destination>> {
+    fn destination(&mut self, forward: &config::Forward, at: &str) -> Option<Arc<dyn Destination>> {
         match &forward.to.value {
             // a pool that is not there could not be built, which is found already
             Target::Pool(name) => Some(self.pools.get(&**name)?.clone()),
@@ -230,10 +232,9 @@ fn texts_of(changes: &HeaderChanges) -> impl Iterator<Item = &Template> {
 
 fn running(policy: &Policy) -> Arc<dyn Running> {
     match policy {
-        Policy::Headers(headers) => Arc::new(Edit {
-            request: edits(&headers.request),
-            response: edits(&headers.response),
-        }),
+        Policy::Headers(headers) => {
+            Arc::new(Edit { request: edits(&headers.request), response: edits(&headers.response) })
+        }
     }
 }
 

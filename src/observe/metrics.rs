@@ -33,7 +33,7 @@ pub struct Metrics {
     /// By listener.
     listeners: Mutex<Registry<Arc<str>, ListenerCells>>,
     /// By listener and route.
-    routes: Mutex<Registry<(Arc<str>, Arc<str>), RouteCells>>,
+    routes: Mutex<Registry<ListenerAndRoute, RouteCells>>,
     /// By pool.
     pools: Mutex<Registry<Arc<str>, PoolCells>>,
     config: ConfigCells,
@@ -42,6 +42,7 @@ pub struct Metrics {
     started: SystemTime,
 }
 
+type ListenerAndRoute = (Arc<str>, Arc<str>);
 type Registry<K, T> = BTreeMap<K, Weak<Sharded<T>>>;
 type Members = Option<Box<dyn Fn() -> Vec<MemberRow> + Send + Sync>>;
 
@@ -307,7 +308,7 @@ struct SiteSink {
     /// What matched no route.
     unrouted: Arc<Sharded<RouteCells>>,
     /// Sorted by name.
-    pools: Box<[(Arc<str>, Arc<Sharded<PoolCells>>)]>,
+    pools: Box<[Pooled]>,
 }
 
 struct Routed {
@@ -316,6 +317,8 @@ struct Routed {
     /// once, so that workers share it without cost.
     pool: AtomicU32,
 }
+
+type Pooled = (Arc<str>, Arc<Sharded<PoolCells>>);
 
 const UNKNOWN: u32 = u32::MAX;
 

@@ -24,7 +24,7 @@ pub(super) fn exchange(worker: usize) -> Exchange {
         id: RequestId::Own(0x1f, 0xabc),
         started,
         local: Rc::new(Local::new(Worker::new(worker))),
-        peer: Rc::new(Peer { address: Peer::NOWHERE, local: Peer::NOWHERE, tls: None }),
+        peer: Rc::new(Peer::new(Peer::NOWHERE, Peer::NOWHERE, None)),
         client: [192, 0, 2, 7].into(),
         asked: Asked {
             method: Method::Get,
@@ -75,6 +75,7 @@ pub(super) fn site(sinks: Vec<Arc<dyn Sink>>) -> Site {
         name: "orders".into(),
         chain: vec![],
         action: Box::new(Nothing),
+        keep: vec![],
         body_limit: None,
         timeouts: Default::default(),
         pages: Default::default(),

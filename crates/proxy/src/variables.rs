@@ -315,7 +315,9 @@ mod tests {
 
     #[test]
     fn hosts_lose_their_port() {
-        for (authority, host) in [("a.b:80", "a.b"), ("a.b", "a.b"), ("[::1]:80", "[::1]"), ("[::1]", "[::1]")] {
+        for (authority, host) in
+            [("a.b:80", "a.b"), ("a.b", "a.b"), ("[::1]:80", "[::1]"), ("[::1]", "[::1]")]
+        {
             assert_eq!(host_of(authority), host);
         }
     }

@@ -36,7 +36,13 @@ pub(super) fn write(exchange: &Exchange, format: Format, clock: &mut Clock, out:
     line.time("time", clock.at(SystemTime::now() - total));
     line.with("id", |out| exchange.id.write(out));
     line.text("listener", exchange.site.name.as_bytes(), NAME_CAP);
-    line.with("client", |out| display(exchange.client, out));
+    line.with("client", |out| {
+        if exchange.client == exchange.peer.ip() {
+            out.extend_from_slice(exchange.peer.text().as_bytes());
+        } else {
+            display(exchange.client, out);
+        }
+    });
     line.text("method", asked.method.as_str().as_bytes(), METHOD_CAP);
     line.some("host", asked.authority.as_bytes(), HOST_CAP);
     line.some("path", asked.path.as_bytes(), PATH_CAP);

@@ -115,8 +115,8 @@ impl Stream {
     fn write(&mut self, lines: &[u8]) -> Written {
         let mut error = None;
         if self.torn {
-            match self.file.write(b"\n") {
-                Ok(_) => self.torn = false,
+            match self.file.write_all(b"\n") {
+                Ok(()) => self.torn = false,
                 Err(e) => return Written { lines: 0, error: Some(e) },
             }
         }

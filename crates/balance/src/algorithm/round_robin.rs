@@ -96,7 +96,7 @@ mod tests {
             (&[5, 1, 1][..], "aabacaaaabacaa"),
             (&[1, 1, 1, 1], "abcdabcd"),
             (&[10, 10], "abab"),
-            (&[3, 2], "abaababa"),
+            (&[3, 2], "ababaaba"),
             (&[0, 1], "bbbb"),
             (&[0], ""),
             (&[], ""),

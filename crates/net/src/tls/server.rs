@@ -208,6 +208,11 @@ impl ServerTls {
         self.find(host).id
     }
 
+    /// Whether a client that asks for `name`, or for none, is shown a certificate.
+    pub fn serves(&self, name: Option<&str>) -> bool {
+        self.certificates.serves(name)
+    }
+
     fn find(&self, name: Option<&str>) -> &Built {
         name.and_then(|name| self.policies.find(&canonical(name))).unwrap_or(&self.policy)
     }
@@ -395,6 +400,21 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// What would be known of a connection without a client's certificate, for `transom explain`.
+    pub fn imagined(sni: Option<&str>, policy: PolicyId) -> Self {
+        Self {
+            version: "1.3",
+            cipher: "",
+            group: "",
+            sni: sni.map(|name| canonical(name).into()),
+            alpn: None,
+            resumed: false,
+            policy,
+            shown: None,
+            read: OnceLock::new(),
+        }
+    }
+
     fn of(session: &Session, policy: PolicyId) -> Self {
         Self {
             version: session.version(),

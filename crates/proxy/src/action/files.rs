@@ -59,7 +59,7 @@ pub struct FilesSettings {
     pub root: PathBuf,
     /// File names that stand for their directory, the first that exists. Default: `index.html`.
     pub index: Vec<String>,
-    /// What to try for a path, in order. Default: the path itself.
+    /// What to try for a path, in order. Default, and where it is empty: the path itself.
     pub try_: Vec<Try>,
     /// Directories without index show what lies in them. Default: no.
     pub listing: bool,
@@ -79,7 +79,7 @@ impl FilesSettings {
         FilesSettings {
             root: root.into(),
             index: vec!["index.html".into()],
-            try_: vec![Try::itself()],
+            try_: Vec::new(),
             listing: false,
             precompressed: Vec::new(),
             cache_control: None,
@@ -99,7 +99,10 @@ impl Files {
     ///
     /// # Errors
     /// When the root is no directory or may not be read.
-    pub fn new(settings: FilesSettings) -> io::Result<Self> {
+    pub fn new(mut settings: FilesSettings) -> io::Result<Self> {
+        if settings.try_.is_empty() {
+            settings.try_.push(Try::itself());
+        }
         Ok(Files { root: Root::open(&settings.root)?, settings })
     }
 

@@ -69,6 +69,17 @@ impl Scene {
     }
 
     fn ask(&self, method: &str, target: &str, lines: &[(&str, &str)]) -> Got {
+        self.ask_rewritten(method, target, None, lines)
+    }
+
+    /// The client asked for `target`; a policy has made `path` of it.
+    fn ask_rewritten(
+        &self,
+        method: &str,
+        target: &str,
+        rewritten: Option<&str>,
+        lines: &[(&str, &str)],
+    ) -> Got {
         let (path, query) = match target.split_once('?') {
             Some((path, query)) => (path, Some(query.into())),
             None => (target, None),
@@ -90,7 +101,7 @@ impl Scene {
             method: asked.method.clone(),
             scheme: asked.scheme,
             authority: asked.authority.clone(),
-            path: asked.path.clone(),
+            path: rewritten.map_or_else(|| asked.path.clone(), Into::into),
             query: asked.query.clone(),
             version: asked.version,
             fields,
@@ -148,7 +159,7 @@ fn site(router: Router, routes: Vec<Route>) -> Site {
 
 fn exchange(asked: Asked) -> Exchange {
     let site = site(Router::build(Vec::new()).unwrap(), Vec::new());
-    let peer = Peer { address: Peer::NOWHERE, local: Peer::NOWHERE, tls: None };
+    let peer = Peer::new(Peer::NOWHERE, Peer::NOWHERE, None);
     Exchange {
         id: RequestId::Own(0, 1),
         started: Instant::now(),
@@ -246,6 +257,15 @@ fn p10_a_directory_without_slash_is_asked_for_again_with_one() {
     assert_eq!(scene.get("/none", &[]).status, 404);
     assert_eq!(scene.get("/none/", &[]).status, 404);
     assert_eq!(scene.get("//d", &[]).status, 404);
+}
+
+#[test]
+fn a_rewritten_path_sends_the_client_to_what_it_asked_for_and_never_in_circles() {
+    let scene = Scene::new(&[("d/index.html", "dir")]);
+    let got = scene.ask_rewritten("GET", "/old", Some("/d"), &[]);
+    assert_eq!((got.status, got.field("Location")), (308, Some("/old/")));
+    let got = scene.ask_rewritten("GET", "/old/", Some("/d"), &[]);
+    assert_eq!((got.status, got.text()), (200, "dir"));
 }
 
 #[test]
@@ -480,6 +500,7 @@ fn over_a_socket(files: Files, send: &str, meanwhile: impl FnOnce()) -> Vec<u8> 
         name: "files".into(),
         chain: Vec::new(),
         action: Box::new(files),
+        keep: Vec::new(),
         body_limit: None,
         timeouts: Timeouts::default(),
         pages: Pages::default(),
@@ -494,7 +515,7 @@ fn over_a_socket(files: Files, send: &str, meanwhile: impl FnOnce()) -> Vec<u8> 
         let address = listener.local_addr().unwrap();
         let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
         let (accepted, from) = listener.accept().await.unwrap();
-        let peer = Rc::new(Peer { address: from, local: address, tls: None });
+        let peer = Rc::new(Peer::new(from, address, None));
         let stream = transom_net::Stream::tcp(accepted, worker.clone());
         let wheel = worker.wheel().clone();
         let reading = async move {

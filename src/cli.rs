@@ -1,0 +1,199 @@
+//! The command line.
+//!
+//! What is wrong with the words on it, or with the file, ends with 64 (sysexits.h, EX_USAGE); what
+//! is right and cannot be done here ends with 1.
+
+mod command;
+mod proxy;
+
+use std::fmt::Display;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use transom_settings::Diagnostics;
+
+use self::command::{Asking, Command, Explain, Line};
+use crate::admin::client;
+use crate::build::{Snapshot, build};
+use crate::config::{hardening, schema};
+use crate::explain::{self, Question};
+use crate::load::{Loaded, load};
+use crate::materials::Materials;
+use crate::run::{
+    BAD_CONFIG, CANNOT_START, Source, admin_socket, chain, default_admin_socket, run,
+};
+
+/// The program: does what the command line says.
+pub fn main() -> ExitCode {
+    let line = match Line::try_parse() {
+        Ok(line) => line,
+        Err(error) => {
+            let asked_for = !error.use_stderr();
+            let _ = error.print();
+            return if asked_for { ExitCode::SUCCESS } else { ExitCode::from(BAD_CONFIG) };
+        }
+    };
+    match line.command {
+        Command::Run { config } => run(Source::File(config), |_| {}),
+        Command::Check { file, strict } => check(file.as_deref(), strict),
+        Command::Proxy(proxy) => match proxy.source() {
+            Ok(source) => run(source, move |_| told(proxy.announcement())),
+            Err(what) => refused(what),
+        },
+        Command::Explain(question) => explained(&question),
+        Command::Schema => {
+            shown(format!("{:#}\n", schema()));
+            ExitCode::SUCCESS
+        }
+        Command::Reload(asking) => ask(&asking, "/reload"),
+        Command::Stop(asking) => ask(&asking, "/stop"),
+        Command::Demo => crate::demo::demo(),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Line::command(), "transom", &mut script);
+            shown(String::from_utf8_lossy(&script));
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// Writes what was asked for. A reader that has seen enough is no failure.
+fn shown(text: impl Display) {
+    let _ = write!(std::io::stdout().lock(), "{text}");
+}
+
+fn told(text: impl Display) {
+    let _ = write!(std::io::stderr().lock(), "{text}");
+}
+
+/// What is wrong with the words of the command line.
+fn refused(what: impl Display) -> ExitCode {
+    told(format!("error: {what}\n"));
+    ExitCode::from(BAD_CONFIG)
+}
+
+fn cannot(what: impl Display) -> ExitCode {
+    told(format!("error: {what}\n"));
+    ExitCode::from(CANNOT_START)
+}
+
+/// Everything up to where `run` would open sockets. Errors are printed.
+fn prepared(file: Option<&Path>, strict: bool) -> Result<(Loaded, Snapshot), ExitCode> {
+    let bad = |findings: String| {
+        told(findings);
+        ExitCode::from(BAD_CONFIG)
+    };
+    let mut loaded = load(file, strict).map_err(|findings| bad(findings.render()))?;
+    let together = |loaded: &Loaded, found: Diagnostics| {
+        let mut all = loaded.findings.clone();
+        all.extend(found);
+        all
+    };
+    let materials = Materials::load(&loaded.config, &loaded.base)
+        .map_err(|found| bad(together(&loaded, found).render()))?;
+    let snapshot = build(&loaded.config, &materials, None, &|_, _| Vec::new())
+        .map_err(|found| bad(together(&loaded, found).render()))?;
+    loaded.findings.extend(snapshot.warnings.clone());
+    Ok((loaded, snapshot))
+}
+
+fn check(file: Option<&Path>, strict: bool) -> ExitCode {
+    let (loaded, snapshot) = match prepared(file, strict) {
+        Ok(prepared) => prepared,
+        Err(code) => return code,
+    };
+    told(loaded.findings.render());
+    let routes: usize = snapshot.listeners.iter().map(|one| one.site.routes.len()).sum();
+    let file = loaded.files.first().map(|file| file.display().to_string()).unwrap_or_default();
+    shown(format!(
+        "{file} can run: {}, {}, {}\n{}\n",
+        counted(snapshot.listeners.len(), "listener"),
+        counted(routes, "route"),
+        counted(snapshot.pools.len(), "pool"),
+        hardening(&loaded.config),
+    ));
+    ExitCode::SUCCESS
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+fn explained(asked: &Explain) -> ExitCode {
+    let (method, url) = match (&*asked.method, &asked.url) {
+        ("fault", None) => {
+            shown(explain::faults());
+            return ExitCode::SUCCESS;
+        }
+        ("fault", Some(name)) => {
+            return match explain::fault(name) {
+                Ok(row) => {
+                    shown(row);
+                    ExitCode::SUCCESS
+                }
+                Err(what) => refused(what),
+            };
+        }
+        (method, Some(url)) => (method, url),
+        (word, None) => {
+            return refused(format!(
+                "`explain {word}` needs a method and a URL, such as `transom explain GET http://shop.example/`"
+            ));
+        }
+    };
+    let from = match explain::from(&asked.from) {
+        Ok(from) => from,
+        Err(what) => return refused(format!("--from: {what}")),
+    };
+    let question = Question { from, headers: asked.headers.clone(), ..Question::new(method, url) };
+    let (loaded, snapshot) = match prepared(asked.config.as_deref(), false) {
+        Ok(prepared) => prepared,
+        Err(code) => return code,
+    };
+    match explain::explain(&snapshot, &loaded.findings, &question) {
+        Ok(explanation) => {
+            shown(explanation.text);
+            ExitCode::SUCCESS
+        }
+        Err(what) => refused(what),
+    }
+}
+
+/// Asks the running program, and shows what it answers.
+fn ask(asking: &Asking, path: &str) -> ExitCode {
+    // the file may be what is wrong, and its last good version what runs
+    let (socket, findings) = match (&asking.socket, load(asking.config.as_deref(), false)) {
+        (Some(socket), _) => (socket.clone(), None),
+        (None, Ok(loaded)) => (admin_socket(&loaded.config), None),
+        (None, Err(findings)) => (default_admin_socket(), asking.config.as_ref().map(|_| findings)),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let answer = match runtime {
+        Ok(runtime) => runtime.block_on(client::call(&socket, "POST", path)),
+        Err(error) => return cannot(format!("the system gives no event queue: {error}")),
+    };
+    match answer {
+        Ok((status, text)) if (200..300).contains(&status) => {
+            shown(text);
+            ExitCode::SUCCESS
+        }
+        // the file is wrong, and what ran goes on
+        Ok((422, text)) => {
+            told(text);
+            ExitCode::from(BAD_CONFIG)
+        }
+        Ok((status, text)) => cannot(format!("Transom answers {status}: {}", text.trim_end())),
+        Err(error) => {
+            if let Some(findings) = findings {
+                told(findings.render());
+                told("  note: so the admin socket is not known from it; name it with `--socket`\n");
+            }
+            cannot(match &error {
+                client::Error::NotRunning(_) | client::Error::NotAllowed(_) => error.to_string(),
+                other => chain(other),
+            })
+        }
+    }
+}
