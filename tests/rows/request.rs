@@ -56,10 +56,11 @@ fn h1_03_an_encoding_in_disguise_is_refused() {
             let response = client.send(&bytes).response();
             requests += 1;
             // `X: X<space>Transfer-Encoding: chunked` is one value of another field, and only that.
-            let harmless = (line.starts_with(b"X: X ") || line.starts_with(b"X: X\t") || b[0] >= 0x80)
-                && line.starts_with(b"X: X")
-                && !line.contains(&b'\r')
-                && !line.contains(&b'\n');
+            let harmless =
+                (line.starts_with(b"X: X ") || line.starts_with(b"X: X\t") || b[0] >= 0x80)
+                    && line.starts_with(b"X: X")
+                    && !line.contains(&b'\r')
+                    && !line.contains(&b'\n');
             let shown = line.escape_ascii();
             if harmless {
                 assert_eq!(response.status, 200, "{shown}");
@@ -82,8 +83,16 @@ fn h1_04_to_06_only_chunked_alone_is_an_encoding() {
     rig.refuses(post(&format!("{TE}: identity\r\n{CHUNKED}"), body), 400);
     rig.refuses(post(&format!("{TE}: gzip, chunked\r\n"), body), 501);
     for value in [
-        "chunked, chunked", "chunked, gzip", "gzip", "identity", "xchunked", "\"chunked\"",
-        "chunked;q=1", "", ",chunked", "chunked,",
+        "chunked, chunked",
+        "chunked, gzip",
+        "gzip",
+        "identity",
+        "xchunked",
+        "\"chunked\"",
+        "chunked;q=1",
+        "",
+        ",chunked",
+        "chunked,",
     ] {
         rig.refuses(post(&format!("{TE}: {value}\r\n"), body), 400);
     }
@@ -156,7 +165,8 @@ fn h1_12_a_length_is_decimal_and_written_anew() {
     assert_eq!(response.echo()["body"], "0123456789");
     let response = rig.ask(post(&format!("{CL}: 0000000005\r\n"), "hello"));
     assert_eq!(response.echo()["body"], "hello");
-    let lengths: Vec<_> = rig.endpoint.requests().iter().map(|r| r.field(CL).map(str::to_owned)).collect();
+    let lengths: Vec<_> =
+        rig.endpoint.requests().iter().map(|r| r.field(CL).map(str::to_owned)).collect();
     assert_eq!(lengths, [Some("10".to_owned()), Some("5".to_owned())]);
     rig.holds();
 }
@@ -178,7 +188,10 @@ fn h1_14_15_names_stand_right_before_their_colon() {
     let mut rig = Rig::echo();
     let get = "GET / HTTP/1.1\r\n";
     for line in [
-        "Content-Length : 34", "Content-Length\0: 5", "Content-Length 10", ": x",
+        "Content-Length : 34",
+        "Content-Length\0: 5",
+        "Content-Length 10",
+        ": x",
         "Transfer-\r\nEncoding: chunked",
     ] {
         rig.refuses(format!("{get}Host: a\r\n{line}\r\n\r\n"), 400);
@@ -265,9 +278,7 @@ fn h1_18_to_23_a_chunked_body_that_is_not_exact_ends_both_connections() {
     }
     rig.expect_lines(2 * bodies.len());
     // The endpoint saw no request end that did not.
-    rig.endpoint.until("every broken upload has ended", |log| {
-        log.ended + 1 >= log.bytes.len()
-    });
+    rig.endpoint.until("every broken upload has ended", |log| log.ended + 1 >= log.bytes.len());
     for request in rig.endpoint.requests() {
         assert!(!request.whole, "{request:#?}");
     }
@@ -389,7 +400,8 @@ fn h1_27_an_early_response_ends_the_upload_and_both_connections() {
 
 #[test]
 fn h1_27_an_early_refusal_reaches_the_client() {
-    let refusal = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig";
+    let refusal =
+        "HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig";
     let mut rig = Rig::over(Endpoint::early(move |request, line| {
         if request.target.starts_with("/victim") {
             return line.send(echo(request));
@@ -480,9 +492,13 @@ fn h1_29_30_bytes_stay_http_until_the_endpoint_has_switched() {
         let mut client = rig.client();
         client.send(head("GET /", lines) + &next);
         let first = client.response().echo();
-        let names: Vec<_> = first["fields"].as_array().unwrap().iter().map(|f| f[0].clone()).collect();
+        let names: Vec<_> =
+            first["fields"].as_array().unwrap().iter().map(|f| f[0].clone()).collect();
         for name in ["Upgrade", "Connection", "HTTP2-Settings"] {
-            assert!(!names.iter().any(|n| n.as_str().unwrap().eq_ignore_ascii_case(name)), "{first}");
+            assert!(
+                !names.iter().any(|n| n.as_str().unwrap().eq_ignore_ascii_case(name)),
+                "{first}"
+            );
         }
         assert_eq!(client.response().echo()["target"], "/next");
         rig.expect_lines(2);
@@ -593,7 +609,8 @@ fn h1_34_35_request_lines_and_methods_are_exact() {
 fn h1_36_37_a_whole_uri_names_the_host_that_host_names() {
     let mut rig = Rig::echo();
     rig.refuses("GET http://b/x HTTP/1.1\r\nHost: a\r\n\r\n", 400);
-    for target in ["http://u:p@a/", "ftp://a/", "https://a/", "a/", "*", "http:///x", "http://a:0/"] {
+    for target in ["http://u:p@a/", "ftp://a/", "https://a/", "a/", "*", "http:///x", "http://a:0/"]
+    {
         rig.refuses(head(&format!("GET {target}"), ""), 400);
     }
     let response = rig.ask("GET http://A/x?y HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -638,7 +655,9 @@ fn h1_39_40_connect_and_trace_are_refused_and_close() {
 fn h1_41_42_folded_lines_are_refused() {
     let mut rig = Rig::echo();
     for lines in [
-        "X: a\r\n b\r\n", "Transfer-Encoding:\r\n chunked\r\n", "Content-Length:\r\n\t5\r\n",
+        "X: a\r\n b\r\n",
+        "Transfer-Encoding:\r\n chunked\r\n",
+        "Content-Length:\r\n\t5\r\n",
         "X: a\r\n\r\n\t\r\n",
     ] {
         let bytes = head("GET /", lines);
@@ -670,9 +689,21 @@ fn h1_44_exactly_one_host_that_is_one() {
     let mut rig = Rig::echo();
     let long = format!("Host: {}\r\n", "a".repeat(300));
     for lines in [
-        "", "Host: a\r\nHost: a\r\n", "Host: a\r\nHost: b\r\n", "Host: a,b\r\n", "Host: a b\r\n",
-        "Host: a:0\r\n", "Host: a:99999\r\n", "Host: a:80:80\r\n", "Host: a/..\r\n",
-        "Host: u@a\r\n", "Host: a%00\r\n", "Host: [::1\r\n", "Host: a\tb\r\n", "Host:\r\n", &long,
+        "",
+        "Host: a\r\nHost: a\r\n",
+        "Host: a\r\nHost: b\r\n",
+        "Host: a,b\r\n",
+        "Host: a b\r\n",
+        "Host: a:0\r\n",
+        "Host: a:99999\r\n",
+        "Host: a:80:80\r\n",
+        "Host: a/..\r\n",
+        "Host: u@a\r\n",
+        "Host: a%00\r\n",
+        "Host: [::1\r\n",
+        "Host: a\tb\r\n",
+        "Host:\r\n",
+        &long,
     ] {
         rig.refuses(format!("GET / HTTP/1.1\r\n{lines}\r\n"), 400);
     }
@@ -790,7 +821,12 @@ fn h1_48_fields_for_one_hop_go_no_further() {
     assert_eq!(rig.ask(head("GET /", "TE: trailers;q=0.5\r\n")).status, 200);
     for request in rig.endpoint.requests() {
         for name in [
-            "proxy-connection", "keep-alive", "te", "proxy-authorization", "proxy", "trailer",
+            "proxy-connection",
+            "keep-alive",
+            "te",
+            "proxy-authorization",
+            "proxy",
+            "trailer",
             "connection",
         ] {
             assert_eq!(request.field(name), None, "{name}");
@@ -803,9 +839,14 @@ fn h1_48_fields_for_one_hop_go_no_further() {
 fn h1_49_50_names_that_imitate_others_are_refused() {
     let mut rig = Rig::echo();
     for line in [
-        "Content_Length: 5", "Transfer_Encoding: chunked", "X_Forwarded_For: 1.2.3.4",
-        "X.Real.IP: 1.2.3.4", "x.forwarded_for: 1.2.3.4\r\nX-Forwarded-For: 1.2.3.4",
-        "Transfer-Encod\u{131}ng: chunked", "\u{212a}eep-Alive: 1", "X-\u{e9}: 1",
+        "Content_Length: 5",
+        "Transfer_Encoding: chunked",
+        "X_Forwarded_For: 1.2.3.4",
+        "X.Real.IP: 1.2.3.4",
+        "x.forwarded_for: 1.2.3.4\r\nX-Forwarded-For: 1.2.3.4",
+        "Transfer-Encod\u{131}ng: chunked",
+        "\u{212a}eep-Alive: 1",
+        "X-\u{e9}: 1",
     ] {
         rig.refuses(head("GET /", &format!("{line}\r\n")), 400);
     }

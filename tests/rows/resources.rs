@@ -83,8 +83,7 @@ fn sl_02_03_a_handshake_has_one_deadline() {
     }
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     check::sockets_are_back_at(&transom, baseline);
-    let mut client =
-        Client::connect_tls(transom.address("TLS"), "localhost", authority.client());
+    let mut client = Client::connect_tls(transom.address("TLS"), "localhost", authority.client());
     client.send(head("GET /", ""));
     assert_eq!(client.response().echo()["target"], "/");
     check::alive(&mut transom);
@@ -116,8 +115,7 @@ fn h1_01_rs_02_hold_over_tls_too() {
         line.send(transom_testkit::endpoint::echo(request));
     });
     let (mut transom, authority) = over_tls("header: 1s", &endpoint);
-    let connect =
-        || Client::connect_tls(transom.address("TLS"), "localhost", authority.client());
+    let connect = || Client::connect_tls(transom.address("TLS"), "localhost", authority.client());
     let bytes = post("Content-Length: 6\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\nG");
     let mut client = connect();
     check::refused_on(client.send(&bytes), bytes.as_bytes(), 400);
@@ -274,8 +272,10 @@ fn sl_05_a_body_over_the_limit_is_413() {
 fn sl_06_who_takes_a_byte_now_and_then_is_given_up() {
     let body = vec![b'x'; 32 << 20];
     let head_of = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
-    let mut rig =
-        Rig::waiting("send-idle: 600ms", Endpoint::answering([head_of.into_bytes(), body].concat()));
+    let mut rig = Rig::waiting(
+        "send-idle: 600ms",
+        Endpoint::answering([head_of.into_bytes(), body].concat()),
+    );
     let baseline = rig.transom.sockets();
     let mut client = rig.client();
     client.send(head("GET /", ""));
@@ -323,11 +323,17 @@ fn sl_08_one_client_has_so_many_connections() {
     rig.client().end();
     open.pop();
     until("there is room again", || {
-        rig.client().send(head("GET /local/x", "")).try_response("GET").is_ok_and(|r| r.status == 200)
+        rig.client()
+            .send(head("GET /local/x", ""))
+            .try_response("GET")
+            .is_ok_and(|r| r.status == 200)
     });
     drop(open);
     until("all are gone", || {
-        rig.client().send(head("GET /local/x", "")).try_response("GET").is_ok_and(|r| r.status == 200)
+        rig.client()
+            .send(head("GET /local/x", ""))
+            .try_response("GET")
+            .is_ok_and(|r| r.status == 200)
     });
     check::alive(&mut rig.transom);
 }
