@@ -639,9 +639,9 @@ fn rs_16_an_endpoint_that_has_said_all_may_still_read() {
         }
         line.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
         let body = line.read(100_000).unwrap_or_default();
+        its.lock().unwrap().push(body.len());
         line.send("0\r\n\r\n");
         line.end_sending();
-        its.lock().unwrap().push(body.len());
     }));
     let mut client = rig.client();
     client.send(head("POST /", "Content-Length: 100000\r\n"));
