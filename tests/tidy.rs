@@ -33,12 +33,7 @@ fn sources(folder: &str) -> BTreeMap<String, String> {
 
 /// The text without comments and without the tests at its end, which keeps the numbers of lines.
 fn code(text: &str) -> String {
-    let tests = text.match_indices("#[cfg(test)]\n").map(|(at, _)| at).find(|at| {
-        // Attributes may stand between the two.
-        let after = text[*at..].lines().skip(1).find(|line| !line.starts_with("#["));
-        after == Some("mod tests {")
-    });
-    let code = &text[..tests.unwrap_or(text.len())];
+    let (code, _) = text.split_once("\nmod tests {").unwrap_or((text, ""));
     let bare = code.lines().map(|line| match line.trim_start().starts_with("//") {
         true => "",
         false => line,
