@@ -418,7 +418,7 @@ async fn respond(
     exchange.record.body_out = writer.body_bytes();
     match sent {
         Ok(()) if plan.keep => Fate::Keep,
-        Ok(()) if wire.state().body.is_done() => Fate::Close,
+        Ok(()) if wire.state().is_read_out() => Fate::Close,
         Ok(()) => Fate::Linger,
         Err(Some(Stop::Source(fault))) if !begun && !writer.has_sent() => {
             // Nothing was said yet, so an answer can still be given.
@@ -556,8 +556,16 @@ async fn drain_body(wire: &Rc<Wire>, serving: &Serving) -> Fate {
     .await
 }
 
-/// Ends our direction; the rest is the kernel's.
+/// Ends a connection on which nothing is left to be read. Without TLS there is nothing to say:
+/// dropping the socket ends it, and saves a system call.
 async fn close(wire: &Wire, patience: &mut Patience) {
+    if wire.state().stream.session().is_some() {
+        end_sending(wire, patience).await;
+    }
+}
+
+/// Ends our direction; the rest is the kernel's.
+async fn end_sending(wire: &Wire, patience: &mut Patience) {
     patience.progress();
     poll_fn(|cx| {
         if wire.state().stream.poll_shutdown(cx).is_ready() {
@@ -571,7 +579,7 @@ async fn close(wire: &Wire, patience: &mut Patience) {
 /// Ends our direction, then reads and forgets for a while, so that a reset does not eat the
 /// response before the client has read it.
 async fn linger(wire: &Wire, patience: &mut Patience) {
-    close(wire, patience).await;
+    end_sending(wire, patience).await;
     patience.progress();
     let mut left = DRAIN_BYTES as usize;
     poll_fn(|cx: &mut Context<'_>| {
