@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair};
 use transom::build::build;
-use transom::load::load;
+use transom::load::{from_text, load};
 use transom::materials::Materials;
 
 fn examples() -> PathBuf {
@@ -75,6 +75,22 @@ fn every_example_says_first_what_it_is_for() {
         let text = std::fs::read_to_string(&file).unwrap();
         assert!(text.starts_with("# "), "{} has no header", file.display());
     }
+}
+
+#[test]
+fn files_shown_in_documents_are_right() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut seen = 0;
+    for document in ["README.md", "docs/operating.md"] {
+        let text = std::fs::read_to_string(root.join(document)).unwrap();
+        for block in text.split("```yaml\n").skip(1).filter_map(|rest| rest.split_once("```")) {
+            let loaded = from_text(Path::new(document), block.0, true, &|_| None);
+            let loaded = loaded.unwrap_or_else(|findings| panic!("{}", findings.render()));
+            assert!(loaded.findings.is_empty(), "{}", loaded.findings.render());
+            seen += 1;
+        }
+    }
+    assert!(seen > 0);
 }
 
 /// The demo while it runs.

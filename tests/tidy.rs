@@ -240,3 +240,36 @@ fn every_local_permission_says_why() {
     }
     none(found, "an `allow` says why, behind it");
 }
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let mut documents: Vec<PathBuf> = Vec::new();
+    for folder in ["", "docs", "docs/reference", "changes"] {
+        let entries = std::fs::read_dir(root().join(folder)).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        documents.extend(paths.filter(|path| path.extension().is_some_and(|e| e == "md")));
+    }
+    let mut dead = Vec::new();
+    for document in documents {
+        let text = std::fs::read_to_string(&document).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')) {
+            let (path, anchor) = link.0.split_once('#').unwrap_or((link.0, ""));
+            if path.contains("://") {
+                continue;
+            }
+            let target = match path {
+                "" => document.clone(),
+                path => document.parent().unwrap().join(path),
+            };
+            let has_anchor = || {
+                let text = std::fs::read_to_string(&target).unwrap_or_default();
+                let titles = text.lines().filter_map(|line| line.strip_prefix("## "));
+                titles.map(|title| title.to_lowercase().replace(' ', "-")).any(|it| it == anchor)
+            };
+            if !target.exists() || !anchor.is_empty() && !has_anchor() {
+                dead.push(format!("{}: {}", document.display(), link.0));
+            }
+        }
+    }
+    none(dead, "links lead nowhere");
+}
