@@ -2,6 +2,7 @@
 
 use transom_testkit::{Client, Endpoint, Transom, check};
 
+use super::resources::check_file;
 use super::rig::{Rig, TRANSOM, head, post};
 
 const ADMIN: &str = "      - match: { path: /admin/** }\n        respond: 403";
@@ -113,7 +114,10 @@ fn p_05_what_a_path_cannot_hold_is_refused() {
     rig.refuses(head("GET /a\x01b", ""), 400);
     rig.refuses(b"GET /\xff\xfe HTTP/1.1\r\nHost: a\r\n\r\n", 400);
     // Overlong forms are bytes that nobody folds.
-    check_targets(&rig, &[("/%c0%ae%c0%ae/admin", Ok("/%C0%AE%C0%AE/admin")), ("/%ff", Ok("/%FF"))]);
+    check_targets(
+        &rig,
+        &[("/%c0%ae%c0%ae/admin", Ok("/%C0%AE%C0%AE/admin")), ("/%ff", Ok("/%FF"))],
+    );
     rig.holds();
 }
 
@@ -176,8 +180,7 @@ fn p_07_prefixes_end_at_segments_and_rewrites_are_made_canonical() {
 
 #[test]
 fn p_07_without_merging_a_stripped_path_names_no_authority() {
-    let routes =
-        "      - match: { path: /api/** }\n        rewrite: { strip-prefix: /api }\n        forward: o";
+    let routes = "      - match: { path: /api/** }\n        rewrite: { strip-prefix: /api }\n        forward: o";
     let mut rig = Rig::with("merge-slashes: false", routes, Endpoint::echo());
     // As the client could have written it itself: a path for who reads it as RFC 9112 §3.2 says.
     check_targets(&rig, &[("/api//evil.example/x", Ok("//evil.example/x"))]);
@@ -189,12 +192,17 @@ fn p_07_without_merging_a_stripped_path_names_no_authority() {
 fn p_08_16_other_names_for_path_and_method_go_no_further() {
     let mut rig = guarded();
     let names = [
-        "X-Original-URL", "X-Rewrite-URL", "X-Forwarded-Uri", "X-HTTP-Method-Override",
-        "X-HTTP-Method", "X-Method-Override",
+        "X-Original-URL",
+        "X-Rewrite-URL",
+        "X-Forwarded-Uri",
+        "X-HTTP-Method-Override",
+        "X-HTTP-Method",
+        "X-Method-Override",
     ];
     let lines: String = names.iter().map(|name| format!("{name}: /public\r\n")).collect();
     assert_eq!(rig.ask(head("GET /admin/x?y=/public", &lines)).status, 403);
-    let response = rig.ask(head("POST /x?_method=DELETE", &format!("{lines}Content-Length: 0\r\n")));
+    let response =
+        rig.ask(head("POST /x?_method=DELETE", &format!("{lines}Content-Length: 0\r\n")));
     assert_eq!(response.echo()["method"], "POST");
     for name in names {
         assert_eq!(rig.endpoint.request().field(name), None, "{name}");
@@ -237,7 +245,8 @@ fn p_10_a_redirect_to_the_same_path_never_leaves_the_host() {
     );
     let mut transom = Transom::run(TRANSOM, &config);
     for target in ["//evil.example/..", "//evil.example", "///evil.example", "/\\evil.example"] {
-        let response = Client::connect(transom.web()).send(head(&format!("GET {target}"), "")).response();
+        let response =
+            Client::connect(transom.web()).send(head(&format!("GET {target}"), "")).response();
         assert_eq!(response.status, 400, "{target}: {:?}", response.field("location"));
     }
     check::alive(&mut transom);
@@ -273,16 +282,27 @@ fn p_11_unknown_hosts_are_misdirected() {
 }
 
 const CLAIMS: [&str; 13] = [
-    "X-Forwarded-For", "Forwarded", "X-Real-IP", "True-Client-IP", "CF-Connecting-IP",
-    "X-Client-IP", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port",
-    "X-Forwarded-Prefix", "X-Forwarded-Server", "X-Forwarded-Ssl", "X-Forwarded-Scheme",
+    "X-Forwarded-For",
+    "Forwarded",
+    "X-Real-IP",
+    "True-Client-IP",
+    "CF-Connecting-IP",
+    "X-Client-IP",
+    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Port",
+    "X-Forwarded-Prefix",
+    "X-Forwarded-Server",
+    "X-Forwarded-Ssl",
+    "X-Forwarded-Scheme",
 ];
 
 #[test]
 fn p_12_what_an_untrusted_peer_claims_is_gone() {
     let mut rig = Rig::echo();
     for value in ["1.2.3.4", &"1.1.1.1, ".repeat(30), "garbage", "[2001:db8::1]:80", "_hidden"] {
-        let lines: String = CLAIMS.iter().map(|name| format!("{name}: {value}\r\n{name}: x\r\n")).collect();
+        let lines: String =
+            CLAIMS.iter().map(|name| format!("{name}: {value}\r\n{name}: x\r\n")).collect();
         assert_eq!(rig.ask(head("GET /", &lines)).status, 200, "{value}");
         let requests = rig.endpoint.requests();
         let request = requests.last().unwrap();
@@ -336,6 +356,38 @@ fn p_12_behind_trusted_proxies_the_client_is_the_first_stranger_from_the_right()
 }
 
 #[test]
+fn p_13_blocks_of_addresses_are_read_strictly() {
+    let file = |block: &str| {
+        format!(
+            "listeners: {{ web: {{ address: ':8080', trusted-proxies: ['{block}'], routes: [{{ respond: 200 }}] }} }}"
+        )
+    };
+    for block in [
+        "::ffff:10.0.0.0/8",
+        "010.0.0.1",
+        "10.0.0.1%eth0",
+        "fe80::1%eth0",
+        "10.0.0.0/33",
+        "10.0.0",
+        "0x7f.1",
+        "10.0.0.0/08",
+        "all",
+    ] {
+        let (code, said) = check_file(&file(block));
+        assert_eq!(code, Some(64), "{block}: {said}");
+    }
+    for block in ["::ffff:10.0.0.0/104", "::1", "10.0.0.0/8", "2001:db8::/32"] {
+        let (code, said) = check_file(&file(block));
+        assert_eq!(code, Some(0), "{block}: {said}");
+    }
+    // A bare address is that address alone.
+    let mut rig = Rig::with("trusted-proxies: ['127.0.0.2']", "", Endpoint::echo());
+    assert_eq!(rig.ask(head("GET /", "X-Forwarded-For: 1.2.3.4\r\n")).status, 200);
+    assert_eq!(rig.endpoint.request().field("x-forwarded-for"), Some("127.0.0.1"));
+    rig.holds();
+}
+
+#[test]
 fn p_14_a_condition_on_a_header_needs_exactly_one_value() {
     let routes = "      \
         - match: { path: /role, header: { x-role: admin } }\n        respond: admin\n      \
@@ -379,6 +431,9 @@ fn p_17_via_names_us_once_for_each_passage() {
     assert_eq!(request.field("forwarded"), Some("for=127.0.0.1;host=\"a\";proto=http"));
     let lines = "Via: 1.1 transom, 1.0 other\r\nVia: 1.1 TRANSOM\r\n";
     assert_eq!(rig.ask(head("GET /", lines)).status, 508);
-    assert_eq!(rig.ask(post("Via: 1.1 transom-b, 1.1 transom\r\nContent-Length: 0\r\n", "")).status, 200);
+    assert_eq!(
+        rig.ask(post("Via: 1.1 transom-b, 1.1 transom\r\nContent-Length: 0\r\n", "")).status,
+        200
+    );
     rig.holds();
 }

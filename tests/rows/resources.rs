@@ -83,8 +83,7 @@ fn sl_02_03_a_handshake_has_one_deadline() {
     }
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     check::sockets_are_back_at(&transom, baseline);
-    let mut client =
-        Client::connect_tls(transom.address("TLS"), "localhost", authority.client());
+    let mut client = Client::connect_tls(transom.address("TLS"), "localhost", authority.client());
     client.send(head("GET /", ""));
     assert_eq!(client.response().echo()["target"], "/");
     check::alive(&mut transom);
@@ -116,8 +115,7 @@ fn h1_01_rs_02_hold_over_tls_too() {
         line.send(transom_testkit::endpoint::echo(request));
     });
     let (mut transom, authority) = over_tls("header: 1s", &endpoint);
-    let connect =
-        || Client::connect_tls(transom.address("TLS"), "localhost", authority.client());
+    let connect = || Client::connect_tls(transom.address("TLS"), "localhost", authority.client());
     let bytes = post("Content-Length: 6\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\nG");
     let mut client = connect();
     check::refused_on(client.send(&bytes), bytes.as_bytes(), 400);
@@ -274,8 +272,10 @@ fn sl_05_a_body_over_the_limit_is_413() {
 fn sl_06_who_takes_a_byte_now_and_then_is_given_up() {
     let body = vec![b'x'; 32 << 20];
     let head_of = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
-    let mut rig =
-        Rig::waiting("send-idle: 600ms", Endpoint::answering([head_of.into_bytes(), body].concat()));
+    let mut rig = Rig::waiting(
+        "send-idle: 600ms",
+        Endpoint::answering([head_of.into_bytes(), body].concat()),
+    );
     let baseline = rig.transom.sockets();
     let mut client = rig.client();
     client.send(head("GET /", ""));
@@ -323,11 +323,17 @@ fn sl_08_one_client_has_so_many_connections() {
     rig.client().end();
     open.pop();
     until("there is room again", || {
-        rig.client().send(head("GET /local/x", "")).try_response("GET").is_ok_and(|r| r.status == 200)
+        rig.client()
+            .send(head("GET /local/x", ""))
+            .try_response("GET")
+            .is_ok_and(|r| r.status == 200)
     });
     drop(open);
     until("all are gone", || {
-        rig.client().send(head("GET /local/x", "")).try_response("GET").is_ok_and(|r| r.status == 200)
+        rig.client()
+            .send(head("GET /local/x", ""))
+            .try_response("GET")
+            .is_ok_and(|r| r.status == 200)
     });
     check::alive(&mut rig.transom);
 }
@@ -374,6 +380,21 @@ fn sl_10_long_targets_are_414() {
 }
 
 #[test]
+fn sl_11_what_a_client_writes_is_no_label() {
+    let mut rig = Rig::echo();
+    for n in 0..20 {
+        let lines = format!("X-Secret-{n}: secret-{n}\r\nCookie: secret-{n}=1\r\n");
+        let bytes =
+            format!("SECRET{n} /secret-{n}?secret-{n} HTTP/1.1\r\nHost: secret-{n}\r\n{lines}\r\n");
+        assert_eq!(rig.ask(bytes).status, 200);
+    }
+    let metrics = rig.transom.admin("/metrics").unwrap();
+    assert!(metrics.contains("transom_"), "{metrics}");
+    assert!(!metrics.to_lowercase().contains("secret"), "{metrics}");
+    rig.holds();
+}
+
+#[test]
 fn sl_12_a_compressed_request_body_is_not_decoded() {
     let mut rig = Rig::echo();
     let body = "\u{1f}not gzip at all";
@@ -415,6 +436,31 @@ fn sl_14_many_ranges_cost_no_more_than_the_file() {
     }
     check::alive(&mut transom);
     check::victim(transom.web());
+}
+
+#[test]
+fn sl_15_an_expression_costs_linear_time() {
+    let routes = "      - match: { path: '~/(a+)+b' }\n        respond: 200";
+    let mut rig = Rig::with("", routes, Endpoint::echo());
+    let target = format!("/{}", "a".repeat(8000));
+    let start = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(rig.get(&target).echo()["target"], target);
+    }
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    rig.holds();
+    let huge = "listeners: { web: { address: ':80', routes: [{ match: { path: '~/((a{1000}){1000}){1000}' }, respond: 200 }] } }";
+    assert_eq!(check_file(huge).0, Some(64));
+}
+
+/// What `transom check` says about a file of this text.
+pub(super) fn check_file(text: &str) -> (Option<i32>, String) {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+    let output =
+        std::process::Command::new(TRANSOM).arg("check").arg(file.path()).output().unwrap();
+    let said = [output.stderr, output.stdout].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
 }
 
 #[test]

@@ -204,9 +204,9 @@ fn rs_05_an_endpoint_that_says_close_is_believed() {
     let mut rig = Rig::over(Endpoint::new(|request, line| match request.target.as_str() {
         "/close" => line.send("HTTP/1.1 200 OK\r\nConnection: Close\r\nContent-Length: 0\r\n\r\n"),
         "/old" => line.send("HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n"),
-        "/kept" => line.send(
-            "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
-        ),
+        "/kept" => {
+            line.send("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n")
+        }
         _ => line.send(echo(request)),
     }));
     for (n, target) in ["/close", "/old"].iter().enumerate() {
@@ -270,7 +270,8 @@ fn rs_06_over_tls_only_close_notify_is_an_end() {
 
 /// A Transom with a pool for each name that is asked for, all to the same address, under `/N/`.
 fn tls_pools(authority: &Authority, endpoint: &Endpoint, names: &[&str]) -> (Transom, usize) {
-    let mut config = "workers: 1\nlisteners:\n  web:\n    address: '@WEB'\n    routes:\n".to_owned();
+    let mut config =
+        "workers: 1\nlisteners:\n  web:\n    address: '@WEB'\n    routes:\n".to_owned();
     for n in 0..names.len() {
         config += &format!(
             "      - match: {{ path: /{n}/** }}\n        rewrite: {{ strip-prefix: /{n} }}\n        \
@@ -369,7 +370,8 @@ fn rs_11_a_reason_may_be_missing() {
 fn rs_11_a_response_may_come_a_byte_at_a_time() {
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX: y\r\n\r\n\
                    5\r\nhello\r\n7;a=b\r\n, world\r\n0\r\nX-Sum: 1\r\n\r\n";
-    let length = "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nhello, world";
+    let length =
+        "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nhello, world";
     let mut rig = Rig::over(Endpoint::new(move |request, line| match request.target.as_str() {
         "/chunked" => line.drip(chunked, Duration::ZERO),
         "/length" => line.drip(length, Duration::from_micros(200)),
@@ -494,7 +496,8 @@ fn rs_13_what_raced_with_the_end_of_a_connection_is_sent_once_more_if_that_is_sa
             // The kept connection of the last round had been found to be closed.
             continue;
         }
-        let posts = rig.endpoint.requests().iter().skip(before).filter(|r| r.target == "/post").count();
+        let posts =
+            rig.endpoint.requests().iter().skip(before).filter(|r| r.target == "/post").count();
         assert_eq!((response.status, posts), (502, 1), "{name} a body");
     }
     rig.holds();
@@ -542,6 +545,20 @@ fn rs_14_an_endpoint_that_does_not_answer_is_not_waited_for() {
     let lines = rig.holds();
     let faults: Vec<_> = lines.iter().map(|line| line["fault"].as_str().unwrap()).collect();
     assert_eq!(faults, ["response-timeout"; 3]);
+}
+
+#[test]
+fn rs_14_the_only_endpoint_is_not_asked_again() {
+    let endpoint = Endpoint::new(|_, line| line.stall());
+    let config = format!(
+        "workers: 1\nlisteners:\n  web: {{ address: '@WEB', timeouts: {{ response: 300ms }}, \
+         routes: [{{ forward: '{}' }}] }}\n",
+        endpoint.address
+    );
+    let transom = Transom::run(TRANSOM, &config);
+    let response = Client::connect(transom.web()).send(head("GET /", "")).response();
+    assert_eq!(response.status, 504);
+    assert_eq!(endpoint.requests().len(), 1);
 }
 
 #[test]
@@ -644,7 +661,10 @@ fn rs_16_an_endpoint_that_has_said_all_may_still_read() {
     client.send(head("POST /", "Content-Length: 100000\r\n"));
     assert_eq!(client.read(15).unwrap(), b"HTTP/1.1 200 OK");
     client.send("x".repeat(100_000));
-    let (rest, _) = { client.end_sending(); client.rest() };
+    let (rest, _) = {
+        client.end_sending();
+        client.rest()
+    };
     assert!(rest.ends_with(b"5\r\nhello\r\n0\r\n\r\n"), "{}", rest.escape_ascii());
     assert_eq!(*read.lock().unwrap(), [100_000]);
     rig.expect_lines(1);
@@ -770,7 +790,9 @@ fn rs_22_answers_say_nothing_of_what_is_behind() {
         assert_eq!(response.status, 502);
         let all = format!("{:?} {}", response.fields, response.text());
         let port = address.port().to_string();
-        for inside in [port.as_str(), "127.0.0.1", "refused:", "os error", "Connection refused", "0.1.0"] {
+        for inside in
+            [port.as_str(), "127.0.0.1", "refused:", "os error", "Connection refused", "0.1.0"]
+        {
             assert!(!all.contains(inside), "{inside} in {all}");
         }
         assert!(response.field("server").is_none());

@@ -82,15 +82,17 @@ impl Transom {
 
     /// What `/readyz` of the admin socket says.
     pub fn is_ready(&self) -> bool {
-        let ask = || -> std::io::Result<String> {
-            let mut admin = UnixStream::connect(self.folder.path().join("admin.sock"))?;
-            admin.set_read_timeout(Some(PATIENCE))?;
-            admin.write_all(b"GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
-            let mut said = String::new();
-            admin.read_to_string(&mut said)?;
-            Ok(said)
-        };
-        ask().is_ok_and(|said| said.starts_with("HTTP/1.1 200"))
+        self.admin("/readyz").is_ok_and(|said| said.starts_with("HTTP/1.1 200"))
+    }
+
+    /// The whole answer of the admin socket to a GET.
+    pub fn admin(&self, target: &str) -> std::io::Result<String> {
+        let mut admin = UnixStream::connect(self.folder.path().join("admin.sock"))?;
+        admin.set_read_timeout(Some(PATIENCE))?;
+        write!(admin, "GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
+        let mut said = String::new();
+        admin.read_to_string(&mut said)?;
+        Ok(said)
     }
 
     /// The address that `@NAME` became.
