@@ -6,6 +6,7 @@ pub mod admin;
 pub mod build;
 pub mod config;
 pub mod cli;
+pub mod demo;
 pub mod door;
 pub mod explain;
 pub mod load;

@@ -77,7 +77,8 @@ where
             .enable_all()
             // Each runtime may grow its own blocking threads: none of our work is blocking.
             .max_blocking_threads(2)
-            .event_interval(61)
+            .event_interval(std::env::var("EI").ok().and_then(|v| v.parse().ok()).unwrap_or(61))
+            .max_io_events_per_tick(std::env::var("ME").ok().and_then(|v| v.parse().ok()).unwrap_or(1024))
             .build_local(LocalOptions::default())?;
         let worker = Worker::new(id);
         runtime.block_on(async move {

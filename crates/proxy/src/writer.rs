@@ -230,7 +230,9 @@ impl Writer {
         self.sent += n;
         self.handed |= n > 0;
         if self.sent == self.out.len() {
-            self.out.clear();
+            // Given back rather than kept: the exchange may wait long for its response, and
+            // hundreds of them together would fill the processor's cache with sent heads.
+            self.out = Vec::new();
             self.sent = 0;
         }
     }

@@ -188,8 +188,9 @@ impl Forward {
         }
         exchange.record.reused = false;
         let limit = exchange.route().map(|r| r.timeouts).unwrap_or_default().connect;
-        let dialing = dial(&endpoint.target, &local.worker);
-        let stream = match within(&local.worker, limit, dialing).await {
+        // Boxed, as it is rare: kept connections are the rule, and their exchanges stay small.
+        let dialing = Box::pin(within(&local.worker, limit, dial(&endpoint.target, &local.worker)));
+        let stream = match dialing.await {
             Some(dialed) => dialed.map_err(|e| dial_fault(&e))?,
             None => return Err(Fault::new(Code::ConnectTimeout, "no connection within the timeout")),
         };
@@ -264,7 +265,6 @@ impl Forward {
                     // RS-09: a 100 that nobody asked for goes no further.
                     if head.status != 100 && let Some(client) = &exchange.client_side {
                         hop::take_off_response(&mut head.fields);
-                        hide::software(&mut head.fields);
                         head.fields.remove(Known::ContentLength);
                         client.send_interim(head.status, &head.fields);
                     }
@@ -292,7 +292,6 @@ impl Forward {
             Values::One(token) if token.eq_ignore_ascii_case(b"websocket")
         );
         hop::take_off_response(&mut fields);
-        hide::software(&mut fields);
         hide::addresses(exchange, endpoint, &mut fields);
         if exchange.site.forwarded.via {
             forwarded::add_via(head.version, &mut fields);
@@ -304,7 +303,7 @@ impl Forward {
             let (stream, lease) = call
                 .into_tunnel()
                 .ok_or_else(|| Fault::new(Code::Internal, "the tunnel has no stream"))?;
-            exchange.tunnel = Some(Tunnel::new(stream, lease));
+            exchange.tunnel = Some(Box::new(Tunnel::new(stream, lease)));
             return Ok(Response { status: 101, fields, body: Body::Empty });
         }
         if !Response::is_bodyless(head.status, &request.method) || head.status == 204 {

@@ -9,6 +9,8 @@ use crate::exchange::Exchange;
 use crate::fields::{Fields, Known, list};
 use crate::headers::hop::is_order_to_servers;
 use crate::message::Version;
+use crate::peer::Peer;
+use crate::site::Site;
 
 /// Which fields tell the endpoint about the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,18 +92,32 @@ fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
     })
 }
 
-/// Makes the fields say what we know: what an untrusted peer claimed is gone, ours is there.
+/// Takes off what the request line and the connection say already, what servers behind would
+/// take as an order, and what a peer that is not trusted claims about the client. So no policy
+/// ever sees a claim that is not true.
+pub fn scrub(site: &Site, peer: &Peer, fields: &mut Fields) {
+    let trusted = speaks_for_others(site, peer);
+    fields.retain(|field| {
+        let Some(known) = field.known else { return true };
+        !matches!(known, Known::Host | Known::ContentLength | Known::Expect)
+            && !is_order_to_servers(known)
+            && (trusted || !is_claim(known))
+    });
+}
+
+fn speaks_for_others(site: &Site, peer: &Peer) -> bool {
+    !site.trusted.is_empty() && is_trusted(&site.trusted, unmapped(peer.ip()))
+}
+
+/// Makes the fields say what we know about the client and the way.
 pub fn apply(exchange: &Exchange, fields: &mut Fields) {
     let style = &exchange.site.forwarded;
     let peer = unmapped(exchange.peer.ip());
-    let trusted = !exchange.site.trusted.is_empty() && is_trusted(&exchange.site.trusted, peer);
-    fields.retain(|field| {
-        !is_order_to_servers(&field) && (trusted || !field.known.is_some_and(is_claim))
-    });
+    let trusted = speaks_for_others(&exchange.site, &exchange.peer);
     let mut text = Vec::new();
     if style.x_forwarded {
         x_forwarded(exchange, fields, trusted, &mut text);
-    } else {
+    } else if trusted {
         fields.retain(|field| !field.known.is_some_and(|k| is_claim(k) && k != Known::Forwarded));
     }
     if style.forwarded {
@@ -114,7 +130,7 @@ pub fn apply(exchange: &Exchange, fields: &mut Fields) {
             quote.0, quote.1, exchange.asked.authority, exchange.asked.scheme
         );
         fields.set(Known::Forwarded, &text);
-    } else {
+    } else if trusted {
         fields.remove(Known::Forwarded);
     }
     if style.via {

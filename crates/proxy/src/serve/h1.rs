@@ -57,12 +57,11 @@ pub async fn serve(stream: Stream, peer: Rc<Peer>, serving: Rc<Serving>) {
             break;
         }
         served += 1;
-        let last = {
-            let limits = &serving.sites.current().limits;
-            served >= limits.requests || serving.local.worker.now().saturating_duration_since(opened) >= limits.age
-        };
+        let site = serving.sites.current();
+        let age = serving.local.worker.now().saturating_duration_since(opened);
+        let last = served >= site.limits.requests || age >= site.limits.age;
         // Boxed, so that an idle connection costs no more than this loop.
-        match Box::pin(one(&wire, &peer, &serving, last)).await {
+        match Box::pin(one(&wire, &peer, &serving, site, last)).await {
             Fate::Keep => {}
             Fate::Close => {
                 close(&wire, &mut patience).await;
@@ -90,6 +89,10 @@ async fn wait_for_request(wire: &Wire, serving: &Serving, patience: &mut Patienc
     }
     patience.progress();
     let mut last_call = false;
+    let limit = {
+        let timeouts = &serving.sites.current().timeouts;
+        if first { timeouts.first_byte } else { timeouts.keep_alive }
+    };
     poll_fn(|cx| {
         if let Poll::Ready(readable) = wire.state().stream.poll_readable(cx) {
             return Poll::Ready(readable.is_ok());
@@ -98,24 +101,24 @@ async fn wait_for_request(wire: &Wire, serving: &Serving, patience: &mut Patienc
             last_call = true;
             patience.progress();
         }
-        let limit = if last_call {
-            LAST_CALL
-        } else {
-            let timeouts = &serving.sites.current().timeouts;
-            if first { timeouts.first_byte } else { timeouts.keep_alive }
-        };
+        let limit = if last_call { LAST_CALL } else { limit };
         patience.poll_over(Some(limit), cx).map(|()| false)
     })
     .await
 }
 
 /// Serves one request.
-async fn one(wire: &Rc<Wire>, peer: &Rc<Peer>, serving: &Rc<Serving>, last: bool) -> Fate {
-    let site = serving.sites.current();
+async fn one(
+    wire: &Rc<Wire>,
+    peer: &Rc<Peer>,
+    serving: &Rc<Serving>,
+    site: Rc<Arc<Site>>,
+    last: bool,
+) -> Fate {
     let admitted = match read_head(wire, peer, serving, &site).await {
         Ok(admitted) => admitted,
         Err(None) => return Fate::Close,
-        Err(Some(fault)) => return refuse(wire, peer, serving, site, fault).await,
+        Err(Some(fault)) => return Box::pin(refuse(wire, peer, serving, site, fault)).await,
     };
     exchange(wire, peer, serving, site, admitted, last).await
 }
@@ -253,7 +256,10 @@ async fn exchange(
         announce_keep: admitted.asked.version == Version::Http10,
         trailers: admitted.trailers,
     };
-    let response = dispatch(wire, serving, &mut exchange, admitted).await;
+    let response = match route(wire, serving, &mut exchange, admitted) {
+        Ok(request) => chain::run(&mut exchange, request).await,
+        Err(answer) => answer,
+    };
     let plan = Plan { keep: plan.keep && !serving.draining.get(), ..plan };
     let tunnel = exchange.tunnel.take().filter(|_| response.status == 101);
     let fate = respond(wire, &mut exchange, response, plan).await;
@@ -262,7 +268,7 @@ async fn exchange(
             let idle = exchange.route().and_then(|route| route.timeouts.tunnel_idle);
             exchange.record.tunnel = true;
             each_sink(&mut exchange, |sink, exchange| sink.tunnelled(exchange));
-            run_tunnel(wire, &mut exchange, tunnel, idle).await;
+            Box::pin(run_tunnel(wire, &mut exchange, tunnel, idle)).await;
             Fate::Close
         }
         _ => fate,
@@ -270,21 +276,24 @@ async fn exchange(
     exchange.record.body_in += wire.state().body_read;
     finish(&mut exchange);
     drop(exchange);
-    if fate == Fate::Keep { after_body(wire, serving).await } else { fate }
+    if fate == Fate::Keep && !wire.state().body.is_done() {
+        return Box::pin(drain_body(wire, serving)).await;
+    }
+    fate
 }
 
-/// Finds the route and runs its chain.
-async fn dispatch(
+/// Finds the route and makes the request for its chain; or the answer that stands in its place.
+fn route(
     wire: &Rc<Wire>,
     serving: &Rc<Serving>,
     exchange: &mut Exchange,
     admitted: Admitted,
-) -> Response {
+) -> Result<Request, Response> {
     if admitted.asterisk {
         // RFC 9110 §9.3.7: about the server as a whole; answered here (H1-38).
         let mut response = Response::new(204);
         response.fields.append(Known::Allow, b"GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS");
-        return response;
+        return Err(response);
     }
     let found = admit::find_route(&exchange.site, &exchange.asked, exchange.client, &admitted.fields);
     match found {
@@ -292,10 +301,10 @@ async fn dispatch(
             exchange.route = Some(route);
             exchange.captures = Some(captures);
         }
-        Err(fault) => return answer::to(exchange, fault),
+        Err(fault) => return Err(answer::to(exchange, fault)),
     }
     let Some(route) = exchange.route() else {
-        return answer::to(exchange, Fault::new(Code::Internal, "the route does not exist"));
+        return Err(answer::to(exchange, Fault::new(Code::Internal, "the route does not exist")));
     };
     let rules = BodyRules {
         limit: route.body_limit,
@@ -305,13 +314,14 @@ async fn dispatch(
     if let (Framing::Length(length), Some(limit)) = (admitted.framing, rules.limit)
         && length > limit
     {
-        return answer::to(exchange, Fault::new(Code::TooLarge, "Content-Length is over the limit"));
+        let fault = Fault::new(Code::TooLarge, "Content-Length is over the limit");
+        return Err(answer::to(exchange, fault));
     }
     let body = match admitted.framing {
         Framing::None | Framing::Length(0) => Body::Empty,
         _ => Body::Stream(Box::new(RequestBody::new(wire.clone(), rules, &serving.local.worker))),
     };
-    let request = Request {
+    Ok(Request {
         method: exchange.asked.method.clone(),
         scheme: exchange.asked.scheme,
         authority: exchange.asked.authority.clone(),
@@ -321,8 +331,7 @@ async fn dispatch(
         fields: admitted.fields,
         body,
         upgrade: admitted.upgrade,
-    };
-    chain::run(exchange, request).await
+    })
 }
 
 /// How a response is to be sent.
@@ -470,7 +479,7 @@ fn head_of(exchange: &Exchange, response: &Response, plan: &Plan, ending: Ending
 async fn run_tunnel(
     wire: &Rc<Wire>,
     exchange: &mut Exchange,
-    mut tunnel: crate::upgrade::Tunnel,
+    mut tunnel: Box<crate::upgrade::Tunnel>,
     idle: Option<Duration>,
 ) {
     let passed = poll_fn(|cx| tunnel.poll(&mut wire.state().stream, idle, cx)).await;
@@ -492,10 +501,7 @@ fn each_sink(exchange: &mut Exchange, tell: impl Fn(&dyn Sink, &mut Exchange)) {
 }
 
 /// Reads the rest of a request body that nobody wanted, if it is short (H1-26).
-async fn after_body(wire: &Rc<Wire>, serving: &Serving) -> Fate {
-    if wire.state().body.is_done() {
-        return Fate::Keep;
-    }
+async fn drain_body(wire: &Rc<Wire>, serving: &Serving) -> Fate {
     let mut patience = Patience::new(&serving.local.worker);
     let mut left = DRAIN_BYTES;
     poll_fn(|cx| {
