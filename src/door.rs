@@ -66,7 +66,12 @@ impl Rules {
 }
 
 impl Door {
-    pub fn new(address: String, local: PeerAddr, listening: &Listening, metrics: ListenerMetrics) -> Arc<Self> {
+    pub fn new(
+        address: String,
+        local: PeerAddr,
+        listening: &Listening,
+        metrics: ListenerMetrics,
+    ) -> Arc<Self> {
         Arc::new(Door {
             address,
             local,

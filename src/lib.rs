@@ -4,8 +4,8 @@
 
 pub mod admin;
 pub mod build;
-pub mod config;
 pub mod cli;
+pub mod config;
 pub mod demo;
 pub mod door;
 pub mod explain;

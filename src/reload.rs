@@ -140,7 +140,9 @@ impl Running {
             stop_asked: Notify::new(),
         });
         let members = Arc::downgrade(&running);
-        running.metrics.set_members(move || members.upgrade().map_or_else(Vec::new, |r| r.members()));
+        running
+            .metrics
+            .set_members(move || members.upgrade().map_or_else(Vec::new, |r| r.members()));
         Ok(running)
     }
 
@@ -152,10 +154,14 @@ impl Running {
     pub async fn reload(self: &Arc<Self>) -> Result<u64, String> {
         let outcome = self.try_reload().await;
         match &outcome {
-            Ok(generation) => log::info(&format!("generation {generation} of the configuration runs")),
+            Ok(generation) => {
+                log::info(&format!("generation {generation} of the configuration runs"))
+            }
             Err(why) => {
                 self.metrics.config_refused();
-                log::error(&format!("the configuration was not reloaded, the old one goes on\n{why}"));
+                log::error(&format!(
+                    "the configuration was not reloaded, the old one goes on\n{why}"
+                ));
             }
         }
         outcome
@@ -270,7 +276,9 @@ impl Running {
     pub async fn end(&self) {
         self.workers.stop().await;
         if let Some(access) = self.state.lock().await.access.take() {
-            let _ = tokio::task::spawn_blocking(move || access.handle.flush(Duration::from_secs(2))).await;
+            let _ =
+                tokio::task::spawn_blocking(move || access.handle.flush(Duration::from_secs(2)))
+                    .await;
         }
     }
 }
@@ -375,7 +383,9 @@ fn start_access_log(
     let to = match &settings.to {
         LogOutput::Stdout => Output::Stdout,
         LogOutput::Stderr => Output::Stderr,
-        LogOutput::Syslog => Output::Syslog(access_log::Syslog::Unix(access_log::Syslog::LOCAL.into())),
+        LogOutput::Syslog => {
+            Output::Syslog(access_log::Syslog::Unix(access_log::Syslog::LOCAL.into()))
+        }
         LogOutput::File(path) => Output::File(materials.resolve(&path.value)),
     };
     let format = match settings.format {
@@ -448,7 +458,10 @@ fn inherited_sockets() -> HashMap<PeerAddr, Bound> {
     adopted.collect()
 }
 
-fn take_inherited(inherited: &mut HashMap<PeerAddr, Bound>, address: &ListenAddress) -> Option<Bound> {
+fn take_inherited(
+    inherited: &mut HashMap<PeerAddr, Bound>,
+    address: &ListenAddress,
+) -> Option<Bound> {
     let address = socket_address(address)?;
     let same = |local: &PeerAddr| match local {
         PeerAddr::Ip(local) => {

@@ -56,7 +56,8 @@ fn cannot_start(what: &str) -> ExitCode {
 
 async fn start(source: Source, started: impl FnOnce(&Config) + Send) -> Result<(), StartError> {
     // Before anything is open: a signal from here on is answered in order.
-    let mut signals = Signals::new().map_err(|e| StartError::System(format!("cannot catch signals: {e}")))?;
+    let mut signals =
+        Signals::new().map_err(|e| StartError::System(format!("cannot catch signals: {e}")))?;
     let running = Running::start(source).await?;
     let config = running.config().await;
     let admin = open_admin(&config)?;
@@ -174,7 +175,11 @@ fn open_admin(config: &Config) -> Result<Admin, StartError> {
         Ok(unix) => Some(unix),
         // Somebody wrote this path down: it must work. The default one need not.
         Err(e) if config.admin.socket.is_some() => {
-            return Err(StartError::System(format!("the admin socket {}: {}", path.display(), chain(&e))));
+            return Err(StartError::System(format!(
+                "the admin socket {}: {}",
+                path.display(),
+                chain(&e)
+            )));
         }
         Err(e) => {
             log::warn(&format!(
@@ -186,10 +191,14 @@ fn open_admin(config: &Config) -> Result<Admin, StartError> {
     };
     let tcp = match (&config.admin.address, &config.admin.token) {
         (Some(address), Some(token)) => {
-            let address = crate::reload::socket_address(&address.value)
-                .ok_or_else(|| StartError::System("the admin address needs an IP address and a port".into()))?;
+            let address = crate::reload::socket_address(&address.value).ok_or_else(|| {
+                StartError::System("the admin address needs an IP address and a port".into())
+            })?;
             let bound = TcpAdmin::bind(address, token.expose());
-            Some(bound.map_err(|e| StartError::System(format!("the admin address: {}", chain(&e))))?)
+            Some(
+                bound
+                    .map_err(|e| StartError::System(format!("the admin address: {}", chain(&e))))?,
+            )
         }
         _ => None,
     };

@@ -8,8 +8,7 @@
 //! Each test ends with what holds whatever was done: the program lives, nobody else got a byte of
 //! the attack, and the access log has one line for each exchange.
 
-// No worker here that could be held up: plain threads may sleep.
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods, reason = "tests wait on threads of their own")]
 
 mod rows {
     mod endpoints;

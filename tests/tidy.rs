@@ -33,7 +33,7 @@ fn sources(folder: &str) -> BTreeMap<String, String> {
 
 /// The text without comments and without the tests at its end, which keeps the numbers of lines.
 fn code(text: &str) -> String {
-    let (code, _) = text.split_once("#[cfg(test)]\nmod tests {").unwrap_or((text, ""));
+    let (code, _) = text.split_once("\nmod tests {").unwrap_or((text, ""));
     let bare = code.lines().map(|line| match line.trim_start().starts_with("//") {
         true => "",
         false => line,

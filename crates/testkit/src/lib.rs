@@ -5,8 +5,7 @@
 //! a fault in the product's own reader must not hide itself. Nothing waits for a time to pass where
 //! it can wait for a condition.
 
-// No worker here that could be held up: plain threads may sleep.
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods, reason = "tests wait on threads of their own")]
 
 pub mod certificate;
 pub mod check;

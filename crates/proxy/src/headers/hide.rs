@@ -12,7 +12,8 @@ pub fn addresses(exchange: &Exchange, endpoint: &Endpoint, fields: &mut Fields) 
     {
         fields.set(Known::Location, &ours);
     }
-    if fields.all(Known::SetCookie).any(|cookie| domain(cookie).is_some_and(|d| is_of(endpoint, d))) {
+    if fields.all(Known::SetCookie).any(|cookie| domain(cookie).is_some_and(|d| is_of(endpoint, d)))
+    {
         let cookies: Vec<Vec<u8>> = fields
             .all(Known::SetCookie)
             .map(|cookie| match domain(cookie) {

@@ -45,7 +45,8 @@ pub fn take_off_request(fields: &mut Fields) -> Result<Hop, Fault> {
         return Ok(hop);
     }
     hop.upgrade = upgrade(fields);
-    hop.trailers = matches!(fields.only(Known::Te), Values::One(te) if te.eq_ignore_ascii_case(b"trailers"));
+    hop.trailers =
+        matches!(fields.only(Known::Te), Values::One(te) if te.eq_ignore_ascii_case(b"trailers"));
     take_off(fields);
     Ok(hop)
 }
@@ -62,7 +63,9 @@ pub fn take_off_response(fields: &mut Fields) {
 /// Whether `Connection` names more than the connection's own options.
 fn names_others(fields: &Fields) -> bool {
     fields.all(Known::Connection).flat_map(list).any(|token| {
-        ![&b"close"[..], b"keep-alive", b"upgrade"].iter().any(|own| token.eq_ignore_ascii_case(own))
+        ![&b"close"[..], b"keep-alive", b"upgrade"]
+            .iter()
+            .any(|own| token.eq_ignore_ascii_case(own))
     })
 }
 
@@ -206,11 +209,21 @@ mod tests {
     fn h1_30_31_only_a_whole_websocket_upgrade_counts() {
         for (lines, expected) in [
             (&[("Connection", "Upgrade"), ("Upgrade", "websocket")][..], Some(Upgrade::WebSocket)),
-            (&[("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", "h2c"), ("HTTP2-Settings", "x")], None),
+            (
+                &[
+                    ("Connection", "Upgrade, HTTP2-Settings"),
+                    ("Upgrade", "h2c"),
+                    ("HTTP2-Settings", "x"),
+                ],
+                None,
+            ),
             (&[("Connection", "Upgrade"), ("Upgrade", "h2c, websocket")], None),
             (&[("Connection", "Upgrade")], None),
             (&[("Upgrade", "websocket")], None),
-            (&[("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Upgrade", "websocket")], None),
+            (
+                &[("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Upgrade", "websocket")],
+                None,
+            ),
         ] {
             let mut fields = fields(lines);
             assert_eq!(take_off_request(&mut fields).unwrap().upgrade, expected, "{lines:?}");

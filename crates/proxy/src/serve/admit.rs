@@ -53,7 +53,12 @@ pub fn head_fault(error: HeadError) -> Fault {
 ///
 /// # Errors
 /// The fault to answer with; it closes the connection where what follows cannot be told.
-pub fn admit(head: RequestHead<'_>, site: &Site, peer: &Peer, local: &Local) -> Result<Admitted, Fault> {
+pub fn admit(
+    head: RequestHead<'_>,
+    site: &Site,
+    peer: &Peer,
+    local: &Local,
+) -> Result<Admitted, Fault> {
     let RequestHead { method, target, version, mut fields, .. } = head;
     let framing = framing::of_request(version, &fields).map_err(framing_fault)?;
     refuse_imitations(&mut fields)?;
@@ -80,7 +85,7 @@ pub fn admit(head: RequestHead<'_>, site: &Site, peer: &Peer, local: &Local) -> 
     let client = forwarded::client(peer.address, &fields, &site.trusted);
     let id = request_id(site, peer, local, &mut fields);
     let hop = hop::take_off_request(&mut fields)?;
-    forwarded::scrub(site, peer, &mut fields);
+    forwarded::scrub(forwarded::speaks_for_others(&site.trusted, peer.ip()), &mut fields);
     let upgradable = version == Version::Http11 && method == Method::Get && !has_body;
     Ok(Admitted {
         client,
@@ -196,7 +201,9 @@ fn place<'a>(
             }
             Ok((written(Some(&named), None), path, query, false))
         }
-        Target::Asterisk { authority: None } => Ok((written(host.as_ref(), field), b"/", None, true)),
+        Target::Asterisk { authority: None } => {
+            Ok((written(host.as_ref(), field), b"/", None, true))
+        }
         Target::Asterisk { authority: Some(authority) } => {
             let named = normalize::host(authority).map_err(bad)?;
             Ok((written(Some(&named), None), b"/", None, true))
@@ -225,7 +232,9 @@ fn request_id(site: &Site, peer: &Peer, local: &Local, fields: &mut Fields) -> R
 /// Fit to stand in logs and JSON as it is.
 fn is_plain(id: &[u8]) -> bool {
     (1..=128).contains(&id.len())
-        && id.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'='))
+        && id
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'='))
 }
 
 struct Lookup<'a>(&'a Fields);

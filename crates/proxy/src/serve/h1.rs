@@ -83,7 +83,12 @@ pub async fn serve(stream: Stream, peer: Rc<Peer>, serving: Rc<Serving>) {
 }
 
 /// Waits for the first byte of a request, holding nothing. False when there will be none.
-async fn wait_for_request(wire: &Wire, serving: &Serving, patience: &mut Patience, first: bool) -> bool {
+async fn wait_for_request(
+    wire: &Wire,
+    serving: &Serving,
+    patience: &mut Patience,
+    first: bool,
+) -> bool {
     if !wire.state().stream.filled().is_empty() {
         return true;
     }
@@ -167,7 +172,9 @@ async fn read_head(
                         return Poll::Pending;
                     }
                     let detail = "the head was not complete in time";
-                    return Poll::Ready(Err(Some(Fault::new(Code::RequestTimeout, detail).closing())));
+                    return Poll::Ready(Err(Some(
+                        Fault::new(Code::RequestTimeout, detail).closing(),
+                    )));
                 }
             }
         }
@@ -188,7 +195,13 @@ async fn refuse(
     let mut exchange = begin(wire, peer, serving, site, id, None);
     each_sink(&mut exchange, |sink, exchange| sink.began(exchange, &Fields::new()));
     exchange.record.fail(fault);
-    let plan = Plan { version: Version::Http11, head: false, keep: false, announce_keep: false, trailers: false };
+    let plan = Plan {
+        version: Version::Http11,
+        head: false,
+        keep: false,
+        announce_keep: false,
+        trailers: false,
+    };
     let fate = respond(wire, &mut exchange, response, plan).await;
     finish(&mut exchange);
     if fate == Fate::Abort { fate } else { Fate::Linger }
@@ -216,7 +229,8 @@ fn begin(
         started: Instant::now(),
         local: serving.local.clone(),
         peer: peer.clone(),
-        client: admitted.map_or_else(|| crate::headers::forwarded::unmapped(peer.ip()), |a| a.client),
+        client: admitted
+            .map_or_else(|| crate::headers::forwarded::unmapped(peer.ip()), |a| a.client),
         asked: admitted.map_or_else(unread, |a| a.asked.clone()),
         site,
         route: None,
@@ -295,7 +309,8 @@ fn route(
         response.fields.append(Known::Allow, b"GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS");
         return Err(response);
     }
-    let found = admit::find_route(&exchange.site, &exchange.asked, exchange.client, &admitted.fields);
+    let found =
+        admit::find_route(&exchange.site, &exchange.asked, exchange.client, &admitted.fields);
     match found {
         Ok((route, captures)) => {
             exchange.route = Some(route);
@@ -347,7 +362,12 @@ struct Plan {
 }
 
 /// Sends a response.
-async fn respond(wire: &Rc<Wire>, exchange: &mut Exchange, mut response: Response, mut plan: Plan) -> Fate {
+async fn respond(
+    wire: &Rc<Wire>,
+    exchange: &mut Exchange,
+    mut response: Response,
+    mut plan: Plan,
+) -> Fate {
     if exchange.record.fault == Some(Code::ClientClosed) {
         exchange.record.status = Code::ClientClosed.row().status;
         return Fate::Abort;
@@ -433,7 +453,13 @@ fn ending_of(response: &Response, plan: &Plan) -> Ending {
 }
 
 /// The response head, behind what is left of interim responses.
-fn head_of(exchange: &Exchange, response: &Response, plan: &Plan, ending: Ending, interim: Vec<u8>) -> Vec<u8> {
+fn head_of(
+    exchange: &Exchange,
+    response: &Response,
+    plan: &Plan,
+    ending: Ending,
+    interim: Vec<u8>,
+) -> Vec<u8> {
     let mut out = interim;
     out.reserve(1024);
     out.extend_from_slice(b"HTTP/1.1 ");

@@ -92,7 +92,9 @@ impl ClientSide for Wire {
         }
         match ready!(state.stream.poll_fill(Size::Small, cx)) {
             Ok(_) => Poll::Pending,
-            Err(_) => Poll::Ready(Fault::new(Code::ClientClosed, "the client reset the connection")),
+            Err(_) => {
+                Poll::Ready(Fault::new(Code::ClientClosed, "the client reset the connection"))
+            }
         }
     }
 }
