@@ -2,6 +2,7 @@
 
 use transom_testkit::{Client, Endpoint, Transom, check};
 
+use super::resources::check_file;
 use super::rig::{Rig, TRANSOM, head, post};
 
 const ADMIN: &str = "      - match: { path: /admin/** }\n        respond: 403";
@@ -355,6 +356,38 @@ fn p_12_behind_trusted_proxies_the_client_is_the_first_stranger_from_the_right()
 }
 
 #[test]
+fn p_13_blocks_of_addresses_are_read_strictly() {
+    let file = |block: &str| {
+        format!(
+            "listeners: {{ web: {{ address: ':8080', trusted-proxies: ['{block}'], routes: [{{ respond: 200 }}] }} }}"
+        )
+    };
+    for block in [
+        "::ffff:10.0.0.0/8",
+        "010.0.0.1",
+        "10.0.0.1%eth0",
+        "fe80::1%eth0",
+        "10.0.0.0/33",
+        "10.0.0",
+        "0x7f.1",
+        "10.0.0.0/08",
+        "all",
+    ] {
+        let (code, said) = check_file(&file(block));
+        assert_eq!(code, Some(64), "{block}: {said}");
+    }
+    for block in ["::ffff:10.0.0.0/104", "::1", "10.0.0.0/8", "2001:db8::/32"] {
+        let (code, said) = check_file(&file(block));
+        assert_eq!(code, Some(0), "{block}: {said}");
+    }
+    // A bare address is that address alone.
+    let mut rig = Rig::with("trusted-proxies: ['127.0.0.2']", "", Endpoint::echo());
+    assert_eq!(rig.ask(head("GET /", "X-Forwarded-For: 1.2.3.4\r\n")).status, 200);
+    assert_eq!(rig.endpoint.request().field("x-forwarded-for"), Some("127.0.0.1"));
+    rig.holds();
+}
+
+#[test]
 fn p_14_a_condition_on_a_header_needs_exactly_one_value() {
     let routes = "      \
         - match: { path: /role, header: { x-role: admin } }\n        respond: admin\n      \
@@ -379,12 +412,12 @@ fn p_17_a_request_that_goes_in_a_circle_is_stopped() {
     let config = "workers: 1\nlisteners:\n  web:\n    address: '@WEB'\n    forwarded: { via: true }\n    \
                   routes: [{ forward: '@WEB' }]\n";
     let mut transom = Transom::run(TRANSOM, config);
-    let baseline = transom.sockets();
+    let baseline = transom.sockets().len();
     let response = Client::connect(transom.web()).send(head("GET /", "")).response();
     assert_eq!(response.status, 508);
     assert_eq!(transom.lines_when(3).len(), 3);
     check::alive(&mut transom);
-    assert!(transom.sockets() <= baseline + 8, "{}", transom.sockets());
+    assert!(transom.sockets().len() <= baseline + 8, "{:#?}", transom.sockets());
 }
 
 #[test]

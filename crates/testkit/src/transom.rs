@@ -82,15 +82,17 @@ impl Transom {
 
     /// What `/readyz` of the admin socket says.
     pub fn is_ready(&self) -> bool {
-        let ask = || -> std::io::Result<String> {
-            let mut admin = UnixStream::connect(self.folder.path().join("admin.sock"))?;
-            admin.set_read_timeout(Some(PATIENCE))?;
-            admin.write_all(b"GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
-            let mut said = String::new();
-            admin.read_to_string(&mut said)?;
-            Ok(said)
-        };
-        ask().is_ok_and(|said| said.starts_with("HTTP/1.1 200"))
+        self.admin("/readyz").is_ok_and(|said| said.starts_with("HTTP/1.1 200"))
+    }
+
+    /// The whole answer of the admin socket to a GET.
+    pub fn admin(&self, target: &str) -> std::io::Result<String> {
+        let mut admin = UnixStream::connect(self.folder.path().join("admin.sock"))?;
+        admin.set_read_timeout(Some(PATIENCE))?;
+        write!(admin, "GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
+        let mut said = String::new();
+        admin.read_to_string(&mut said)?;
+        Ok(said)
     }
 
     /// The address that `@NAME` became.
@@ -161,13 +163,23 @@ impl Transom {
         fs::read_dir(self.proc("fd")).map(Iterator::count).unwrap_or_default()
     }
 
-    /// Open sockets.
-    pub fn sockets(&self) -> usize {
+    /// Open sockets: what the system says about those of TCP, the inode of the others.
+    pub fn sockets(&self) -> Vec<String> {
+        let tables = ["net/tcp", "net/tcp6"].map(|name| fs::read_to_string(self.proc(name)));
+        let tables: Vec<_> = tables.into_iter().flatten().collect();
         let links = fs::read_dir(self.proc("fd")).into_iter().flatten().flatten();
         links
-            .filter_map(|entry| fs::read_link(entry.path()).ok())
-            .filter(|target| target.to_string_lossy().starts_with("socket:"))
-            .count()
+            .filter_map(|entry| {
+                let target = fs::read_link(entry.path()).ok()?;
+                let target = target.to_string_lossy();
+                let inode = target.strip_prefix("socket:[")?.strip_suffix(']')?;
+                let line = tables
+                    .iter()
+                    .flat_map(|table| table.lines())
+                    .find(|line| line.split_whitespace().nth(9) == Some(inode));
+                Some(line.unwrap_or(inode).trim().to_owned())
+            })
+            .collect()
     }
 
     /// Resident memory in KiB.
