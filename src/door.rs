@@ -164,9 +164,22 @@ fn take_in(door: &Arc<Door>, accepted: Accepted, serving: &Rc<Serving>, connecti
     });
 }
 
-async fn tcp(door: &Door, mut socket: TcpStream, mut address: SocketAddr, serving: Rc<Serving>) {
+async fn tcp(
+    door: &Door,
+    socket: std::net::TcpStream,
+    mut address: SocketAddr,
+    serving: Rc<Serving>,
+) {
     let worker = serving.local.worker.clone();
     let rules = door.rules.load_full();
+    if rules.tls.is_none() && rules.proxy_protocol.is_none() {
+        drop(rules);
+        let peer = Rc::new(Peer::new(address, door.local_address(), None));
+        return h1::serve(Stream::fresh(socket, worker), peer, serving).await;
+    }
+    let Ok(mut socket) = TcpStream::from_std(socket) else {
+        return door.metrics.refused(worker.id(), Refusal::Exhausted);
+    };
     let mut local = door.local_address();
     if let Some(rule) = &rules.proxy_protocol {
         // Boxed, so that its buffer is not carried along by every connection.

@@ -6,15 +6,18 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::io::Errno;
+use rustix::net::SocketFlags;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::{UnixListener, UnixStream};
 
 use crate::peer::PeerAddr;
 
@@ -174,7 +177,7 @@ impl Bound {
     pub fn listen(self) -> io::Result<Listener> {
         let socket = OwnedFd::from(self.socket);
         let inner = match self.local {
-            PeerAddr::Ip(_) => Inner::Tcp(TcpListener::from_std(socket.into())?),
+            PeerAddr::Ip(_) => Inner::Tcp(watch(socket)?),
             PeerAddr::Unix => Inner::Unix(UnixListener::from_std(socket.into())?),
         };
         Ok(Listener { inner, local: self.local })
@@ -190,13 +193,15 @@ pub struct Listener {
 
 #[derive(Debug)]
 enum Inner {
-    Tcp(TcpListener),
+    Tcp(AsyncFd<OwnedFd>),
     Unix(UnixListener),
 }
 
 /// A connection as it was accepted.
 #[derive(Debug)]
 pub enum Accepted {
+    /// In non-blocking mode, and not yet known to the runtime: a connection that is served at once
+    /// never needs to be (see [`crate::stream::Stream::fresh`]).
     Tcp(TcpStream, PeerAddr),
     Unix(UnixStream),
 }
@@ -212,9 +217,7 @@ impl Listener {
     pub async fn accept(&self, mut note: impl FnMut(&io::Error)) -> Accepted {
         loop {
             let accepted = match &self.inner {
-                Inner::Tcp(tcp) => {
-                    tcp.accept().await.map(|(stream, from)| Accepted::Tcp(stream, from.into()))
-                }
+                Inner::Tcp(tcp) => tcp.async_io(Interest::READABLE, accept_tcp).await,
                 Inner::Unix(unix) => unix.accept().await.map(|(stream, _)| Accepted::Unix(stream)),
             };
             match accepted {
@@ -230,6 +233,21 @@ impl Listener {
             }
         }
     }
+}
+
+/// Its successor asks, with `unsafe`, that the descriptor stays what it is while it is watched:
+/// `OwnedFd` is taken by value here, and never given out again.
+#[allow(deprecated, reason = "the call that is not deprecated needs `unsafe`")]
+fn watch(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(socket, Interest::READABLE)
+}
+
+fn accept_tcp(listener: &OwnedFd) -> io::Result<Accepted> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (socket, from) = rustix::net::acceptfrom_with(listener, flags)?;
+    let from = from.and_then(|from| SocketAddr::try_from(from).ok());
+    let from = from.map_or(PeerAddr::Unix, PeerAddr::from);
+    Ok(Accepted::Tcp(socket.into(), from))
 }
 
 /// accept(2): errors already pending on the new connection, which is gone.

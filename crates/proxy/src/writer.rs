@@ -242,14 +242,14 @@ impl Writer {
         }
     }
 
-    fn kernel_could(&self, body: &mut Body, to: &Stream) -> bool {
+    fn kernel_could(&self, body: &mut Body, to: &mut Stream) -> bool {
         let Ending::Length(left) = self.ending else { return false };
         left >= KERNEL_FROM
-            && to.plain_socket().is_some()
             && match body {
                 Body::Stream(source) => source.kernel().is_some(),
                 _ => false,
             }
+            && to.plain_socket().is_some()
     }
 
     /// Moves some bytes inside the kernel.

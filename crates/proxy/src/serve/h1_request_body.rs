@@ -31,11 +31,17 @@ pub(super) struct State {
     pub(super) broken: bool,
     /// What is left of interim responses, to be sent before the final one.
     pub(super) interim: Vec<u8>,
+    /// Until a fresh connection is watched.
+    patience: Patience,
 }
+
+/// How long a response may take before a connection that was just accepted is watched for its end.
+const WATCH_AFTER: Duration = Duration::from_millis(60);
 
 impl Wire {
     pub(super) fn new(stream: Stream) -> Rc<Self> {
         Rc::new(Wire(RefCell::new(State {
+            patience: Patience::new(stream.worker()),
             stream,
             body: Decoder::new(Framing::None),
             body_read: 0,
@@ -94,6 +100,10 @@ impl ClientSide for Wire {
         // end. A client that ends its direction may still wait for the response (RS-16).
         if !state.body.is_done() || state.stream.ended() || !state.stream.filled().is_empty() {
             return Poll::Pending;
+        }
+        if state.stream.is_fresh() {
+            // Most responses come before the runtime had to know this socket.
+            ready!(state.patience.poll_over(Some(WATCH_AFTER), cx));
         }
         match ready!(state.stream.poll_fill(Size::Small, cx)) {
             Ok(_) => Poll::Pending,
