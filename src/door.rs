@@ -138,6 +138,10 @@ fn take_in(door: &Arc<Door>, accepted: Accepted, serving: &Rc<Serving>, connecti
     let limits = serving.sites.current().limits;
     let open = door.open.fetch_add(1, Ordering::Relaxed);
     let mut entry = Entry { door: door.clone(), client: None, counted: None };
+    // From nine tenths on, those that lie idle make room, a hundredth of all at a time (SL-07).
+    if open >= limits.connections - limits.connections / 10 {
+        serving.make_room(limits.connections / 100 + 1);
+    }
     if open >= limits.connections {
         door.metrics.refused(worker, Refusal::Connections);
         return;

@@ -313,6 +313,23 @@ fn sl_07_idle_connections_cost_little_and_hold_nobody_up() {
 }
 
 #[test]
+fn sl_07_those_that_lie_idle_longest_make_room() {
+    let mut rig = Rig::with("limits: { connections: 40 }", "", Endpoint::echo());
+    let mut open = Vec::new();
+    for _ in 0..100 {
+        let mut client = rig.client();
+        client.send(head("GET /local/x", ""));
+        assert_eq!(client.response().status, 200);
+        open.push(client);
+    }
+    open[0].ends();
+    let last = open.last_mut().unwrap();
+    last.send(head("GET /local/x", ""));
+    assert_eq!(last.response().status, 200);
+    rig.expect_lines(101);
+}
+
+#[test]
 fn sl_08_one_client_has_so_many_connections() {
     let mut rig = Rig::with("limits: { connections-per-client: 5 }", "", Endpoint::echo());
     let mut open: Vec<Client> = (0..5).map(|_| rig.client()).collect();

@@ -364,7 +364,7 @@ mod tests {
 
             let listeners: Vec<_> =
                 sockets.into_iter().map(|socket| socket.listen().unwrap()).collect();
-            let _client = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let _client = TcpStream::connect(("127.0.0.1", port)).unwrap();
             let (accepted, ..) = tokio::select! {
                 a = listeners[0].accept(|_| ()) => (a,),
                 a = listeners[1].accept(|_| ()) => (a,),
@@ -391,7 +391,7 @@ mod tests {
             let mut sockets = bind("[::]:0".parse().unwrap(), 1).unwrap();
             let port = port(&sockets[0]);
             let listener = sockets.remove(0).listen().unwrap();
-            let _client = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let _client = TcpStream::connect(("127.0.0.1", port)).unwrap();
             let Accepted::Tcp(_, from) = listener.accept(|_| ()).await else { panic!("is TCP") };
             assert_eq!(from.ip(), Some([127, 0, 0, 1].into()), "undressed");
         });
@@ -427,7 +427,7 @@ mod tests {
             let adopted = Bound::adopt_number(given.as_raw_fd()).unwrap();
             assert_eq!(adopted.local(), given.local_addr().unwrap().into());
             let listener = adopted.listen().unwrap();
-            let _client = TcpStream::connect(given.local_addr().unwrap()).await.unwrap();
+            let _client = TcpStream::connect(given.local_addr().unwrap()).unwrap();
             listener.accept(|_| ()).await;
 
             let file = tempfile::tempfile().unwrap();

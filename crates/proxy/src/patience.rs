@@ -25,6 +25,11 @@ impl Patience {
         self.waiting = false;
     }
 
+    /// Whether the wait may be cut short when room is needed.
+    pub fn set_spare(&self, spare: bool) {
+        self.deadline.set_spare(spare);
+    }
+
     /// Ready when nothing has moved for `limit`; never where there is no limit.
     pub fn poll_over(&mut self, limit: Option<Duration>, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_over_or_by(limit, None, cx)

@@ -98,7 +98,7 @@ async fn wait_for_request(
         let timeouts = &serving.sites.current().timeouts;
         if first { timeouts.first_byte } else { timeouts.keep_alive }
     };
-    poll_fn(|cx| {
+    let there_is_one = poll_fn(|cx| {
         if let Poll::Ready(readable) = wire.state().stream.poll_readable(cx) {
             return Poll::Ready(readable.is_ok());
         }
@@ -107,9 +107,14 @@ async fn wait_for_request(
             patience.progress();
         }
         let limit = if last_call { LAST_CALL } else { limit };
-        patience.poll_over(Some(limit), cx).map(|()| false)
+        let over = patience.poll_over(Some(limit), cx);
+        // A connection that lies idle is the first to go when others need its place (SL-07).
+        patience.set_spare(!first);
+        over.map(|()| false)
     })
-    .await
+    .await;
+    patience.set_spare(false);
+    there_is_one
 }
 
 /// Serves one request.
