@@ -23,6 +23,13 @@ pub trait Source {
     /// When the body cannot be completed; the one who sends it on must not end it cleanly.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>>;
 
+    /// Goes on with what has to go on beside this body: sending the rest of the request that it
+    /// answers, which is read from the client. To be called while the client's connection is not
+    /// borrowed, so never from [`Source::poll_fill`]; a source around another passes it on.
+    fn poll_beside(&mut self, cx: &mut Context<'_>) {
+        let _ = cx;
+    }
+
     /// Shows the announced bytes.
     fn look(&self, see: &mut dyn FnMut(&[u8]));
 
@@ -98,6 +105,13 @@ impl Body {
             Body::Empty => Poll::Ready(Ok(0)),
             Body::Bytes(bytes) => Poll::Ready(Ok(bytes.len())),
             Body::Stream(source) => source.poll_fill(cx),
+        }
+    }
+
+    /// See [`Source::poll_beside`].
+    pub fn poll_beside(&mut self, cx: &mut Context<'_>) {
+        if let Body::Stream(source) = self {
+            source.poll_beside(cx);
         }
     }
 

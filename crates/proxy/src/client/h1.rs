@@ -224,6 +224,10 @@ impl Call {
             // RS-07: what follows a bodyless response that announces a body is anybody's guess.
             self.keep &= *method == Method::Head || head.status == 304;
         }
+        if head.status == 204 && !matches!(head.fields.get(Known::ContentLength), None | Some(b"0")) {
+            // RFC 9110 §8.6 forbids it, so a body may well follow, late and in place of a response.
+            self.keep = false;
+        }
         if let Some(lease) = &mut self.lease {
             lease.answered(self.local.worker.now());
         }
@@ -288,12 +292,15 @@ impl Call {
 }
 
 impl Source for Call {
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
+    fn poll_beside(&mut self, cx: &mut Context<'_>) {
         if self.poll_upload(cx).is_err() {
             // The client's side of the request failed; the response may still be whole.
             self.upload = Upload::Broken;
             self.keep = false;
         }
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
         loop {
             let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(0)) };
             let stream = &mut connection.stream;

@@ -56,6 +56,11 @@ pub fn admit(head: RequestHead<'_>, site: &Site, peer: &Peer, local: &Local) -> 
     let RequestHead { method, target, version, mut fields, .. } = head;
     let framing = framing::of_request(version, &fields).map_err(framing_fault)?;
     refuse_imitations(&mut fields)?;
+    let has_body = framing != Framing::None && framing != Framing::Length(0);
+    if has_body && version == Version::Http10 && !takes_body_in_http_1_0(&method) {
+        // H1-08: an old server behind takes such a body for the next request.
+        return Err(bad("a body with a method that has none in HTTP/1.0").closing());
+    }
     let expects = expects(version, &fields)?;
     fields.remove(Known::Expect);
     if matches!(method, Method::Connect | Method::Trace) {
@@ -76,7 +81,6 @@ pub fn admit(head: RequestHead<'_>, site: &Site, peer: &Peer, local: &Local) -> 
     let id = request_id(site, peer, local, &mut fields);
     let hop = hop::take_off_request(&mut fields)?;
     fields.retain(|f| !matches!(f.known, Some(Known::Host | Known::ContentLength)));
-    let has_body = framing != Framing::None && framing != Framing::Length(0);
     let upgradable = version == Version::Http11 && method == Method::Get && !has_body;
     Ok(Admitted {
         client,
@@ -90,6 +94,11 @@ pub fn admit(head: RequestHead<'_>, site: &Site, peer: &Peer, local: &Local) -> 
         asked: Asked { method, scheme: peer.scheme(), authority, path, query, version, wants },
         fields,
     })
+}
+
+/// RFC 1945 §8: GET and HEAD have no body there, and DELETE none that anybody agrees on.
+fn takes_body_in_http_1_0(method: &Method) -> bool {
+    !matches!(method, Method::Get | Method::Head | Method::Delete)
 }
 
 const ALLOWED: &str = "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS";
@@ -148,7 +157,8 @@ fn place<'a>(
     let host = match field {
         Some(field) => match normalize::host(field) {
             Ok(host) => Some(host),
-            Err(HostError::Empty) => None,
+            // RFC 9110 §4.2.1: an http URI has a host. Only `*` is no URI (H1-44).
+            Err(HostError::Empty) if matches!(target, Target::Asterisk { authority: None }) => None,
             Err(e) => return Err(bad(format!("Host: {e}")).closing()),
         },
         None => None,

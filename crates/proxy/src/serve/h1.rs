@@ -356,17 +356,20 @@ async fn respond(wire: &Rc<Wire>, exchange: &mut Exchange, mut response: Respons
     }
     let ending = ending_of(&response, &plan);
     plan.keep &= ending != Ending::Close;
+    let interim = std::mem::take(&mut wire.state().interim);
+    let begun = !interim.is_empty();
+    let head = head_of(exchange, &response, &plan, ending, interim);
     let mut body = std::mem::take(&mut response.body);
     if plan.head || Response::is_bodyless(response.status, &Method::Get) {
         // An upstream connection whose response has no body goes back at once.
         body = Body::Empty;
     }
-    let head = head_of(exchange, &response, &plan, ending, std::mem::take(&mut wire.state().interim));
     let mut writer = Writer::new(head, ending, plan.trailers);
     let mut patience = Patience::new(&exchange.local.worker);
     let limit = exchange.route().map_or(exchange.site.timeouts.send_idle, |r| r.timeouts.send_idle);
     let mut seen = 0;
     let sent = poll_fn(|cx| {
+        body.poll_beside(cx);
         let sent = writer.poll(&mut body, &mut wire.state().stream, cx);
         if sent.is_ready() {
             return sent.map_err(Some);
@@ -388,6 +391,11 @@ async fn respond(wire: &Rc<Wire>, exchange: &mut Exchange, mut response: Respons
         Ok(()) if plan.keep => Fate::Keep,
         Ok(()) if wire.state().body.is_done() => Fate::Close,
         Ok(()) => Fate::Linger,
+        Err(Some(Stop::Source(fault))) if !begun && !writer.has_sent() => {
+            // Nothing was said yet, so an answer can still be given.
+            let answer = answer::to(exchange, fault);
+            Box::pin(respond(wire, exchange, answer, plan)).await
+        }
         Err(Some(Stop::Source(fault))) => {
             exchange.record.fail(fault);
             Fate::Abort
