@@ -9,7 +9,9 @@ pub mod certificate;
 pub mod check;
 pub mod client;
 pub mod endpoint;
+pub mod load;
 pub mod message;
+pub mod server;
 pub mod transom;
 
 use std::time::{Duration, Instant};
