@@ -56,7 +56,8 @@ fn cannot_start(what: &str) -> ExitCode {
 
 async fn start(source: Source, started: impl FnOnce(&Config) + Send) -> Result<(), StartError> {
     // Before anything is open: a signal from here on is answered in order.
-    let mut signals = Signals::new().map_err(|e| StartError::System(format!("cannot catch signals: {e}")))?;
+    let mut signals =
+        Signals::new().map_err(|e| StartError::System(format!("cannot catch signals: {e}")))?;
     let running = Running::start(source).await?;
     let config = running.config().await;
     let admin = open_admin(&config)?;
@@ -89,14 +90,16 @@ async fn stop(running: Arc<Running>, signals: &mut Signals) {
     running.draining.store(true, Ordering::Relaxed);
     let grace = running.config().await.grace.get();
     let doors = running.doors().await;
-    running.workers.close_all().await;
+    let mut closing = running.workers.close_all().await;
+    let mut accepting = true;
     let open = || workers::open_connections(doors.iter());
     if open() > 0 {
         log::info(&format!("draining {} connections, for {} s at most", open(), grace.as_secs()));
     }
     let until = Instant::now() + grace;
-    while open() > 0 && Instant::now() < until {
+    while (accepting || open() > 0) && Instant::now() < until {
         tokio::select! {
+            () = closing.done(), if accepting => accepting = false,
             () = tokio::time::sleep(Duration::from_millis(20)) => {}
             asked = signals.next(&running) => {
                 if matches!(asked, Asked::Stop) {
@@ -171,7 +174,11 @@ fn open_admin(config: &Config) -> Result<Admin, StartError> {
         Ok(unix) => Some(unix),
         // Somebody wrote this path down: it must work. The default one need not.
         Err(e) if config.admin.socket.is_some() => {
-            return Err(StartError::System(format!("the admin socket {}: {}", path.display(), chain(&e))));
+            return Err(StartError::System(format!(
+                "the admin socket {}: {}",
+                path.display(),
+                chain(&e)
+            )));
         }
         Err(e) => {
             log::warn(&format!(
@@ -183,10 +190,14 @@ fn open_admin(config: &Config) -> Result<Admin, StartError> {
     };
     let tcp = match (&config.admin.address, &config.admin.token) {
         (Some(address), Some(token)) => {
-            let address = crate::reload::socket_address(&address.value)
-                .ok_or_else(|| StartError::System("the admin address needs an IP address and a port".into()))?;
+            let address = crate::reload::socket_address(&address.value).ok_or_else(|| {
+                StartError::System("the admin address needs an IP address and a port".into())
+            })?;
             let bound = TcpAdmin::bind(address, token.expose());
-            Some(bound.map_err(|e| StartError::System(format!("the admin address: {}", chain(&e))))?)
+            Some(
+                bound
+                    .map_err(|e| StartError::System(format!("the admin address: {}", chain(&e))))?,
+            )
         }
         _ => None,
     };

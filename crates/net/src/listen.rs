@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::peer::PeerAddr;
@@ -207,6 +207,25 @@ impl Listener {
         self.local
     }
 
+    /// Turns away who asks for a connection from now on, while connections that the kernel has
+    /// begun to make are still accepted: closing a socket resets those. Who is turned away hears
+    /// nothing and asks again after a second, when nobody listens any more, or a successor does.
+    pub fn turn_away(&self) -> io::Result<()> {
+        // A classic BPF program over the TCP header: what has SYN set is dropped.
+        const FLAGS_AT: u32 = 13;
+        const SYN: u32 = 2;
+        let program = [
+            SockFilter::new(0x30, 0, 0, FLAGS_AT), // ldb [13]
+            SockFilter::new(0x45, 0, 1, SYN),      // jset #2, next, after
+            SockFilter::new(0x06, 0, 0, 0),        // ret #0
+            SockFilter::new(0x06, 0, 0, u32::MAX), // ret #-1
+        ];
+        match &self.inner {
+            Inner::Tcp(tcp) => SockRef::from(tcp).attach_filter(&program),
+            Inner::Unix(_) => Ok(()),
+        }
+    }
+
     /// The next connection. Never fails: what goes wrong is told to `note` and tried again, after a
     /// pause if it was not the client's doing. May be dropped between two connections.
     pub async fn accept(&self, mut note: impl FnMut(&io::Error)) -> Accepted {
@@ -356,6 +375,31 @@ mod tests {
             assert_eq!(from.ip(), Some([127, 0, 0, 1].into()));
             assert!(stream.nodelay().unwrap(), "inherited from the listener");
         });
+    }
+
+    #[test]
+    fn who_is_in_the_queue_is_served_and_who_comes_later_turned_away() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            block_on(async {
+                let bound = bind(address.parse().unwrap(), 1).unwrap().remove(0);
+                let PeerAddr::Ip(local) = bound.local() else { panic!("is TCP") };
+                let listener = bound.listen().unwrap();
+                let connect = || TcpStream::connect(local.socket());
+                let mut early = connect().await.unwrap();
+                listener.turn_away().unwrap();
+                let soon = std::time::Duration::from_millis(200);
+                tokio::time::timeout(soon, connect()).await.unwrap_err();
+                let Accepted::Tcp(mut stream, _) = listener.accept(|_| ()).await else {
+                    panic!("is TCP")
+                };
+                tokio::io::AsyncWriteExt::write_all(&mut stream, b"served").await.unwrap();
+                drop((stream, listener));
+                let mut said = String::new();
+                tokio::io::AsyncReadExt::read_to_string(&mut early, &mut said).await.unwrap();
+                assert_eq!(said, "served");
+                assert_eq!(connect().await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+            });
+        }
     }
 
     #[test]
