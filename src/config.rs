@@ -41,10 +41,10 @@ pub use route::{
     HostRewrite, Match, PathPrefix, RegexRewrite, ReplacePrefix, Rewrite, Route, ValueMatch,
 };
 pub use timeouts::{PoolTimeouts, RouteTimeouts, Timeout, Timeouts};
-pub use transom_proxy::variables::{Part, Template, Variable};
 pub use tls::{
     CertificateFiles, ClientAuth, ClientCertificates, Tls, TlsVersion, UnknownNames, UpstreamTls,
 };
+pub use transom_proxy::variables::{Part, Template, Variable};
 
 /// The configuration that runs, as JSON; secrets are masked.
 pub fn printed(config: &Config, generation: u64) -> String {

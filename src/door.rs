@@ -179,7 +179,9 @@ async fn tcp(door: &Door, mut socket: TcpStream, mut address: SocketAddr, servin
     let rules = door.rules.load_full();
     let mut local = door.local_address();
     if let Some(rule) = &rules.proxy_protocol {
-        match proxied(&mut socket, address, rule, rules.proxy_timeout, &worker).await {
+        // Boxed, so that its buffer is not carried along by every connection.
+        let header = proxied(&mut socket, address, rule, rules.proxy_timeout, &worker);
+        match Box::pin(header).await {
             Ok(Some((source, destination))) => (address, local) = (source, destination),
             Ok(None) => {}
             Err(Refused) => return door.metrics.refused(worker.id(), Refusal::ProxyHeader),
@@ -199,7 +201,7 @@ async fn tcp(door: &Door, mut socket: TcpStream, mut address: SocketAddr, servin
         }
         Some(Err(HandshakeError::PlainHttp)) => {
             door.metrics.refused(worker.id(), Refusal::Tls);
-            answer_in_clear(&mut socket, &worker).await;
+            Box::pin(answer_in_clear(&mut socket, &worker)).await;
         }
         Some(Err(_)) | None => door.metrics.refused(worker.id(), Refusal::Tls),
     }

@@ -72,7 +72,10 @@ async fn start(source: Source, started: impl FnOnce(&Config) + Send) -> Result<(
     loop {
         match signals.next(&running).await {
             Asked::Reload => {
-                let _ = sd_notify::notify(&[sd_notify::NotifyState::Reloading]);
+                // `Type=notify-reload` takes the two only together (sd_notify(3)).
+                if let Ok(now) = sd_notify::NotifyState::monotonic_usec_now() {
+                    let _ = sd_notify::notify(&[sd_notify::NotifyState::Reloading, now]);
+                }
                 let _ = Control::reload(&*running).await;
                 let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
             }

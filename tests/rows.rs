@@ -8,6 +8,8 @@
 //! Each test ends with what holds whatever was done: the program lives, nobody else got a byte of
 //! the attack, and the access log has one line for each exchange.
 
+#![allow(clippy::disallowed_methods, reason = "tests wait on threads of their own")]
+
 mod rows {
     mod endpoints;
     mod paths;

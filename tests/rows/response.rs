@@ -171,6 +171,55 @@ fn rs_05_an_idle_connection_that_says_or_ends_something_is_not_used() {
 }
 
 #[test]
+fn rs_05_over_tls_an_ended_connection_is_not_used() {
+    let authority = Authority::new();
+    let server = authority.issue(&["localhost"]).server();
+    let ended = Arc::new(AtomicUsize::new(0));
+    let its = ended.clone();
+    let endpoint = Endpoint::tls(server, move |request, line| {
+        line.send(echo(request));
+        if matches!(request.target.as_str(), "/notified" | "/cut") {
+            line.wait(Duration::from_millis(30));
+            if request.target == "/notified" {
+                line.close_notify();
+            }
+            line.end();
+            its.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let (transom, _) = tls_pools(&authority, &endpoint, &["localhost"]);
+    for (n, how) in ["notified", "cut"].iter().enumerate() {
+        let mut client = Client::connect(transom.web());
+        client.send(head(&format!("GET /0/{how}"), ""));
+        assert_eq!(client.response().status, 200);
+        until("it has ended", || ended.load(Ordering::SeqCst) == n + 1);
+        std::thread::sleep(Duration::from_millis(20));
+        client.send(post("Content-Length: 5\r\n", "hello").replace(" / ", " /0/ "));
+        assert_eq!(client.response().echo()["body"], "hello", "{how}");
+    }
+}
+
+#[test]
+fn rs_05_an_endpoint_that_says_close_is_believed() {
+    let mut rig = Rig::over(Endpoint::new(|request, line| match request.target.as_str() {
+        "/close" => line.send("HTTP/1.1 200 OK\r\nConnection: Close\r\nContent-Length: 0\r\n\r\n"),
+        "/old" => line.send("HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n"),
+        "/kept" => {
+            line.send("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n")
+        }
+        _ => line.send(echo(request)),
+    }));
+    for (n, target) in ["/close", "/old"].iter().enumerate() {
+        let response = rig.get(target);
+        assert_eq!((response.status, response.field("connection")), (200, None));
+        rig.endpoint.until("the connection is closed", |log| log.ended == n + 1);
+    }
+    assert_eq!(rig.get("/kept").status, 200);
+    rig.holds();
+    assert_eq!(rig.endpoint.connections(), 3);
+}
+
+#[test]
 fn rs_06_a_body_until_the_end_of_the_connection() {
     let mut rig = Rig::over(Endpoint::new(|request, line| {
         if request.target.starts_with("/victim") {
@@ -221,7 +270,8 @@ fn rs_06_over_tls_only_close_notify_is_an_end() {
 
 /// A Transom with a pool for each name that is asked for, all to the same address, under `/N/`.
 fn tls_pools(authority: &Authority, endpoint: &Endpoint, names: &[&str]) -> (Transom, usize) {
-    let mut config = "workers: 1\nlisteners:\n  web:\n    address: '@WEB'\n    routes:\n".to_owned();
+    let mut config =
+        "workers: 1\nlisteners:\n  web:\n    address: '@WEB'\n    routes:\n".to_owned();
     for n in 0..names.len() {
         config += &format!(
             "      - match: {{ path: /{n}/** }}\n        rewrite: {{ strip-prefix: /{n} }}\n        \
@@ -312,6 +362,27 @@ fn rs_11_a_reason_may_be_missing() {
     ]));
     assert_eq!(rig.get("/0").text(), "ok");
     assert_eq!(rig.get("/1").text(), "ok");
+    assert_eq!(rig.endpoint.connections(), 1);
+    rig.holds();
+}
+
+#[test]
+fn rs_11_a_response_may_come_a_byte_at_a_time() {
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX: y\r\n\r\n\
+                   5\r\nhello\r\n7;a=b\r\n, world\r\n0\r\nX-Sum: 1\r\n\r\n";
+    let length =
+        "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nhello, world";
+    let mut rig = Rig::over(Endpoint::new(move |request, line| match request.target.as_str() {
+        "/chunked" => line.drip(chunked, Duration::ZERO),
+        "/length" => line.drip(length, Duration::from_micros(200)),
+        _ => line.send(echo(request)),
+    }));
+    for _ in 0..5 {
+        for target in ["/chunked", "/length"] {
+            let response = rig.get(target);
+            assert_eq!((response.text().as_str(), response.whole), ("hello, world", true));
+        }
+    }
     assert_eq!(rig.endpoint.connections(), 1);
     rig.holds();
 }
@@ -425,7 +496,8 @@ fn rs_13_what_raced_with_the_end_of_a_connection_is_sent_once_more_if_that_is_sa
             // The kept connection of the last round had been found to be closed.
             continue;
         }
-        let posts = rig.endpoint.requests().iter().skip(before).filter(|r| r.target == "/post").count();
+        let posts =
+            rig.endpoint.requests().iter().skip(before).filter(|r| r.target == "/post").count();
         assert_eq!((response.status, posts), (502, 1), "{name} a body");
     }
     rig.holds();
@@ -476,6 +548,44 @@ fn rs_14_an_endpoint_that_does_not_answer_is_not_waited_for() {
 }
 
 #[test]
+fn rs_14_the_only_endpoint_is_not_asked_again() {
+    let endpoint = Endpoint::new(|_, line| line.stall());
+    let config = format!(
+        "workers: 1\nlisteners:\n  web: {{ address: '@WEB', timeouts: {{ response: 300ms }}, \
+         routes: [{{ forward: '{}' }}] }}\n",
+        endpoint.address
+    );
+    let transom = Transom::run(TRANSOM, &config);
+    let response = Client::connect(transom.web()).send(head("GET /", "")).response();
+    assert_eq!(response.status, 504);
+    assert_eq!(endpoint.requests().len(), 1);
+}
+
+#[test]
+fn rs_14_an_endpoint_that_reads_nothing_is_not_waited_for() {
+    let mut rig = Rig::waiting(
+        "send-idle: 400ms",
+        Endpoint::early(|request, line| {
+            if request.target.starts_with("/victim") {
+                return line.send(echo(request));
+            }
+            line.wait(Duration::from_secs(3));
+            line.end();
+        }),
+    );
+    let mut client = rig.client();
+    client.send(head("POST /", "Content-Length: 10000000\r\n"));
+    let start = Instant::now();
+    client.socket().set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    client.pour(&vec![b'x'; 10_000_000]);
+    assert_eq!(client.response().status, 504);
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    rig.expect_lines(1);
+    let lines = rig.holds();
+    assert_eq!(lines[0]["fault"], "response-timeout", "{}", lines[0]);
+}
+
+#[test]
 fn rs_15_an_endpoint_that_resets_every_third_connection_leaves_nothing_behind() {
     let accepted = AtomicUsize::new(0);
     let mut rig = Rig::over(Endpoint::raw(move |line| {
@@ -486,7 +596,7 @@ fn rs_15_an_endpoint_that_resets_every_third_connection_leaves_nothing_behind() 
         line.send(echo(&request));
         line.end();
     }));
-    let baseline = rig.transom.sockets();
+    let baseline = rig.transom.sockets().len();
     let mut failed = 0;
     for _ in 0..60 {
         match rig.get("/").status {
@@ -543,15 +653,18 @@ fn rs_16_an_endpoint_that_has_said_all_may_still_read() {
         }
         line.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
         let body = line.read(100_000).unwrap_or_default();
+        its.lock().unwrap().push(body.len());
         line.send("0\r\n\r\n");
         line.end_sending();
-        its.lock().unwrap().push(body.len());
     }));
     let mut client = rig.client();
     client.send(head("POST /", "Content-Length: 100000\r\n"));
     assert_eq!(client.read(15).unwrap(), b"HTTP/1.1 200 OK");
     client.send("x".repeat(100_000));
-    let (rest, _) = { client.end_sending(); client.rest() };
+    let (rest, _) = {
+        client.end_sending();
+        client.rest()
+    };
     assert!(rest.ends_with(b"5\r\nhello\r\n0\r\n\r\n"), "{}", rest.escape_ascii());
     assert_eq!(*read.lock().unwrap(), [100_000]);
     rig.expect_lines(1);
@@ -677,7 +790,9 @@ fn rs_22_answers_say_nothing_of_what_is_behind() {
         assert_eq!(response.status, 502);
         let all = format!("{:?} {}", response.fields, response.text());
         let port = address.port().to_string();
-        for inside in [port.as_str(), "127.0.0.1", "refused:", "os error", "Connection refused", "0.1.0"] {
+        for inside in
+            [port.as_str(), "127.0.0.1", "refused:", "os error", "Connection refused", "0.1.0"]
+        {
             assert!(!all.contains(inside), "{inside} in {all}");
         }
         assert!(response.field("server").is_none());
@@ -723,7 +838,7 @@ fn rs_23_a_client_that_stops_reading_holds_the_endpoint_back_and_is_given_up() {
             line.end();
         }),
     );
-    let baseline = rig.transom.sockets();
+    let baseline = rig.transom.sockets().len();
     let memory = rig.transom.memory();
     let mut client = rig.client();
     client.send(head("GET /", ""));
@@ -738,4 +853,83 @@ fn rs_23_a_client_that_stops_reading_holds_the_endpoint_back_and_is_given_up() {
     drop(client);
     let lines = rig.holds();
     assert_eq!(lines[0]["fault"], "client-closed", "{}", lines[0]);
+}
+
+/// Bytes that tell where they stand.
+fn pattern(size: usize) -> Vec<u8> {
+    (0..size).map(|at| (at / 256 + at) as u8).collect()
+}
+
+#[test]
+fn rs_23_large_bodies_arrive_byte_for_byte() {
+    const SIZE: usize = 5_000_000;
+    let mut rig = Rig::over(Endpoint::new(|request, line| match request.target.as_str() {
+        "/length" => {
+            line.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n"));
+            line.send(pattern(SIZE));
+        }
+        "/chunked" => {
+            line.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+            for part in pattern(SIZE).chunks(77_777) {
+                line.send(format!("{:x}\r\n", part.len()));
+                line.send(part);
+                line.send("\r\n");
+            }
+            line.send("0\r\n\r\n");
+        }
+        "/close" => {
+            line.send("HTTP/1.1 200 OK\r\n\r\n");
+            line.send(pattern(SIZE));
+            line.end();
+        }
+        "/upload" => {
+            assert_eq!(request.body.len(), SIZE);
+            line.send(ok(if request.body == pattern(SIZE) { "same" } else { "other" }));
+        }
+        _ => line.send(echo(request)),
+    }));
+    let mut client = rig.client();
+    for _ in 0..3 {
+        for target in ["/length", "/chunked", "/close"] {
+            client.send(head(&format!("GET {target}"), ""));
+            let response = client.response();
+            assert!(response.whole && response.body == pattern(SIZE), "{target}");
+        }
+    }
+    for target in ["/length", "/chunked", "/close"] {
+        let mut old = rig.client();
+        old.send(format!("GET {target} HTTP/1.0\r\nHost: a\r\n\r\n"));
+        let response = old.response();
+        assert!(response.whole && response.body == pattern(SIZE), "{target} to HTTP/1.0");
+    }
+    client.send(head("POST /upload", &format!("Content-Length: {SIZE}\r\n")));
+    client.pour(&pattern(SIZE));
+    assert_eq!(client.response().text(), "same");
+    client.send(head("POST /upload", "Transfer-Encoding: chunked\r\n"));
+    for part in pattern(SIZE).chunks(33_333) {
+        client.send(format!("{:x}\r\n", part.len())).send(part).send("\r\n");
+    }
+    client.send("0\r\n\r\n");
+    assert_eq!(client.response().text(), "same");
+    rig.expect_lines(14);
+    rig.holds();
+}
+
+#[test]
+fn rs_23_a_slow_reader_gets_all_of_it() {
+    const SIZE: usize = 20_000_000;
+    let mut rig = Rig::over(Endpoint::new(|request, line| {
+        if request.target.starts_with("/victim") {
+            return line.send(echo(request));
+        }
+        line.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n"));
+        line.send(pattern(SIZE));
+    }));
+    let mut client = rig.client();
+    client.send(head("GET /", ""));
+    std::thread::sleep(Duration::from_millis(200));
+    let response = client.response();
+    assert!(response.whole && response.body == pattern(SIZE));
+    rig.expect_lines(1);
+    rig.holds();
 }

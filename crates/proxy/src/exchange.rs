@@ -40,7 +40,7 @@ pub struct Exchange {
     /// The client's side of the exchange; none where nobody listens.
     pub client_side: Option<Rc<dyn ClientSide>>,
     /// The endpoint's stream after a 101.
-    pub tunnel: Option<Tunnel>,
+    pub tunnel: Option<Box<Tunnel>>,
 }
 
 impl Exchange {

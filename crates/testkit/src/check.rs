@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::client::{Client, ask};
-use crate::{Transom, until};
+use crate::{PATIENCE, Transom};
 
 static MARKERS: AtomicUsize = AtomicUsize::new(0);
 
@@ -68,5 +69,10 @@ pub fn refused_on(client: &mut Client, bytes: &[u8], status: u16) {
 /// O4: what was open is closed again.
 #[track_caller]
 pub fn sockets_are_back_at(transom: &Transom, baseline: usize) {
-    until(&format!("{baseline} sockets are open"), || transom.sockets() <= baseline);
+    let start = Instant::now();
+    while transom.sockets().len() > baseline {
+        let open = transom.sockets();
+        assert!(start.elapsed() < PATIENCE, "more than {baseline} are open: {open:#?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }

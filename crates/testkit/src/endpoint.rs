@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -18,6 +18,7 @@ use crate::message::{Reader, Received};
 pub struct Endpoint {
     pub address: SocketAddr,
     shared: Arc<Shared>,
+    accepting: Option<JoinHandle<()>>,
 }
 
 /// One connection, in the hands of a script.
@@ -131,8 +132,8 @@ impl Endpoint {
             over: AtomicBool::new(false),
         });
         let its = shared.clone();
-        thread::spawn(move || accept(&listener, &its));
-        Endpoint { address, shared }
+        let accepting = Some(thread::spawn(move || accept(&listener, &its)));
+        Endpoint { address, shared, accepting }
     }
 
     /// What has happened so far.
@@ -185,6 +186,8 @@ impl Drop for Endpoint {
         }
         // Wakes the one who accepts, so that it sees that it is over.
         let _ = TcpStream::connect(self.address);
+        // From here on nobody listens there.
+        let _ = self.accepting.take().map(JoinHandle::join);
     }
 }
 

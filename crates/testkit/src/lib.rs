@@ -5,6 +5,8 @@
 //! a fault in the product's own reader must not hide itself. Nothing waits for a time to pass where
 //! it can wait for a condition.
 
+#![allow(clippy::disallowed_methods, reason = "tests wait on threads of their own")]
+
 pub mod certificate;
 pub mod check;
 pub mod client;
@@ -19,7 +21,7 @@ use std::time::{Duration, Instant};
 pub use client::Client;
 pub use endpoint::{Endpoint, Line};
 pub use message::{Received, Response};
-pub use transom::Transom;
+pub use transom::{Port, Transom};
 
 /// How long anything that must happen may take before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(10);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{ErrorKind, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -23,14 +23,14 @@ pub struct Transom {
     ports: BTreeMap<String, Port>,
 }
 
-/// A port that nobody else gets as long as this lives.
-struct Port {
-    address: SocketAddr,
+/// A loopback port that nobody else gets as long as this lives.
+pub struct Port {
+    pub address: SocketAddr,
     _reservation: Socket,
 }
 
 impl Transom {
-    /// Runs `binary` with `config`, and waits until it accepts.
+    /// Runs `binary` with `config`, and waits until it is ready.
     ///
     /// In `config`, `@NAME` in capital letters becomes an address on a free port, `@folder` a
     /// folder of the test's own. The access log goes to `access.log` there, and the admin socket is
@@ -65,15 +65,14 @@ impl Transom {
             .spawn()
             .expect("the program can be run");
         let mut transom = Transom { child, folder, ports };
-        transom.wait_until_it_accepts(&config);
+        transom.wait_until_it_is_ready(&config);
         transom
     }
 
     #[track_caller]
-    fn wait_until_it_accepts(&mut self, config: &str) {
+    fn wait_until_it_is_ready(&mut self, config: &str) {
         let start = Instant::now();
-        let addresses: Vec<_> = self.ports.values().map(|port| port.address).collect();
-        while !self.is_ready() || addresses.iter().any(|a| TcpStream::connect(a).is_err()) {
+        while !self.is_ready() {
             let exit = self.child.try_wait().expect("our own child");
             if exit.is_some() || start.elapsed() > PATIENCE {
                 panic!("it did not start ({exit:?}):\n{}\n{config}", self.said());
@@ -241,13 +240,15 @@ impl Drop for Transom {
         self.kill();
         if std::thread::panicking() {
             eprintln!("the program said:\n{}", self.said());
-            eprintln!("its access log:\n{}", self.read("access.log"));
+            let log = self.read("access.log");
+            let last: Vec<_> = log.lines().rev().take(20).collect();
+            eprintln!("the last of its access log, latest first:\n{}", last.join("\n"));
         }
     }
 }
 
 impl Port {
-    fn reserve() -> std::io::Result<Self> {
+    pub fn reserve() -> std::io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         // Bound but not listening: the program may bind beside it, the kernel gives the port to
         // nobody else.

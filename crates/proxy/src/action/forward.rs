@@ -76,7 +76,11 @@ struct Spent {
 }
 
 impl Forward {
-    async fn forward(&self, exchange: &mut Exchange, mut request: Request) -> Result<Response, Fault> {
+    async fn forward(
+        &self,
+        exchange: &mut Exchange,
+        mut request: Request,
+    ) -> Result<Response, Fault> {
         if !self.upgrade {
             request.upgrade = None;
         }
@@ -164,7 +168,8 @@ impl Forward {
         let (head, ending) = self.head(exchange, request, &endpoint, &body);
         let writer = Writer::new(head, ending, false);
         let local = exchange.local.clone();
-        let mut call = Call::new(connection, lease, local, writer, body, waits, self.response_limits);
+        let mut call =
+            Call::new(connection, lease, local, writer, body, waits, self.response_limits);
         match self.converse(exchange, request, &mut call).await {
             Ok(head) => self.response(exchange, request, &endpoint, call, head).map_err(ended),
             Err(fault) => Err(call.fail(fault)),
@@ -188,10 +193,13 @@ impl Forward {
         }
         exchange.record.reused = false;
         let limit = exchange.route().map(|r| r.timeouts).unwrap_or_default().connect;
-        let dialing = dial(&endpoint.target, &local.worker);
-        let stream = match within(&local.worker, limit, dialing).await {
+        // Boxed, as it is rare: kept connections are the rule, and their exchanges stay small.
+        let dialing = Box::pin(within(&local.worker, limit, dial(&endpoint.target, &local.worker)));
+        let stream = match dialing.await {
             Some(dialed) => dialed.map_err(|e| dial_fault(&e))?,
-            None => return Err(Fault::new(Code::ConnectTimeout, "no connection within the timeout")),
+            None => {
+                return Err(Fault::new(Code::ConnectTimeout, "no connection within the timeout"));
+            }
         };
         let now = Instant::now();
         exchange.record.connected = Some(now);
@@ -262,9 +270,10 @@ impl Forward {
             match call.head(&mut watch).await? {
                 Heard::Interim(mut head) => {
                     // RS-09: a 100 that nobody asked for goes no further.
-                    if head.status != 100 && let Some(client) = &exchange.client_side {
+                    if head.status != 100
+                        && let Some(client) = &exchange.client_side
+                    {
                         hop::take_off_response(&mut head.fields);
-                        hide::software(&mut head.fields);
                         head.fields.remove(Known::ContentLength);
                         client.send_interim(head.status, &head.fields);
                     }
@@ -292,7 +301,6 @@ impl Forward {
             Values::One(token) if token.eq_ignore_ascii_case(b"websocket")
         );
         hop::take_off_response(&mut fields);
-        hide::software(&mut fields);
         hide::addresses(exchange, endpoint, &mut fields);
         if exchange.site.forwarded.via {
             forwarded::add_via(head.version, &mut fields);
@@ -304,7 +312,7 @@ impl Forward {
             let (stream, lease) = call
                 .into_tunnel()
                 .ok_or_else(|| Fault::new(Code::Internal, "the tunnel has no stream"))?;
-            exchange.tunnel = Some(Tunnel::new(stream, lease));
+            exchange.tunnel = Some(Box::new(Tunnel::new(stream, lease)));
             return Ok(Response { status: 101, fields, body: Body::Empty });
         }
         if !Response::is_bodyless(head.status, &request.method) || head.status == 204 {
@@ -332,7 +340,9 @@ fn is_resendable(request: &Request, fault: &Fault) -> bool {
 fn ending_of(request: &Request, body: &Body) -> Ending {
     use crate::message::Method;
     match (body, body.length()) {
-        (Body::Empty, _) if matches!(request.method, Method::Post | Method::Put | Method::Patch) => {
+        (Body::Empty, _)
+            if matches!(request.method, Method::Post | Method::Put | Method::Patch) =>
+        {
             Ending::Length(0)
         }
         (Body::Empty, _) => Ending::None,

@@ -133,7 +133,10 @@ impl Call {
         self.poll_upload(cx)?;
         loop {
             let Some(connection) = &mut self.connection else {
-                return Poll::Ready(Err(Fault::new(Code::Internal, "a call was used after its end")));
+                return Poll::Ready(Err(Fault::new(
+                    Code::Internal,
+                    "a call was used after its end",
+                )));
             };
             let stream = &mut connection.stream;
             if !stream.filled().is_empty() {
@@ -147,7 +150,9 @@ impl Call {
                 }
             }
             match stream.poll_fill(Size::Large, cx) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.broke("it closed the connection"))),
+                Poll::Ready(Ok(0)) => {
+                    return Poll::Ready(Err(self.broke("it closed the connection")));
+                }
                 Poll::Ready(Ok(_)) => self.heard = true,
                 Poll::Ready(Err(e)) => {
                     let detail = format!("reading the response: {e}");
@@ -224,7 +229,8 @@ impl Call {
             // RS-07: what follows a bodyless response that announces a body is anybody's guess.
             self.keep &= *method == Method::Head || head.status == 304;
         }
-        if head.status == 204 && !matches!(head.fields.get(Known::ContentLength), None | Some(b"0")) {
+        if head.status == 204 && !matches!(head.fields.get(Known::ContentLength), None | Some(b"0"))
+        {
             // RFC 9110 §8.6 forbids it, so a body may well follow, late and in place of a response.
             self.keep = false;
         }
@@ -414,5 +420,8 @@ fn bad_head(error: HeadError) -> Fault {
 /// Whether an error means that the peer is gone, rather than something here.
 pub fn is_gone(error: &io::Error) -> bool {
     use io::ErrorKind::*;
-    matches!(error.kind(), BrokenPipe | ConnectionReset | ConnectionAborted | NotConnected | UnexpectedEof)
+    matches!(
+        error.kind(),
+        BrokenPipe | ConnectionReset | ConnectionAborted | NotConnected | UnexpectedEof
+    )
 }

@@ -57,6 +57,11 @@ impl Wire {
 }
 
 impl State {
+    /// Nothing of the client's is left to be read, as far as we have seen.
+    pub(super) fn is_read_out(&self) -> bool {
+        self.body.is_done() && self.stream.filled().is_empty()
+    }
+
     /// Queues an interim response and sends what the client takes at once.
     fn send_interim(&mut self, status: u16, fields: &Fields) {
         let line = format!("HTTP/1.1 {status} {}\r\n", reason(status));
@@ -92,7 +97,9 @@ impl ClientSide for Wire {
         }
         match ready!(state.stream.poll_fill(Size::Small, cx)) {
             Ok(_) => Poll::Pending,
-            Err(_) => Poll::Ready(Fault::new(Code::ClientClosed, "the client reset the connection")),
+            Err(_) => {
+                Poll::Ready(Fault::new(Code::ClientClosed, "the client reset the connection"))
+            }
         }
     }
 }
