@@ -16,7 +16,7 @@ use crate::message::{Reader, Received};
 /// |---|---|
 /// | `/ws…` with an `Upgrade` | 101, and then every byte again |
 /// | `/stream` | [`pattern`], 4 KiB at a time and slowly, until [`Server::finish_streams`] |
-/// | `/slow` | as any other, after a second |
+/// | `/after-N…` | as any other, after so many milliseconds |
 /// | any other | the server's name, the method, the target and the length of the body |
 pub struct Server {
     pub address: SocketAddr,
@@ -93,8 +93,9 @@ fn answer(request: &Received, reader: &mut Reader<TcpStream>, shared: &Shared) -
     if request.target == "/stream" {
         return stream(&mut reader.stream, shared);
     }
-    if request.target == "/slow" {
-        thread::sleep(Duration::from_secs(1));
+    if let Some(rest) = request.target.strip_prefix("/after-") {
+        let digits = rest.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+        thread::sleep(Duration::from_millis(digits.parse().unwrap_or_default()));
     }
     let Received { method, target, body, .. } = request;
     let body = format!("{} {method} {target} {}", shared.name, body.len());
