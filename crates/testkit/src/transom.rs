@@ -191,13 +191,23 @@ impl Transom {
         fs::read_dir(self.proc("fd")).map(Iterator::count).unwrap_or_default()
     }
 
-    /// Open sockets.
-    pub fn sockets(&self) -> usize {
+    /// Open sockets: what the system says about those of TCP, the inode of the others.
+    pub fn sockets(&self) -> Vec<String> {
+        let tables = ["net/tcp", "net/tcp6"].map(|name| fs::read_to_string(self.proc(name)));
+        let tables: Vec<_> = tables.into_iter().flatten().collect();
         let links = fs::read_dir(self.proc("fd")).into_iter().flatten().flatten();
         links
-            .filter_map(|entry| fs::read_link(entry.path()).ok())
-            .filter(|target| target.to_string_lossy().starts_with("socket:"))
-            .count()
+            .filter_map(|entry| {
+                let target = fs::read_link(entry.path()).ok()?;
+                let target = target.to_string_lossy();
+                let inode = target.strip_prefix("socket:[")?.strip_suffix(']')?;
+                let line = tables
+                    .iter()
+                    .flat_map(|table| table.lines())
+                    .find(|line| line.split_whitespace().nth(9) == Some(inode));
+                Some(line.unwrap_or(inode).trim().to_owned())
+            })
+            .collect()
     }
 
     /// Resident memory in KiB.
