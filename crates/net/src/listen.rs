@@ -335,11 +335,8 @@ impl fmt::Display for ListenError {
     }
 }
 
-impl std::error::Error for ListenError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.error)
-    }
-}
+// Without a source: the sentence says all that the system's error says.
+impl std::error::Error for ListenError {}
 
 #[cfg(test)]
 mod tests {
