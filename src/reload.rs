@@ -28,7 +28,7 @@ use crate::materials::Materials;
 use crate::observe::access_log::{self, Format, Output};
 use crate::observe::metrics::{MemberRow, Metrics, Names};
 use crate::run::{Source, chain};
-use crate::workers::Workers;
+use crate::workers::{Closing, Workers};
 
 /// Why there is nothing to run.
 pub enum StartError {
@@ -55,8 +55,22 @@ struct State {
     materials: Arc<Materials>,
     /// By address, as the file writes it.
     doors: BTreeMap<String, Arc<Door>>,
+    /// No longer in the file.
+    leaving: Vec<Leaving>,
     access: Option<Access>,
     files: Vec<(PathBuf, Option<SystemTime>)>,
+}
+
+/// An address at which nobody is let in any more, while somebody may still be there.
+struct Leaving {
+    door: Arc<Door>,
+    closing: Closing,
+}
+
+impl Leaving {
+    fn is_someone_there(&mut self) -> bool {
+        !self.closing.is_done() || self.door.open.load(Ordering::Relaxed) > 0
+    }
 }
 
 #[derive(Clone)]
@@ -131,6 +145,7 @@ impl Running {
                 snapshot,
                 materials: Arc::new(prepared.materials),
                 doors,
+                leaving: Vec::new(),
                 access: prepared.access,
                 files,
             }),
@@ -189,6 +204,10 @@ impl Running {
         let mut fresh = Vec::new();
         for (address, listening) in addresses(&prepared.snapshot) {
             if !state.doors.contains_key(&address.to_string()) {
+                // An address that has just left may come back before its socket is closed.
+                for leaving in &mut state.leaving {
+                    leaving.closing.done().await;
+                }
                 let sockets = bind(address, self.workers.count()).map_err(|e| e.to_string())?;
                 fresh.push((address.to_string(), listening, sockets));
             }
@@ -210,8 +229,11 @@ impl Running {
         }
 
         // 3: what is gone accepts nothing more and ends when it can.
+        let grace = prepared.loaded.config.grace.get();
+        state.leaving.retain_mut(Leaving::is_someone_there);
         for door in std::mem::replace(&mut state.doors, doors).into_values() {
-            self.workers.close(&door).await;
+            let closing = self.workers.close(&door, grace).await;
+            state.leaving.push(Leaving { door, closing });
         }
         log::set_level(prepared.loaded.config.log.level);
         report(&prepared);
@@ -239,8 +261,11 @@ impl Running {
         self.shown().config.clone()
     }
 
+    /// Every address at which connections may be open.
     pub async fn doors(&self) -> Vec<Arc<Door>> {
-        self.state.lock().await.doors.values().cloned().collect()
+        let state = self.state.lock().await;
+        let leaving = state.leaving.iter().map(|leaving| &leaving.door);
+        state.doors.values().chain(leaving).cloned().collect()
     }
 
     pub async fn reopen_logs(&self) {

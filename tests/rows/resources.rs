@@ -405,7 +405,7 @@ fn sl_11_what_a_client_writes_is_no_label() {
             format!("SECRET{n} /secret-{n}?secret-{n} HTTP/1.1\r\nHost: secret-{n}\r\n{lines}\r\n");
         assert_eq!(rig.ask(bytes).status, 200);
     }
-    let metrics = rig.transom.admin("/metrics").unwrap();
+    let metrics = rig.transom.admin("GET", "/metrics").text();
     assert!(metrics.contains("transom_"), "{metrics}");
     assert!(!metrics.to_lowercase().contains("secret"), "{metrics}");
     rig.holds();

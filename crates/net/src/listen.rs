@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::{UnixListener, UnixStream};
@@ -212,6 +212,25 @@ impl Listener {
         self.local
     }
 
+    /// Turns away who asks for a connection from now on, while connections that the kernel has
+    /// begun to make are still accepted: closing a socket resets those. Who is turned away hears
+    /// nothing and asks again after a second, when nobody listens any more, or a successor does.
+    pub fn turn_away(&self) -> io::Result<()> {
+        // A classic BPF program over the TCP header: what has SYN set is dropped.
+        const FLAGS_AT: u32 = 13;
+        const SYN: u32 = 2;
+        let program = [
+            SockFilter::new(0x30, 0, 0, FLAGS_AT), // ldb [13]
+            SockFilter::new(0x45, 0, 1, SYN),      // jset #2, next, after
+            SockFilter::new(0x06, 0, 0, 0),        // ret #0
+            SockFilter::new(0x06, 0, 0, u32::MAX), // ret #-1
+        ];
+        match &self.inner {
+            Inner::Tcp(tcp) => SockRef::from(tcp).attach_filter(&program),
+            Inner::Unix(_) => Ok(()),
+        }
+    }
+
     /// The next connection. Never fails: what goes wrong is told to `note` and tried again, after a
     /// pause if it was not the client's doing. May be dropped between two connections.
     pub async fn accept(&self, mut note: impl FnMut(&io::Error)) -> Accepted {
@@ -334,11 +353,8 @@ impl fmt::Display for ListenError {
     }
 }
 
-impl std::error::Error for ListenError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.error)
-    }
-}
+// Without a source: the sentence says all that the system's error says.
+impl std::error::Error for ListenError {}
 
 #[cfg(test)]
 mod tests {
@@ -364,7 +380,7 @@ mod tests {
 
             let listeners: Vec<_> =
                 sockets.into_iter().map(|socket| socket.listen().unwrap()).collect();
-            let _client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let _client = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
             let (accepted, ..) = tokio::select! {
                 a = listeners[0].accept(|_| ()) => (a,),
                 a = listeners[1].accept(|_| ()) => (a,),
@@ -374,6 +390,31 @@ mod tests {
             assert_eq!(from.ip(), Some([127, 0, 0, 1].into()));
             assert!(stream.nodelay().unwrap(), "inherited from the listener");
         });
+    }
+
+    #[test]
+    fn who_is_in_the_queue_is_served_and_who_comes_later_turned_away() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            block_on(async {
+                let bound = bind(address.parse().unwrap(), 1).unwrap().remove(0);
+                let PeerAddr::Ip(local) = bound.local() else { panic!("is TCP") };
+                let listener = bound.listen().unwrap();
+                let connect = || tokio::net::TcpStream::connect(local.socket());
+                let mut early = connect().await.unwrap();
+                listener.turn_away().unwrap();
+                let soon = std::time::Duration::from_millis(200);
+                tokio::time::timeout(soon, connect()).await.unwrap_err();
+                let Accepted::Tcp(mut stream, _) = listener.accept(|_| ()).await else {
+                    panic!("is TCP")
+                };
+                std::io::Write::write_all(&mut stream, b"served").unwrap();
+                drop((stream, listener));
+                let mut said = String::new();
+                tokio::io::AsyncReadExt::read_to_string(&mut early, &mut said).await.unwrap();
+                assert_eq!(said, "served");
+                assert_eq!(connect().await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+            });
+        }
     }
 
     #[test]
@@ -391,7 +432,7 @@ mod tests {
             let mut sockets = bind("[::]:0".parse().unwrap(), 1).unwrap();
             let port = port(&sockets[0]);
             let listener = sockets.remove(0).listen().unwrap();
-            let _client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let _client = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
             let Accepted::Tcp(_, from) = listener.accept(|_| ()).await else { panic!("is TCP") };
             assert_eq!(from.ip(), Some([127, 0, 0, 1].into()), "undressed");
         });
@@ -427,7 +468,7 @@ mod tests {
             let adopted = Bound::adopt_number(given.as_raw_fd()).unwrap();
             assert_eq!(adopted.local(), given.local_addr().unwrap().into());
             let listener = adopted.listen().unwrap();
-            let _client = TcpStream::connect(given.local_addr().unwrap()).unwrap();
+            let _client = tokio::net::TcpStream::connect(given.local_addr().unwrap()).await.unwrap();
             listener.accept(|_| ()).await;
 
             let file = tempfile::tempfile().unwrap();

@@ -11,6 +11,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::net::TcpStream;
 
+pub mod replay;
+
 use crate::fault::Fault;
 use crate::fields::Fields;
 
@@ -42,6 +44,11 @@ pub trait Source {
     /// The trailers, once at the end.
     fn trailers(&mut self) -> Option<Fields> {
         None
+    }
+
+    /// Begins anew with the first byte. Says whether it could.
+    fn rewind(&mut self) -> bool {
+        false
     }
 
     /// From where the kernel could move the bytes that are still to come by itself.
@@ -147,6 +154,15 @@ impl Body {
             Body::Empty => Some(0),
             Body::Bytes(bytes) => Some(bytes.len() as u64),
             Body::Stream(source) => source.length(),
+        }
+    }
+
+    /// See [`Source::rewind`].
+    pub fn rewind(&mut self) -> bool {
+        match self {
+            Body::Empty => true,
+            Body::Bytes(_) => false,
+            Body::Stream(source) => source.rewind(),
         }
     }
 

@@ -28,16 +28,30 @@ enum Wire {
 }
 
 impl Client {
+    #[track_caller]
     pub fn connect(address: SocketAddr) -> Self {
-        Client { reader: Reader::new(Wire::Plain(dial(address))) }
+        Self::try_connect(address).expect("somebody listens")
+    }
+
+    pub fn try_connect(address: SocketAddr) -> io::Result<Self> {
+        Ok(Client { reader: Reader::new(Wire::Plain(dial(address)?)) })
     }
 
     /// Asks for `name` over TLS, with the trust and versions of `config`.
+    #[track_caller]
     pub fn connect_tls(address: SocketAddr, name: &str, config: Arc<ClientConfig>) -> Self {
+        Self::try_connect_tls(address, name, config).expect("somebody listens")
+    }
+
+    pub fn try_connect_tls(
+        address: SocketAddr,
+        name: &str,
+        config: Arc<ClientConfig>,
+    ) -> io::Result<Self> {
         let name = name.to_owned().try_into().expect("a host name");
         let session = ClientConnection::new(config, name).expect("a valid configuration");
-        let stream = StreamOwned::new(session, dial(address));
-        Client { reader: Reader::new(Wire::Tls(Box::new(stream))) }
+        let stream = StreamOwned::new(session, dial(address)?);
+        Ok(Client { reader: Reader::new(Wire::Tls(Box::new(stream))) })
     }
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
@@ -114,6 +128,11 @@ impl Client {
         self.reader.response(method)
     }
 
+    /// Remembers no longer what was read so far.
+    pub fn forget(&mut self) {
+        self.reader.log.clear();
+    }
+
     /// The next `n` bytes.
     pub fn read(&mut self, n: usize) -> io::Result<Vec<u8>> {
         self.reader.exactly(n)
@@ -188,12 +207,12 @@ pub fn ask(address: SocketAddr, bytes: impl AsRef<[u8]>) -> Response {
     Client::connect(address).send(bytes).response_to(&method)
 }
 
-fn dial(address: SocketAddr) -> TcpStream {
-    let socket = TcpStream::connect(address).expect("somebody listens");
-    socket.set_nodelay(true).expect("a TCP option");
-    socket.set_read_timeout(Some(PATIENCE)).expect("a socket option");
-    socket.set_write_timeout(Some(PATIENCE)).expect("a socket option");
-    socket
+fn dial(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpStream::connect(address)?;
+    socket.set_nodelay(true)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    Ok(socket)
 }
 
 impl Read for Wire {

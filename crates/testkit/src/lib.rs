@@ -11,7 +11,9 @@ pub mod certificate;
 pub mod check;
 pub mod client;
 pub mod endpoint;
+pub mod load;
 pub mod message;
+pub mod server;
 pub mod transom;
 
 use std::time::{Duration, Instant};
@@ -19,7 +21,7 @@ use std::time::{Duration, Instant};
 pub use client::Client;
 pub use endpoint::{Endpoint, Line};
 pub use message::{Received, Response};
-pub use transom::Transom;
+pub use transom::{Port, Transom};
 
 /// How long anything that must happen may take before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(10);

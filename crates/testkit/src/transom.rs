@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
+use crate::message::{Reader, Response};
 use crate::{PATIENCE, until};
 
 /// A running Transom; killed when dropped.
@@ -22,9 +23,9 @@ pub struct Transom {
     ports: BTreeMap<String, Port>,
 }
 
-/// A port that nobody else gets as long as this lives.
-struct Port {
-    address: SocketAddr,
+/// A loopback port that nobody else gets as long as this lives.
+pub struct Port {
+    pub address: SocketAddr,
     _reservation: Socket,
 }
 
@@ -82,17 +83,44 @@ impl Transom {
 
     /// What `/readyz` of the admin socket says.
     pub fn is_ready(&self) -> bool {
-        self.admin("/readyz").is_ok_and(|said| said.starts_with("HTTP/1.1 200"))
+        self.ask_admin("GET", "/readyz").is_ok_and(|response| response.status == 200)
     }
 
-    /// The whole answer of the admin socket to a GET.
-    pub fn admin(&self, target: &str) -> std::io::Result<String> {
+    /// What the admin socket answers.
+    #[track_caller]
+    pub fn admin(&self, method: &str, path: &str) -> Response {
+        self.ask_admin(method, path).unwrap_or_else(|e| panic!("no answer to {method} {path}: {e}"))
+    }
+
+    fn ask_admin(&self, method: &str, path: &str) -> std::io::Result<Response> {
         let mut admin = UnixStream::connect(self.folder.path().join("admin.sock"))?;
         admin.set_read_timeout(Some(PATIENCE))?;
-        write!(admin, "GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
-        let mut said = String::new();
-        admin.read_to_string(&mut said)?;
-        Ok(said)
+        write!(admin, "{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
+        Reader::new(admin).response(method)
+    }
+
+    /// The sum of all samples of a metric. `family` may go on with labels: `name{result="failure"`.
+    #[track_caller]
+    pub fn metric(&self, family: &str) -> f64 {
+        let text = self.admin("GET", "/metrics").text();
+        let values = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(family)?;
+            let value = rest.rsplit(' ').next()?;
+            // Another family, whose name goes on.
+            if rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') {
+                return None;
+            }
+            value.parse::<f64>().ok()
+        });
+        values.reduce(|a, b| a + b).unwrap_or_else(|| panic!("there is no {family}:\n{text}"))
+    }
+
+    /// Puts another configuration into its file; what `@NAME` has become stays so.
+    pub fn write(&mut self, config: &str) {
+        let config = completed(config, self.folder.path(), &mut self.ports);
+        let (file, new) = (self.folder.path().join("transom.yaml"), self.folder.path().join("new"));
+        fs::write(&new, config).expect("a file in our own folder");
+        fs::rename(new, file).expect("a file in our own folder");
     }
 
     /// The address that `@NAME` became.
@@ -230,7 +258,7 @@ impl Drop for Transom {
 }
 
 impl Port {
-    fn reserve() -> std::io::Result<Self> {
+    pub fn reserve() -> std::io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         // Bound but not listening: the program may bind beside it, the kernel gives the port to
         // nobody else.

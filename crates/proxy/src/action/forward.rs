@@ -10,6 +10,7 @@ use transom_net::{DialError, dial};
 
 use super::Action;
 use crate::body::Body;
+use crate::body::replay::replayable;
 use crate::client::h1::{Call, Failure, Heard, Waits};
 use crate::client::pool::Connection;
 use crate::codec::head::{HeadLimits, ResponseHead};
@@ -88,6 +89,9 @@ impl Forward {
             return Err(Fault::new(Code::Loop, "Via names us twice"));
         }
         forwarded::apply(exchange, &mut request.fields);
+        if request.method.is_idempotent() {
+            request.body = replayable(request.body);
+        }
         let mut spent = Spent::default();
         let mut lease = self.lease(exchange, &spent).await?;
         loop {

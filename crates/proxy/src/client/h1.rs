@@ -67,8 +67,8 @@ enum Upload {
 /// A call that brought no response.
 pub struct Failure {
     pub fault: Fault,
-    /// The endpoint sent nothing, and the request body is untouched: the request may be sent
-    /// again as far as the bytes are concerned.
+    /// The endpoint sent nothing, and the request body is there from its first byte on: the
+    /// request may be sent again as far as the bytes are concerned.
     pub untouched: bool,
     /// The connection broke, rather than the endpoint answering wrongly or late.
     pub broken: bool,
@@ -257,7 +257,8 @@ impl Call {
     /// Ends a call that brought no response.
     pub fn fail(mut self, fault: Fault) -> Failure {
         let broken = fault.code() == Code::BadResponse && !self.heard;
-        let untouched = !self.heard && self.writer.body_bytes() == 0;
+        let whole = self.writer.body_bytes() == 0 || self.request_body.rewind();
+        let untouched = !self.heard && whole;
         Failure {
             untouched,
             broken,
