@@ -865,6 +865,25 @@ mod tests {
         });
     }
 
+    /// What came in the same read as the hello was looked at only when more came.
+    #[test]
+    fn what_follows_the_hello_at_once_is_judged_at_once() {
+        block_on(async {
+            let authority = Authority::new();
+            let server = ServerTls::build(&settings(&[&authority.issue(&["a.example"])])).unwrap();
+            let config = crate::tls::testing::client_config(&authority, rustls::ALL_VERSIONS);
+            let name = server_name("a.example").unwrap();
+            let mut bytes = Vec::new();
+            let mut client = rustls::ClientConnection::new(config, name).unwrap();
+            client.write_tls(&mut bytes).unwrap();
+            // No record is of type 1.
+            bytes.extend_from_slice(&[1, 3, 3, 0, 1, 0]);
+            let (mut a, mut b) = duplex(64 * 1024);
+            a.write_all(&bytes).await.unwrap();
+            assert!(matches!(accept(&mut b, &server).await, Err(HandshakeError::Tls(_))));
+        });
+    }
+
     #[test]
     fn h1_51_what_is_not_tls_is_its_own_error() {
         block_on(async {

@@ -80,6 +80,8 @@ impl Session {
     {
         let inner = &mut *self.inner;
         loop {
+            // First what came in the same read as the hello.
+            inner.process(io, cx)?;
             let done = !inner.conn.is_handshaking();
             if done && inner.is_server_of_tls13() {
                 inner.tickets_waiting = inner.conn.wants_write();
@@ -94,7 +96,6 @@ impl Session {
             if ready!(inner.poll_receive(io, cx))? == 0 {
                 return Poll::Ready(Err(ErrorKind::UnexpectedEof.into()));
             }
-            inner.process(io, cx)?;
         }
     }
 

@@ -38,12 +38,12 @@ use crate::message::{Method, Request, Response};
 use crate::policy::Answering;
 
 mod body;
-mod coding;
+pub mod coding;
 mod condition;
 mod listing;
 mod media;
 mod place;
-mod range;
+pub mod range;
 mod root;
 #[cfg(test)]
 mod tests;

@@ -158,7 +158,8 @@ impl ChunkedReader {
             [b'\r', b'\n', ..] => 0,
             _ => match memchr::memmem::find(bytes, b"\r\n\r\n") {
                 Some(end) => end + 2,
-                None if bytes.len() > TRAILERS.fields => {
+                // The CR of an empty line whose LF has not come is none of the fields.
+                None if bytes.len() - usize::from(bytes.ends_with(b"\n\r")) > TRAILERS.fields => {
                     return Err(ChunkError::Trailers(HeadError::LongFields));
                 }
                 None => {
@@ -282,6 +283,16 @@ mod tests {
         assert_eq!(read(&many, many.len()), Err(ChunkError::Trailers(HeadError::ManyFields)));
         let long = [b"0\r\na: ".as_slice(), &[b'x'; 9000], b"\r\n\r\n"].concat();
         assert_eq!(read(&long, long.len()), Err(ChunkError::Trailers(HeadError::LongFields)));
+    }
+
+    /// Trailers as large as is allowed were refused when their last two bytes came apart.
+    #[test]
+    fn trailers_that_just_fit_are_taken_however_they_are_cut() {
+        let line = [b"A: ".as_slice(), &[b'x'; (4 << 10) - 5], b"\r\n"].concat();
+        let bytes = [b"0\r\n", &line.repeat(2)[..], b"\r\n"].concat();
+        for step in [bytes.len(), bytes.len() - 1, 1000, 7] {
+            assert_eq!(read(&bytes, step), Ok((Vec::new(), true, bytes.len())), "{step}");
+        }
     }
 
     #[test]

@@ -102,7 +102,11 @@ pub fn host_name(text: &str) -> Result<String, Refusal> {
     }
     // a name whose last part is a number would be read as an address by some (WHATWG URL §3.5)
     let last = name.rsplit('.').next().unwrap_or("");
-    if last.bytes().all(|c| c.is_ascii_digit()) && name.parse::<std::net::Ipv4Addr>().is_err() {
+    let number = match last.strip_prefix("0x") {
+        Some(digits) => digits.bytes().all(|c| c.is_ascii_hexdigit()),
+        None => last.bytes().all(|c| c.is_ascii_digit()),
+    };
+    if number && name.parse::<std::net::Ipv4Addr>().is_err() {
         return refuse("it ends in a number but is no IPv4 address".into());
     }
     Ok(name)
@@ -168,6 +172,10 @@ mod tests {
             (
                 "1.2.3.400",
                 Err("`1.2.3.400` is not a host name: it ends in a number but is no IPv4 address"),
+            ),
+            (
+                "a.0x7F",
+                Err("`a.0x7F` is not a host name: it ends in a number but is no IPv4 address"),
             ),
             ("", Err("`` is not a host name: it is empty")),
             ("[::1", Err("`[::1` is not a host name: `[` cannot stand in it")),

@@ -45,7 +45,7 @@ impl Coding {
 ///
 /// Without the field the plain file is sent: whoever understands codings says so. It is also sent
 /// when the client refuses it but no other form is there, which §12.4.1 allows.
-pub(super) fn preferred<'a>(
+pub fn preferred<'a>(
     accept: impl Iterator<Item = &'a [u8]>,
     offered: &[Coding],
 ) -> SmallVec<[Coding; 3]> {

@@ -7,14 +7,14 @@ const MOST: usize = 16;
 
 /// Bytes from `first` to `last`, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span {
-    pub(super) first: u64,
-    pub(super) last: u64,
+pub struct Span {
+    pub first: u64,
+    pub last: u64,
 }
 
 impl Span {
     /// Never 0.
-    pub(super) fn length(self) -> u64 {
+    pub fn length(self) -> u64 {
         self.last - self.first + 1
     }
 
@@ -30,7 +30,7 @@ impl Span {
 
 /// What a `Range` field selects.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Selection {
+pub enum Selection {
     /// At least one; none touches another.
     Spans(SmallVec<[Span; 1]>),
     /// 416.
@@ -44,7 +44,7 @@ pub(super) enum Selection {
 /// Ignored are: other units, anything malformed, too many ranges, and any range of an empty file,
 /// because clients that resume send one always (§14.2 leaves that free). The parts stand in the
 /// order asked for (§15.3.7.2), those that touch put together where the first of them stood.
-pub(super) fn select(value: &[u8], length: u64) -> Selection {
+pub fn select(value: &[u8], length: u64) -> Selection {
     let Some(specs) = bytes_unit(value).filter(|_| length > 0) else { return Selection::Whole };
     let mut spans: SmallVec<[Span; 1]> = SmallVec::new();
     let mut count = 0;
