@@ -20,7 +20,7 @@ mod tls;
 
 use transom_settings::{
     Context, Definitions, Diagnostics, Duration, FromText, Map, Name, Node, Refusal, Setting,
-    Spanned, json::Value as Json, quote, settings,
+    json::Value as Json, quote, settings,
 };
 
 pub use action::{
@@ -67,8 +67,6 @@ settings! {
         pub grace: Duration = Duration::seconds(30),
         /// When the file is read again.
         pub reload: Reload = Reload::default(),
-        /// The user to become after the sockets are open, if started as root.
-        pub user: Option<Spanned<String>> = None,
         /// How the running program is looked into and steered.
         pub admin: Admin = Admin::default(),
         /// What is written about requests and about the program itself.

@@ -269,6 +269,65 @@ fn sl_05_a_body_over_the_limit_is_413() {
 }
 
 #[test]
+fn a_whole_exchange_has_one_deadline_whatever_moves() {
+    let every = Duration::from_millis(20);
+    let endpoint = Endpoint::new(move |request, line| match &*request.target {
+        "/silent" => line.wait(Duration::from_secs(2)),
+        "/drips" => {
+            line.send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n");
+            line.drip([b'x'; 100], every);
+        }
+        "/large" => {
+            line.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 32 << 20));
+            line.pour(&vec![b'x'; 32 << 20]);
+        }
+        _ => line.send(transom_testkit::endpoint::echo(request)),
+    });
+    let mut rig = Rig::waiting("request: 400ms", endpoint);
+    let timed = |what: &str, asked: &dyn Fn(&mut Client)| {
+        let (start, mut client) = (Instant::now(), rig.client());
+        asked(&mut client);
+        let took = start.elapsed();
+        assert!(took >= Duration::from_millis(350), "{what}: {took:?}");
+        assert!(took < Duration::from_millis(1500), "{what}: {took:?}");
+        rig.expect_lines(1);
+    };
+    timed("an endpoint that says nothing", &|client| {
+        assert_eq!(client.send(head("GET /silent", "")).response().status, 504);
+    });
+    timed("a response that drips", &|client| {
+        let response = client.send(head("GET /drips", "")).response();
+        assert!(response.status == 200 && !response.whole, "{response:?}");
+    });
+    for lines in ["Content-Length: 10000\r\n", "Transfer-Encoding: chunked\r\n"] {
+        timed("a body that drips", &|client| {
+            let start = Instant::now();
+            client.send(head("POST /", lines));
+            while start.elapsed() < PATIENCE && client.socket().peek(&mut [0]).is_err() {
+                client.send(if lines.starts_with("T") { "1\r\nx\r\n" } else { "x" });
+                let _ = client.socket().set_read_timeout(Some(every));
+            }
+            let _ = client.socket().set_read_timeout(Some(PATIENCE));
+            assert_eq!(client.response().status, 408, "{lines}");
+        });
+    }
+    timed("a client that takes little at a time", &|client| {
+        client.receive_buffer(4096).send(head("GET /large", ""));
+        let start = Instant::now();
+        let mut socket: &TcpStream = client.socket();
+        while start.elapsed() < PATIENCE && socket.read(&mut [0; 512]).is_ok_and(|n| n > 0) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+    assert_eq!(rig.get("/").status, 200);
+    let lines = rig.holds();
+    let faults: Vec<_> = lines.iter().map(|line| line["fault"].as_str().unwrap_or("")).collect();
+    let timeout = "request-timeout";
+    let late = "response-timeout";
+    assert_eq!(faults, [late, late, timeout, timeout, "client-closed", ""]);
+}
+
+#[test]
 fn sl_06_who_takes_a_byte_now_and_then_is_given_up() {
     let body = vec![b'x'; 32 << 20];
     let head_of = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());

@@ -49,6 +49,11 @@ impl Exchange {
         self.site.routes.get(self.route? as usize)
     }
 
+    /// When all of the response must have been sent, where the route limits that.
+    pub fn ends_by(&self) -> Option<Instant> {
+        Some(self.started + self.route()?.timeouts.request?)
+    }
+
     /// The value of a variable of the path template, as it stands in the canonical path.
     pub fn capture(&self, name: &str) -> Option<&str> {
         let captures = self.captures.as_ref()?;

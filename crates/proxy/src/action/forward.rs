@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 use transom_net::{DialError, dial};
@@ -111,7 +111,8 @@ impl Forward {
             spent.stale = false;
             spent.tried.push(failed.endpoint().key);
             failed.end(AttemptResult::Failed(failure.fault.code()));
-            if !can_resend || !self.may_retry(&mut spent, &failure.fault) {
+            let over = remaining(exchange).is_some_and(|time| time.is_zero());
+            if over || !can_resend || !self.may_retry(&mut spent, &failure.fault) {
                 return Err(failure.fault);
             }
             lease = match self.lease(exchange, &spent).await {
@@ -127,7 +128,13 @@ impl Forward {
         let ask = Ask { exchange, client, tried: &spent.tried, now: exchange.local.worker.now() };
         match self.destination.lease(&ask) {
             Leasing::Ready(lease) => Ok(lease),
-            Leasing::Wait(waiting) => waiting.await,
+            Leasing::Wait(waiting) => match remaining(exchange) {
+                Some(time) => {
+                    let waited = within(&exchange.local.worker, time, waiting).await;
+                    waited.unwrap_or_else(|| Err(too_long("no endpoint")))
+                }
+                None => waiting.await,
+            },
             Leasing::Refused(fault) => Err(fault),
         }
     }
@@ -166,7 +173,7 @@ impl Forward {
             response: timeouts.response,
             idle: timeouts.response_idle,
             send: timeouts.send_idle,
-            by: timeouts.request.map(|limit| exchange.started + limit),
+            by: exchange.ends_by(),
         };
         let body = std::mem::take(&mut request.body);
         let (head, ending) = self.head(exchange, request, &endpoint, &body);
@@ -196,11 +203,14 @@ impl Forward {
             }
         }
         exchange.record.reused = false;
-        let limit = exchange.route().map(|r| r.timeouts).unwrap_or_default().connect;
+        let connect = exchange.route().map(|r| r.timeouts).unwrap_or_default().connect;
+        let remaining = remaining(exchange).filter(|time| *time < connect);
+        let limit = remaining.unwrap_or(connect);
         // Boxed, as it is rare: kept connections are the rule, and their exchanges stay small.
         let dialing = Box::pin(within(&local.worker, limit, dial(&endpoint.target, &local.worker)));
         let stream = match dialing.await {
             Some(dialed) => dialed.map_err(|e| dial_fault(&e))?,
+            None if remaining.is_some() => return Err(too_long("no connection")),
             None => {
                 return Err(Fault::new(Code::ConnectTimeout, "no connection within the timeout"));
             }
@@ -325,6 +335,15 @@ impl Forward {
         }
         Ok(Response { status: head.status, fields, body: call.into_body() })
     }
+}
+
+/// What is left of the time for the whole exchange, where that is limited.
+fn remaining(exchange: &Exchange) -> Option<Duration> {
+    Some(exchange.ends_by()?.saturating_duration_since(exchange.local.worker.now()))
+}
+
+fn too_long(what: &str) -> Fault {
+    Fault::new(Code::ResponseTimeout, format!("{what} within the time of the exchange"))
 }
 
 /// A fault after the response had come: nothing to send again.

@@ -32,7 +32,7 @@ pub struct Waits {
     pub idle: Option<Duration>,
     /// Without the endpoint taking any of the request.
     pub send: Option<Duration>,
-    /// The head must be there by then.
+    /// The whole response must be there by then.
     pub by: Option<Instant>,
 }
 
@@ -391,8 +391,8 @@ impl Source for Call {
     }
 
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
-        ready!(self.patience.poll_over(self.waits.idle, cx));
-        let fault = self.incomplete("the body stood still");
+        ready!(self.patience.poll_over_or_by(self.waits.idle, self.waits.by, cx));
+        let fault = self.incomplete("the body stood still or took too long");
         Poll::Ready(Fault::new(Code::ResponseTimeout, fault.into_detail()))
     }
 }

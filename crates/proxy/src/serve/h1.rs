@@ -330,6 +330,7 @@ fn route(
         limit: route.body_limit,
         idle: route.timeouts.body_idle,
         min_rate: route.timeouts.body_min_rate,
+        by: exchange.ends_by(),
     };
     if let (Framing::Length(length), Some(limit)) = (admitted.framing, rules.limit)
         && length > limit
@@ -401,6 +402,8 @@ async fn respond(
     let mut writer = Writer::new(head, ending, plan.trailers);
     let mut patience = Patience::new(&exchange.local.worker);
     let limit = exchange.route().map_or(exchange.site.timeouts.send_idle, |r| r.timeouts.send_idle);
+    // An answer of our own says that the time is over, and is not cut off for it.
+    let by = exchange.ends_by().filter(|_| exchange.record.fault.is_none());
     let mut seen = 0;
     let sent = poll_fn(|cx| {
         body.poll_beside(cx);
@@ -410,13 +413,13 @@ async fn respond(
         }
         if !writer.waits_for_receiver() {
             patience.progress();
-            return Poll::Pending;
+            return patience.poll_over_or_by(None, by, cx).map(|()| Err(None));
         }
         if writer.body_bytes() > seen {
             seen = writer.body_bytes();
             patience.progress();
         }
-        patience.poll_over(limit, cx).map(|()| Err(None))
+        patience.poll_over_or_by(limit, by, cx).map(|()| Err(None))
     })
     .await;
     drop(body);
@@ -438,8 +441,13 @@ async fn respond(
             exchange.record.fail(Fault::new(Code::ClientClosed, format!("sending: {e}")));
             Fate::Abort
         }
+        Err(None) if !writer.waits_for_receiver() => {
+            let detail = "the response was not complete within the time of the exchange";
+            exchange.record.fail(Fault::new(Code::ResponseTimeout, detail));
+            Fate::Abort
+        }
         Err(None) => {
-            let detail = "the client took nothing of the response for too long";
+            let detail = "the client took nothing of the response for too long, or not all in time";
             exchange.record.fail(Fault::new(Code::ClientClosed, detail));
             Fate::Abort
         }

@@ -121,6 +121,8 @@ pub(super) struct BodyRules {
     pub(super) idle: Option<Duration>,
     /// Bytes a second, after the first `idle`.
     pub(super) min_rate: u64,
+    /// All of it must be there by then.
+    pub(super) by: Option<Instant>,
 }
 
 /// The request body as the chain sees it.
@@ -181,8 +183,10 @@ impl Source for RequestBody {
                     }
                     Poll::Pending => {
                         self.since.get_or_insert_with(Instant::now);
-                        ready!(self.patience.poll_over(self.rules.idle, cx));
-                        break Fault::new(Code::RequestTimeout, "the body stood still");
+                        let BodyRules { idle, by, .. } = self.rules;
+                        ready!(self.patience.poll_over_or_by(idle, by, cx));
+                        let detail = "the body stood still or took too long";
+                        break Fault::new(Code::RequestTimeout, detail);
                     }
                 },
                 Err(e) => break Fault::new(Code::BadRequest, e.to_string()),
