@@ -191,9 +191,9 @@ impl BindError {
     pub fn hint(&self) -> Option<String> {
         match self {
             BindError::Listen(error) => error.hint(),
-            BindError::Path(..) => {
-                Some("`admin.socket` may be any path in a directory that Transom may write to".into())
-            }
+            BindError::Path(..) => Some(
+                "`admin.socket` may be any path in a directory that Transom may write to".into(),
+            ),
             _ => None,
         }
     }

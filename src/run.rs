@@ -190,8 +190,9 @@ fn open_admin(config: &Config) -> Result<Admin, StartError> {
     };
     let tcp = match (&config.admin.address, &config.admin.token) {
         (Some(address), Some(token)) => {
-            let address = crate::reload::socket_address(&address.value)
-                .ok_or_else(|| StartError::System("the admin address needs an IP address and a port".into()))?;
+            let address = crate::reload::socket_address(&address.value).ok_or_else(|| {
+                StartError::System("the admin address needs an IP address and a port".into())
+            })?;
             Some(TcpAdmin::bind(address, token.expose()).map_err(failed)?)
         }
         _ => None,

@@ -373,7 +373,7 @@ fn sl_07_idle_connections_cost_little_and_hold_nobody_up() {
 
 #[test]
 fn sl_07_those_that_lie_idle_longest_make_room() {
-    let mut rig = Rig::with("limits: { connections: 40 }", "", Endpoint::echo());
+    let rig = Rig::with("limits: { connections: 40 }", "", Endpoint::echo());
     let mut open = Vec::new();
     for _ in 0..100 {
         let mut client = rig.client();

@@ -468,7 +468,8 @@ mod tests {
             let adopted = Bound::adopt_number(given.as_raw_fd()).unwrap();
             assert_eq!(adopted.local(), given.local_addr().unwrap().into());
             let listener = adopted.listen().unwrap();
-            let _client = tokio::net::TcpStream::connect(given.local_addr().unwrap()).await.unwrap();
+            let _client =
+                tokio::net::TcpStream::connect(given.local_addr().unwrap()).await.unwrap();
             listener.accept(|_| ()).await;
 
             let file = tempfile::tempfile().unwrap();

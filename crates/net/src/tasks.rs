@@ -1,4 +1,4 @@
-//! The only place that starts tasks, so that whatever runs can be named and counted.
+//! The only place that starts tasks, so that whatever runs can be named, counted and ended.
 //!
 //! Each worker has a set of its own, and so has the control side. A task that panics ends alone
 //! and is counted. Starting one costs little more than the runtime's own part: on a worker every
@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 /// A set of running tasks. Clones are the same set.
 #[derive(Clone, Default)]
@@ -21,6 +21,9 @@ pub struct Tasks {
 struct State {
     /// How many run by name; there are a handful of names.
     running: Vec<(&'static str, usize)>,
+    /// To end each by; places of those that have ended are used again.
+    handles: Vec<Option<AbortHandle>>,
+    free: Vec<usize>,
     panicked: u64,
 }
 
@@ -38,7 +41,7 @@ impl Tasks {
         F: Future + 'static,
         F::Output: 'static,
     {
-        tokio::task::spawn_local(self.counted(name, future))
+        self.run(name, future, tokio::task::spawn_local)
     }
 
     /// Starts `future` on the multi-thread runtime it is called in.
@@ -48,17 +51,38 @@ impl Tasks {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        tokio::spawn(self.counted(name, future))
+        self.run(name, future, tokio::spawn)
     }
 
-    fn counted<F: Future>(&self, name: &'static str, future: F) -> Counted<F> {
+    fn run<F: Future>(
+        &self,
+        name: &'static str,
+        future: F,
+        spawn: impl FnOnce(Counted<F>) -> JoinHandle<F::Output>,
+    ) -> JoinHandle<F::Output> {
+        // Held until the task is entered, so that one which ends at once finds its entry.
         let mut state = state(&self.shared);
         match state.running.iter_mut().find(|(known, _)| *known == name) {
             Some((_, count)) => *count += 1,
             None => state.running.push((name, 1)),
         }
-        drop(state);
-        Counted { future: Box::pin(future), running: Running { name, shared: self.shared.clone() } }
+        let place = state.free.pop().unwrap_or_else(|| {
+            state.handles.push(None);
+            state.handles.len() - 1
+        });
+        let running = Running { name, place, shared: self.shared.clone() };
+        let handle = spawn(Counted { future: Box::pin(future), running });
+        state.handles[place] = Some(handle.abort_handle());
+        handle
+    }
+
+    /// Ends every task that runs, at its next await.
+    pub fn cancel(&self) {
+        // Not under the lock: a task of this thread may be dropped at once and leave the set.
+        let handles: Vec<_> = state(&self.shared).handles.iter().flatten().cloned().collect();
+        for handle in handles {
+            handle.abort();
+        }
     }
 
     /// How many tasks run.
@@ -105,6 +129,7 @@ impl<F: Future> Future for Counted<F> {
 
 struct Running {
     name: &'static str,
+    place: usize,
     shared: Arc<Mutex<State>>,
 }
 
@@ -114,6 +139,8 @@ impl Drop for Running {
         if let Some((_, count)) = state.running.iter_mut().find(|(name, _)| *name == self.name) {
             *count -= 1;
         }
+        state.handles[self.place] = None;
+        state.free.push(self.place);
     }
 }
 
@@ -138,6 +165,9 @@ mod tests {
             two.abort();
             assert!(two.await.unwrap_err().is_cancelled());
             assert_eq!((tasks.count(), tasks.by_name()), (1, vec![("two", 1)]));
+            tasks.cancel();
+            tokio::task::yield_now().await;
+            assert_eq!(tasks.count(), 0);
         });
     }
 
