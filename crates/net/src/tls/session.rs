@@ -201,7 +201,7 @@ impl Session {
     /// waits here, holding no buffer of its own; records rustls had grown for are given back.
     pub fn poll_read_ready(
         &mut self,
-        io: &TcpStream,
+        io: &mut TcpStream,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         if self.has_buffered_plaintext() {
@@ -209,6 +209,12 @@ impl Session {
         }
         let ready = io.poll_read_ready(cx);
         if ready.is_pending() {
+            if self.inner.tickets_waiting {
+                // A client that collects small writes (Nagle) holds its request back until its
+                // last handshake message is acknowledged: what we send now carries that along,
+                // where the kernel by itself would wait 40 ms.
+                let _ = self.inner.poll_send(io, cx)?;
+            }
             self.trim();
         }
         ready
@@ -706,15 +712,15 @@ mod tests {
             one.unwrap();
             two.unwrap();
 
-            let idle = poll_fn(|cx| Poll::Ready(server.poll_read_ready(&b, cx).is_pending()));
+            let idle = poll_fn(|cx| Poll::Ready(server.poll_read_ready(&mut b, cx).is_pending()));
             assert!(idle.await);
             let bufs = [IoSlice::new(b"hello "), IoSlice::new(b"world")];
             poll_fn(|cx| client.poll_write(&mut a, cx, &bufs)).await.unwrap();
-            poll_fn(|cx| server.poll_read_ready(&b, cx)).await.unwrap();
+            poll_fn(|cx| server.poll_read_ready(&mut b, cx)).await.unwrap();
             let mut out = [0; 6];
             assert_eq!(poll_fn(|cx| server.poll_read(&mut b, cx, &mut out)).await.unwrap(), 6);
             assert!(server.has_buffered_plaintext());
-            poll_fn(|cx| server.poll_read_ready(&b, cx)).await.unwrap();
+            poll_fn(|cx| server.poll_read_ready(&mut b, cx)).await.unwrap();
         });
     }
 }
