@@ -1,5 +1,7 @@
 //! The end of the program: what is under way is finished, nothing new is begun.
 
+#![allow(clippy::disallowed_methods, reason = "tests wait on threads of their own")]
+
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 

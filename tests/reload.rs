@@ -3,6 +3,8 @@
 //!
 //! `TRANSOM_RELOADS=1000` makes it a thousand of them.
 
+#![allow(clippy::disallowed_methods, reason = "tests wait on threads of their own")]
+
 use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
@@ -195,7 +197,7 @@ impl Rig {
             ),
             false => String::new(),
         };
-        let rare = listener("rare", round / 12 % 2 == 0);
+        let rare = listener("rare", (round / 12).is_multiple_of(2));
         let often = listener("often", round % 3 != 2);
         format!(
             "workers: 2\nlisteners:\n  web:\n    address: '@WEB'\n    routes:\n{routes}\

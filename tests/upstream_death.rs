@@ -1,5 +1,7 @@
 //! Endpoints that die as `kill -9` makes them die, under load.
 
+#![allow(clippy::disallowed_methods, reason = "tests wait on threads of their own")]
+
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread;

@@ -252,6 +252,7 @@ impl<'a> Check<'a> {
                 PolicyUse::Named(name) => {
                     let known = self.config.policies.names().map(|name| &***name);
                     let meant = closest(name, known);
+                    self.policies.extend(meant);
                     self.error(name.span, path, format!("no policy named {}", quote(name)))
                         .hint("add it below `policies:`")
                         .suggest(meant)
@@ -314,6 +315,8 @@ impl<'a> Check<'a> {
             return None;
         }
         let meant = closest(name, pools.names().map(|name| &***name));
+        // Not also told that nobody uses it.
+        self.pools.extend(meant);
         let finding =
             self.error(place, format!("{path}.forward"), format!("no pool named {}", quote(name)));
         match meant {
