@@ -420,6 +420,23 @@ fn sl_09_header_bombs_are_431() {
 }
 
 #[test]
+fn heads_of_64_kib_pass_where_they_are_allowed() {
+    let fields = format!("X: {}\r\n", "x".repeat((64 << 10) - 5));
+    let answer = format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
+    // The endpoint's own framing counts too: it has none, and closes.
+    let endpoint = Endpoint::answering_last(answer);
+    let limits = "limits: { request-line: 64B, headers: 65472B, header-line: 64KiB }";
+    let mut rig = Rig::with(limits, "", endpoint);
+    let lines = |length: usize| format!("X: {}\r\n", "x".repeat(length - 5 - "Host: a\r\n".len()));
+    let response = rig.ask(head("GET /", &lines(65472)));
+    assert_eq!(response.status, 200);
+    assert_eq!(response.field("x").map(str::len), Some((64 << 10) - 5));
+    assert_eq!(rig.endpoint.request().field("x").map(str::len), Some(65472 - 14));
+    assert_eq!(rig.ask(head("GET /", &lines(65473))).status, 431);
+    check::alive(&mut rig.transom);
+}
+
+#[test]
 fn sl_10_long_targets_are_414() {
     let mut rig = Rig::echo();
     for target in [
