@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use transom_proxy::codec::head::HeadLimits;
 use transom_settings::{
-    ByteSize, Cidr, Diagnostic, Diagnostics, HeaderName, HostPattern, Limit, List,
+    ByteSize, Cidr, Diagnostic, Diagnostics, EndpointAddress, HeaderName, HostPattern, Limit, List,
     Map, Method, Name, PathPattern, Segment, Severity, Span, Spanned, closest, quote,
 };
 
@@ -270,9 +270,19 @@ impl<'a> Check<'a> {
         let mut pool = None;
         match &route.action {
             Action::Forward(forward) => {
-                if let Target::Pool(name) = &forward.to.value {
-                    pool = self.pool_of(name, forward.to.span, path);
-                }
+                match &forward.to.value {
+                    Target::Pool(name) => {
+                        pool = self.pool_of(name, forward.to.span, path);
+                        let endpoints = pool.iter().flat_map(|pool| &pool.endpoints);
+                        for endpoint in endpoints {
+                            let address = &endpoint.address;
+                            self.loops(address, forward.to.span, listener, route, path);
+                        }
+                    }
+                    Target::Address { address, .. } => {
+                        self.loops(address, forward.to.span, listener, route, path);
+                    }
+                };
             }
             Action::Redirect(redirect) => {
                 let path = format!("{path}.redirect");
@@ -293,6 +303,30 @@ impl<'a> Check<'a> {
         if effective != listener.timeouts {
             self.nesting(&effective, &format!("{path}.timeouts"));
         }
+    }
+
+    /// P-17: a request that comes back to the route it left goes round until nothing is left. Where
+    /// it is rewritten another route may take it, and `Via` ends the round.
+    fn loops(
+        &mut self,
+        endpoint: &EndpointAddress,
+        place: Span,
+        listener: &Listener,
+        route: &Route,
+        path: &str,
+    ) {
+        let own = listener.address.iter().find(|address| address.is_reached_by(endpoint));
+        let Some(address) = own else { return };
+        let what = format!("`{endpoint}` is an address of this listener itself, `{address}`");
+        let path = format!("{path}.forward");
+        let finding = match listener.forwarded.via || route.rewrite.value != Rewrite::default() {
+            true => self.warning(place, path, what),
+            false => self.error(place, path, format!("{what}: requests would come back for ever")),
+        };
+        finding
+            .note(address.span, "it is listened on here")
+            .hint("forward to where the program behind listens")
+            .done();
     }
 
     fn rewrite(&mut self, route: &Route, path: &str) {
