@@ -372,6 +372,29 @@ fn sl_07_idle_connections_cost_little_and_hold_nobody_up() {
 }
 
 #[test]
+fn what_runs_in_the_background_is_told() {
+    let mut rig = Rig::echo();
+    let mut client = rig.client();
+    client.send(head("GET /local/x", ""));
+    assert_eq!(client.response().status, 200);
+    rig.expect_lines(1);
+    let answer = rig.transom.admin("/tasks").unwrap();
+    let tasks: serde_json::Value =
+        serde_json::from_str(&answer[answer.find('[').unwrap()..]).unwrap();
+    let running = |name: &str| {
+        let task = tasks
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|task| task["name"].as_str().unwrap().starts_with(name));
+        task.unwrap_or_else(|| panic!("no {name}: {answer}"))["running"].as_u64()
+    };
+    assert_eq!(running("admin socket"), Some(1));
+    assert_eq!(running("connection "), Some(1));
+    rig.holds();
+}
+
+#[test]
 fn sl_08_one_client_has_so_many_connections() {
     let mut rig = Rig::with("limits: { connections-per-client: 5 }", "", Endpoint::echo());
     let mut open: Vec<Client> = (0..5).map(|_| rig.client()).collect();
