@@ -63,7 +63,8 @@ pub trait Control: Send + Sync {
     fn tasks(&self) -> Vec<Task>;
 }
 
-/// What runs in the background under one name.
+/// What runs in the background under one name: tasks of the control side, and for each address its
+/// open connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
     pub name: String,

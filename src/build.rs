@@ -229,14 +229,12 @@ fn timeouts(written: &config::Timeouts) -> site::Timeouts {
 }
 
 fn limits(written: &config::Limits) -> site::Limits {
-    // a head is read into one buffer, which holds no more than this
-    let most = HeadLimits::RESPONSE.fields;
     let unlimited = |limit: Limit<u32>| limit.get().map_or(usize::MAX, |count| count as usize);
     site::Limits {
         head: HeadLimits {
-            start_line: written.request_line.len().min(most),
-            line: written.header_line.len().min(most),
-            fields: written.headers.len().min(most),
+            start_line: written.request_line.len(),
+            line: written.header_line.len(),
+            fields: written.headers.len(),
             count: written.header_count as usize,
         },
         requests: written.requests_per_connection.value.get().map_or(u64::MAX, u64::from),

@@ -28,7 +28,12 @@ use crate::materials::Materials;
 use crate::observe::access_log::{self, Format, Output};
 use crate::observe::metrics::{MemberRow, Metrics, Names};
 use crate::run::{Source, chain};
+<<<<<<< HEAD
 use crate::workers::{Closing, Workers};
+=======
+use crate::supervise::Supervisor;
+use crate::workers::Workers;
+>>>>>>> fixes
 
 /// Why there is nothing to run.
 pub enum StartError {
@@ -46,6 +51,7 @@ pub struct Running {
     shown: std::sync::Mutex<Shown>,
     pub workers: Workers,
     metrics: Arc<Metrics>,
+    pub supervisor: Supervisor,
     pub draining: AtomicBool,
     pub stop_asked: Notify,
 }
@@ -76,6 +82,7 @@ impl Leaving {
 #[derive(Clone)]
 struct Shown {
     snapshot: Arc<Snapshot>,
+    doors: Vec<Arc<Door>>,
 }
 
 /// The access log and what it was started for.
@@ -140,7 +147,10 @@ impl Running {
         let running = Arc::new_cyclic(|this| Running {
             this: this.clone(),
             source,
-            shown: std::sync::Mutex::new(Shown { snapshot: snapshot.clone() }),
+            shown: std::sync::Mutex::new(Shown {
+                snapshot: snapshot.clone(),
+                doors: doors.values().cloned().collect(),
+            }),
             state: Mutex::new(State {
                 snapshot,
                 materials: Arc::new(prepared.materials),
@@ -151,6 +161,7 @@ impl Running {
             }),
             workers,
             metrics,
+            supervisor: Supervisor::default(),
             draining: AtomicBool::new(false),
             stop_asked: Notify::new(),
         });
@@ -244,21 +255,22 @@ impl Running {
         state.snapshot = Arc::new(prepared.snapshot);
         self.metrics.set_access_log(state.access.as_ref().map(|a| a.handle.clone()));
         self.metrics.config_taken(state.snapshot.generation);
-        self.show(&state.snapshot);
+        self.show(&state);
         Ok(state.snapshot.generation)
     }
 
-    fn show(&self, snapshot: &Arc<Snapshot>) {
+    fn show(&self, state: &State) {
         let mut shown = self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        shown.snapshot = snapshot.clone();
+        shown.snapshot = state.snapshot.clone();
+        shown.doors = state.doors.values().cloned().collect();
     }
 
-    fn shown(&self) -> Arc<Snapshot> {
-        self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner).snapshot.clone()
+    fn shown(&self) -> Shown {
+        self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
     pub async fn config(&self) -> Arc<Config> {
-        self.shown().config.clone()
+        self.shown().snapshot.config.clone()
     }
 
     /// Every address at which connections may be open.
@@ -281,7 +293,7 @@ impl Running {
     }
 
     fn members(&self) -> Vec<MemberRow> {
-        let snapshot = self.shown();
+        let snapshot = self.shown().snapshot;
         let rows = snapshot.pools.iter().flat_map(|(name, pool)| {
             pool.members().into_iter().map(|member| {
                 use transom_proxy::destination::Member;
@@ -315,7 +327,7 @@ impl Control for Running {
             return Box::pin(async { Err("the program is ending".into()) });
         };
         let (done, outcome) = tokio::sync::oneshot::channel();
-        crate::supervise::start("reload", async move {
+        self.supervisor.start("reload", async move {
             let _ = done.send(this.reload().await);
         });
         Box::pin(async { outcome.await.unwrap_or_else(|_| Err("the reload broke off".into())) })
@@ -331,7 +343,8 @@ impl Control for Running {
     }
 
     fn config(&self) -> String {
-        crate::config::printed(&self.shown().config, self.shown().generation)
+        let snapshot = self.shown().snapshot;
+        crate::config::printed(&snapshot.config, snapshot.generation)
     }
 
     fn metrics(&self) -> String {
@@ -339,7 +352,13 @@ impl Control for Running {
     }
 
     fn tasks(&self) -> Vec<Task> {
-        Vec::new()
+        let connections = self.shown().doors.into_iter().map(|door| Task {
+            name: format!("connection {}", door.address),
+            running: door.open.load(Ordering::Relaxed),
+            restarts: 0,
+            failure: None,
+        });
+        self.supervisor.tasks().into_iter().chain(connections).collect()
     }
 }
 

@@ -61,11 +61,9 @@ async fn start(source: Source, started: impl FnOnce(&Config) + Send) -> Result<(
     let running = Running::start(source).await?;
     let config = running.config().await;
     let admin = open_admin(&config)?;
-    for task in admin.start(&running) {
-        drop(task);
-    }
+    admin.start(&running);
     if config.reload.watch {
-        crate::supervise::start("watch", crate::supervise::watch(running.clone()));
+        running.supervisor.start("watch", crate::supervise::watch(running.clone()));
     }
     started(&config);
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
@@ -159,15 +157,13 @@ struct Admin {
 }
 
 impl Admin {
-    fn start(self, running: &Arc<Running>) -> Vec<tokio::task::JoinHandle<()>> {
-        let mut tasks = Vec::new();
+    fn start(self, running: &Arc<Running>) {
         if let Some(unix) = self.unix {
-            tasks.push(crate::supervise::start("admin socket", unix.serve(running.clone())));
+            running.supervisor.start("admin socket", unix.serve(running.clone()));
         }
         if let Some(tcp) = self.tcp {
-            tasks.push(crate::supervise::start("admin address", tcp.serve(running.clone())));
+            running.supervisor.start("admin address", tcp.serve(running.clone()));
         }
-        tasks
     }
 }
 

@@ -127,8 +127,7 @@ impl<'a> Build<'a> {
         Some(match &route.action {
             Action::Forward(forward) => {
                 let destination = self.destination(forward, &format!("{at}.forward"))?;
-                let most = HeadLimits::RESPONSE.fields;
-                let fields = limits.response_headers.len().min(most);
+                let fields = limits.response_headers.len();
                 Box::new(Forward {
                     destination,
                     host: match &route.rewrite.host {

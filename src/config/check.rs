@@ -3,14 +3,16 @@
 
 use std::collections::{HashMap, HashSet};
 
+use transom_proxy::codec::head::HeadLimits;
 use transom_settings::{
-    Cidr, Diagnostic, Diagnostics, HeaderName, HostPattern, Limit, List, Map, Method, Name,
-    PathPattern, Segment, Severity, Span, Spanned, closest, quote,
+    ByteSize, Cidr, Diagnostic, Diagnostics, EndpointAddress, HeaderName, HostPattern, Limit, List,
+    Map, Method, Name, PathPattern, Segment, Severity, Span, Spanned, closest, quote,
 };
 
 use super::{
-    Action, Admin, ClientAuth, Config, HeaderChanges, Listener, Match, Policy, PolicyUse, Pool,
-    Rewrite, Route, Target, Template, Timeouts, Tls, UpstreamTls, ValueMatch, Variable, hardening,
+    Action, Admin, ClientAuth, Config, HeaderChanges, Limits, Listener, Match, Policy, PolicyUse,
+    Pool, Rewrite, Route, Target, Template, Timeouts, Tls, UpstreamTls, ValueMatch, Variable,
+    hardening,
 };
 
 /// Finds what is wrong with a configuration as a whole. With `strict`, a safe default that was
@@ -53,6 +55,9 @@ pub fn check(config: &Config, strict: bool, findings: &mut Diagnostics) {
         }
     }
 }
+
+/// What all of a head may have.
+const MOST: ByteSize = ByteSize(HeadLimits::MOST as u64);
 
 /// See [`Check::headers`].
 const FRAMING: [&str; 9] = [
@@ -183,6 +188,7 @@ impl<'a> Check<'a> {
                 .done();
         }
         self.nesting(&listener.timeouts, &format!("{path}.timeouts"));
+        self.heads(&listener.limits, &format!("{path}.limits"));
         let mut names: HashMap<&str, Span> = HashMap::new();
         for (index, route) in listener.routes.numbered() {
             let path = format!("{path}.routes[{index}]");
@@ -265,9 +271,19 @@ impl<'a> Check<'a> {
         let mut pool = None;
         match &route.action {
             Action::Forward(forward) => {
-                if let Target::Pool(name) = &forward.to.value {
-                    pool = self.pool_of(name, forward.to.span, path);
-                }
+                match &forward.to.value {
+                    Target::Pool(name) => {
+                        pool = self.pool_of(name, forward.to.span, path);
+                        let endpoints = pool.iter().flat_map(|pool| &pool.endpoints);
+                        for endpoint in endpoints {
+                            let address = &endpoint.address;
+                            self.loops(address, forward.to.span, listener, route, path);
+                        }
+                    }
+                    Target::Address { address, .. } => {
+                        self.loops(address, forward.to.span, listener, route, path);
+                    }
+                };
             }
             Action::Redirect(redirect) => {
                 let path = format!("{path}.redirect");
@@ -281,10 +297,37 @@ impl<'a> Check<'a> {
             Action::Files(_) => {}
         }
         self.rewrite(route, path);
+        if let Some(limit) = &route.limits.response_headers {
+            self.response_head(limit, &format!("{path}.limits"));
+        }
         let effective = listener.timeouts.with(&route.timeouts, pool.map(|pool| &pool.timeouts));
         if effective != listener.timeouts {
             self.nesting(&effective, &format!("{path}.timeouts"));
         }
+    }
+
+    /// P-17: a request that comes back to the route it left goes round until nothing is left. Where
+    /// it is rewritten another route may take it, and `Via` ends the round.
+    fn loops(
+        &mut self,
+        endpoint: &EndpointAddress,
+        place: Span,
+        listener: &Listener,
+        route: &Route,
+        path: &str,
+    ) {
+        let own = listener.address.iter().find(|address| address.is_reached_by(endpoint));
+        let Some(address) = own else { return };
+        let what = format!("`{endpoint}` is an address of this listener itself, `{address}`");
+        let path = format!("{path}.forward");
+        let finding = match listener.forwarded.via || route.rewrite.value != Rewrite::default() {
+            true => self.warning(place, path, what),
+            false => self.error(place, path, format!("{what}: requests would come back for ever")),
+        };
+        finding
+            .note(address.span, "it is listened on here")
+            .hint("forward to where the program behind listens")
+            .done();
     }
 
     fn rewrite(&mut self, route: &Route, path: &str) {
@@ -448,6 +491,34 @@ impl<'a> Check<'a> {
                     .hint(format!("make it less than {whole}"))
                     .done();
             }
+        }
+    }
+
+    /// A head is read into one buffer, and no limit may promise more than that holds.
+    fn heads(&mut self, limits: &Limits, path: &str) {
+        let (line, headers) = (&limits.request_line, &limits.headers);
+        let both = line.bytes().saturating_add(headers.bytes());
+        if both > MOST.bytes() {
+            let (key, place) = match headers.span {
+                Span::NOWHERE => ("request-line", line.span),
+                span => ("headers", span),
+            };
+            let what = format!(
+                "`request-line` of {line} and `headers` of {headers} are more than {MOST} together"
+            );
+            self.error(place, format!("{path}.{key}"), what)
+                .hint(format!("a head may have {MOST}, make one of them less"))
+                .done();
+        }
+        self.response_head(&limits.response_headers, path);
+    }
+
+    fn response_head(&mut self, limit: &Spanned<ByteSize>, path: &str) {
+        if limit.value > MOST {
+            let what = format!("`response-headers` of {limit} is more than {MOST}");
+            self.error(limit.span, format!("{path}.response-headers"), what)
+                .hint(format!("make it {MOST} or less"))
+                .done();
         }
     }
 

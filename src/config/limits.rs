@@ -8,11 +8,12 @@ settings! {
         /// Header fields of a request. More are answered with 431.
         pub header_count: u32 = 100,
         /// The request line. A longer one is answered with 414.
-        pub request_line: ByteSize = ByteSize::kib(8),
+        pub request_line: Spanned<ByteSize> = ByteSize::kib(8).into(),
         /// One header field. A longer one is answered with 431.
         pub header_line: ByteSize = ByteSize::kib(16),
-        /// All header fields of a request. More is answered with 431.
-        pub headers: ByteSize = ByteSize::kib(32),
+        /// All header fields of a request, with `request-line` 64 KiB at most. More is answered
+        /// with 431.
+        pub headers: Spanned<ByteSize> = ByteSize::kib(32).into(),
         /// The body of a request. A larger one is answered with 413.
         pub body: Spanned<Limit<ByteSize>> = Limit::At(ByteSize::mib(10)).into(),
         /// Requests on one connection, which is closed after the last.
@@ -25,16 +26,16 @@ settings! {
         pub connections: Option<u32> = None,
         /// Connections from one client at once: one IPv4 address or one IPv6 /64.
         pub connections_per_client: Spanned<Limit<u32>> = Limit::At(512).into(),
-        /// All header fields of a response from an endpoint. More becomes 502.
-        pub response_headers: ByteSize = ByteSize::kib(64),
+        /// All header fields of a response from an endpoint, 64 KiB at most. More becomes 502.
+        pub response_headers: Spanned<ByteSize> = ByteSize::kib(64).into(),
     }
 
     /// Limits that a route sets otherwise than its listener.
     pub struct RouteLimits {
         /// The body of a request. A larger one is answered with 413.
         pub body: Option<Spanned<Limit<ByteSize>>> = None,
-        /// All header fields of a response from an endpoint. More becomes 502.
-        pub response_headers: Option<ByteSize> = None,
+        /// All header fields of a response from an endpoint, 64 KiB at most. More becomes 502.
+        pub response_headers: Option<Spanned<ByteSize>> = None,
     }
 }
 

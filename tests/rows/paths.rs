@@ -381,7 +381,7 @@ fn p_13_blocks_of_addresses_are_read_strictly() {
         assert_eq!(code, Some(0), "{block}: {said}");
     }
     // A bare address is that address alone.
-    let mut rig = Rig::with("trusted-proxies: ['127.0.0.2']", "", Endpoint::echo());
+    let mut rig = Rig::with("trusted-proxies: 127.0.0.2", "", Endpoint::echo());
     assert_eq!(rig.ask(head("GET /", "X-Forwarded-For: 1.2.3.4\r\n")).status, 200);
     assert_eq!(rig.endpoint.request().field("x-forwarded-for"), Some("127.0.0.1"));
     rig.holds();

@@ -372,6 +372,7 @@ fn sl_07_idle_connections_cost_little_and_hold_nobody_up() {
 }
 
 #[test]
+<<<<<<< HEAD
 fn sl_07_those_that_lie_idle_longest_make_room() {
     let rig = Rig::with("limits: { connections: 40 }", "", Endpoint::echo());
     let mut open = Vec::new();
@@ -386,6 +387,28 @@ fn sl_07_those_that_lie_idle_longest_make_room() {
     last.send(head("GET /local/x", ""));
     assert_eq!(last.response().status, 200);
     rig.expect_lines(101);
+=======
+fn what_runs_in_the_background_is_told() {
+    let mut rig = Rig::echo();
+    let mut client = rig.client();
+    client.send(head("GET /local/x", ""));
+    assert_eq!(client.response().status, 200);
+    rig.expect_lines(1);
+    let answer = rig.transom.admin("/tasks").unwrap();
+    let tasks: serde_json::Value =
+        serde_json::from_str(&answer[answer.find('[').unwrap()..]).unwrap();
+    let running = |name: &str| {
+        let task = tasks
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|task| task["name"].as_str().unwrap().starts_with(name));
+        task.unwrap_or_else(|| panic!("no {name}: {answer}"))["running"].as_u64()
+    };
+    assert_eq!(running("admin socket"), Some(1));
+    assert_eq!(running("connection "), Some(1));
+    rig.holds();
+>>>>>>> fixes
 }
 
 #[test]
@@ -434,6 +457,23 @@ fn sl_09_header_bombs_are_431() {
     let more = rig.transom.memory().saturating_sub(memory);
     assert!(more < 8 << 10, "{more} KiB more");
     rig.holds();
+}
+
+#[test]
+fn heads_of_64_kib_pass_where_they_are_allowed() {
+    let fields = format!("X: {}\r\n", "x".repeat((64 << 10) - 5));
+    let answer = format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
+    // The endpoint's own framing counts too: it has none, and closes.
+    let endpoint = Endpoint::answering_last(answer);
+    let limits = "limits: { request-line: 64B, headers: 65472B, header-line: 64KiB }";
+    let mut rig = Rig::with(limits, "", endpoint);
+    let lines = |length: usize| format!("X: {}\r\n", "x".repeat(length - 5 - "Host: a\r\n".len()));
+    let response = rig.ask(head("GET /", &lines(65472)));
+    assert_eq!(response.status, 200);
+    assert_eq!(response.field("x").map(str::len), Some((64 << 10) - 5));
+    assert_eq!(rig.endpoint.request().field("x").map(str::len), Some(65472 - 14));
+    assert_eq!(rig.ask(head("GET /", &lines(65473))).status, 431);
+    check::alive(&mut rig.transom);
 }
 
 #[test]

@@ -19,7 +19,8 @@ impl Size {
     pub const fn bytes(self) -> usize {
         match self {
             Size::Small => 8 * 1024,
-            Size::Large => 64 * 1024,
+            // A head of 64 KiB, and what its limits do not count: line ends and a status line.
+            Size::Large => 66 * 1024,
         }
     }
 

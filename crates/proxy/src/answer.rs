@@ -7,7 +7,7 @@ use crate::exchange::{Exchange, RequestId, Wants};
 use crate::fault::{Code, Fault};
 use crate::fields::{Fields, Known, list};
 use crate::message::{Response, reason};
-use crate::site::{Page, Pages};
+use crate::site::{Page, Pages, RequestIdRule};
 
 /// Records the fault and makes the answer to this exchange from it.
 pub fn to(exchange: &mut Exchange, fault: Fault) -> Response {
@@ -16,19 +16,27 @@ pub fn to(exchange: &mut Exchange, fault: Fault) -> Response {
         let of_route = exchange.route().and_then(|route| route.pages.for_status(status));
         of_route.or_else(|| exchange.site.pages.for_status(status)).cloned()
     };
-    let response = render(&fault, exchange.asked.wants, &exchange.id, page.as_ref());
+    let id = (&exchange.id, exchange.site.request_id.field.as_deref());
+    let response = render(&fault, exchange.asked.wants, id, page.as_ref());
     exchange.record.fail(fault);
     response
 }
 
 /// The answer to a request that could not be read so far that an exchange would have begun.
-pub fn unread(fault: &Fault, id: &RequestId, pages: &Pages) -> Response {
-    render(fault, Wants::Text, id, pages.for_status(fault.code().row().status))
+pub fn unread(fault: &Fault, id: &RequestId, rule: &RequestIdRule, pages: &Pages) -> Response {
+    let page = pages.for_status(fault.code().row().status);
+    render(fault, Wants::Text, (id, rule.field.as_deref()), page)
 }
 
 /// One fault as a response: gRPC, an own page, problem+json (RFC 9457), or one plain sentence.
-/// Nothing internal stands in it.
-fn render(fault: &Fault, wants: Wants, id: &RequestId, page: Option<&Page>) -> Response {
+/// Nothing internal stands in it. The id stands in the field of that name, too: pages and gRPC have
+/// no other place for it.
+fn render(
+    fault: &Fault,
+    wants: Wants,
+    (id, field): (&RequestId, Option<&str>),
+    page: Option<&Page>,
+) -> Response {
     let row = fault.code().row();
     let mut response = match (wants, page) {
         (Wants::Grpc, _) => grpc(row.grpc.0, row.sentence),
@@ -51,6 +59,11 @@ fn render(fault: &Fault, wants: Wants, id: &RequestId, page: Option<&Page>) -> R
     // RFC 9209 §2: who answered, and why.
     fields.append(Known::ProxyStatus, format!("transom; error={}", row.proxy_status).as_bytes());
     fields.append(Known::CacheControl, b"no-store");
+    if let Some(field) = field {
+        let mut text = Vec::with_capacity(32);
+        id.write(&mut text);
+        fields.append(field, &text);
+    }
     if let Some(seconds) = fault.retry_after_seconds() {
         fields.append(Known::RetryAfter, seconds.to_string().as_bytes());
     }
@@ -114,7 +127,8 @@ pub fn all_renderings() -> String {
     let mut out = String::new();
     for code in Code::ALL {
         for wants in [Wants::Text, Wants::Json, Wants::Grpc] {
-            let response = render(&Fault::new(*code, "secret detail"), wants, &id, None);
+            let fault = Fault::new(*code, "secret detail");
+            let response = render(&fault, wants, (&id, Some("X-Request-Id")), None);
             let mut head = Vec::new();
             response.fields.write(&mut head);
             let body = response.body.look(|bytes| String::from_utf8_lossy(bytes).into_owned());
@@ -137,6 +151,26 @@ mod tests {
     #[test]
     fn rs_22_no_answer_holds_the_detail() {
         assert!(!all_renderings().contains("secret detail"));
+    }
+
+    #[test]
+    fn every_answer_carries_the_id_as_a_field() {
+        let (fault, pages) = (Fault::new(Code::BadRequest, ""), Pages::default());
+        let id = RequestId::Given("abc-1".into());
+        for (field, shown) in [
+            (Some("X-Request-Id"), "X-Request-Id: abc-1"),
+            (Some("X-Trace"), "X-Trace: abc-1"),
+            (None, ""),
+        ] {
+            let rule = RequestIdRule { field: field.map(str::to_owned), trust: false };
+            let mut head = Vec::new();
+            unread(&fault, &id, &rule, &pages).fields.write(&mut head);
+            let head = String::from_utf8(head).unwrap();
+            let line = head.lines().find(|line| line.ends_with("abc-1"));
+            assert_eq!(line.unwrap_or_default(), shown);
+        }
+        let renderings = all_renderings();
+        assert_eq!(renderings.matches("X-Request-Id: ").count(), renderings.matches("== ").count());
     }
 
     #[test]

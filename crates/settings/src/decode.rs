@@ -439,7 +439,8 @@ impl<T: Setting> Setting for Option<T> {
     }
 }
 
-/// A list. Items that cannot be decoded are found and left out.
+/// A list, or a value that stands for a list of it alone. Items that cannot be decoded are found
+/// and left out.
 impl<T: Setting> Setting for Vec<T> {
     fn decode(node: &Node, at: &mut Context<'_>) -> Option<Self> {
         match &node.value {
@@ -448,11 +449,12 @@ impl<T: Setting> Setting for Vec<T> {
                 Some(decoded.filter_map(|(i, n)| at.item(i, |at| T::decode(n, at))).collect())
             }
             Value::Null => Some(Vec::new()),
-            _ => at.mismatch("a list", node),
+            _ => Some(vec![T::decode(node, at)?]),
         }
     }
     fn schema(definitions: &mut Definitions) -> Json {
-        json!({ "type": "array", "items": T::schema(definitions) })
+        let one = T::schema(definitions);
+        json!({ "anyOf": [one, { "type": "array", "items": one }] })
     }
     fn to_json(&self) -> Json {
         self.iter().map(T::to_json).collect()
@@ -528,7 +530,7 @@ impl<T: Setting> Setting for List<T> {
         }
     }
     fn schema(definitions: &mut Definitions) -> Json {
-        Vec::<T>::schema(definitions)
+        json!({ "type": "array", "items": T::schema(definitions) })
     }
     fn to_json(&self) -> Json {
         self.iter().map(T::to_json).collect()

@@ -22,9 +22,12 @@ impl HeadLimits {
     /// Requests: 8 KiB, 16 KiB, 32 KiB, 100 lines.
     pub const REQUEST: HeadLimits =
         HeadLimits { start_line: 8 << 10, line: 16 << 10, fields: 32 << 10, count: 100 };
-    /// Responses: 8 KiB, 64 KiB, 56 KiB in all (what one buffer holds), 100 lines.
+    /// Responses: 1 KiB, 64 KiB, 64 KiB in all, 100 lines.
     pub const RESPONSE: HeadLimits =
-        HeadLimits { start_line: 8 << 10, line: 56 << 10, fields: 56 << 10, count: 100 };
+        HeadLimits { start_line: 1 << 10, line: Self::MOST, fields: Self::MOST, count: 100 };
+    /// What may be allowed to a request line and its fields together, and to the fields of a
+    /// response: a head is read into one buffer.
+    pub const MOST: usize = 64 << 10;
 }
 
 /// What is wrong with a head.

@@ -196,7 +196,7 @@ async fn refuse(
     fault: Fault,
 ) -> Fate {
     let id = serving.local.request_id();
-    let response = answer::unread(&fault, &id, &site.pages);
+    let response = answer::unread(&fault, &id, &site.request_id, &site.pages);
     let mut exchange = begin(wire, peer, serving, site, id, None);
     each_sink(&mut exchange, |sink, exchange| sink.began(exchange, &Fields::new()));
     exchange.record.fail(fault);

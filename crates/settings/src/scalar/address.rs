@@ -37,6 +37,31 @@ impl ListenAddress {
         }
     }
 
+    /// Whether who connects there on this machine comes here, as far as the addresses tell.
+    pub fn is_reached_by(&self, endpoint: &EndpointAddress) -> bool {
+        let (host, port) = match (self, endpoint) {
+            (ListenAddress::Unix(ours), EndpointAddress::Unix(theirs)) => return ours == theirs,
+            (_, EndpointAddress::Tcp { host, port }) => (host, port),
+            _ => return false,
+        };
+        if self.port() != Some(*port) {
+            return false;
+        }
+        let here = |ip: &IpAddr| ip.is_loopback() || ip.is_unspecified();
+        match (self, host) {
+            (ListenAddress::Any(_), EndpointHost::Ip(ip)) => here(ip),
+            (ListenAddress::Ip(ours), EndpointHost::Ip(ip)) => {
+                let every = ours.ip().is_unspecified() && ours.is_ipv4() == ip.is_ipv4();
+                ours.ip() == *ip || every && here(ip)
+            }
+            (ListenAddress::Any(_), EndpointHost::Name(name)) => name == "localhost",
+            (ListenAddress::Ip(ours), EndpointHost::Name(name)) => {
+                name == "localhost" && here(&ours.ip())
+            }
+            (ListenAddress::Unix(_), _) => false,
+        }
+    }
+
     /// Whether both cannot be listened on at once. Port zero is a new port each time.
     pub fn clashes(&self, other: &ListenAddress) -> bool {
         use ListenAddress::{Any, Ip, Unix};
@@ -254,6 +279,33 @@ mod tests {
             ("unix:x", Err("`unix:x` is not the path of a socket: it does not begin with `/`")),
             ("", Err("`` is not an address to listen on: it has no port")),
         ]);
+    }
+
+    #[test]
+    fn which_listener_an_endpoint_is() {
+        for (listener, endpoint, expected) in [
+            (":80", "127.0.0.1:80", true),
+            (":80", "[::1]:80", true),
+            (":80", "localhost:80", true),
+            (":80", "0.0.0.0:80", true),
+            (":80", "10.0.0.1:80", false),
+            (":80", "127.0.0.1:81", false),
+            (":80", "a.example:80", false),
+            ("0.0.0.0:80", "127.0.0.1:80", true),
+            ("0.0.0.0:80", "[::1]:80", false),
+            ("127.0.0.1:80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", "127.0.0.2:80", false),
+            ("127.0.0.1:80", "localhost:80", true),
+            ("10.0.0.1:80", "10.0.0.1:80", true),
+            ("10.0.0.1:80", "localhost:80", false),
+            ("unix:/run/a", "unix:/run/a", true),
+            ("unix:/run/a", "unix:/run/b", false),
+            ("unix:/run/a", "127.0.0.1:80", false),
+        ] {
+            let ours = ListenAddress::from_text(listener).unwrap();
+            let theirs = EndpointAddress::from_text(endpoint).unwrap();
+            assert_eq!(ours.is_reached_by(&theirs), expected, "{listener} {endpoint}");
+        }
     }
 
     #[test]
