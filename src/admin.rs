@@ -186,6 +186,19 @@ pub enum BindError {
     ShortToken,
 }
 
+impl BindError {
+    /// What the operator can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            BindError::Listen(error) => error.hint(),
+            BindError::Path(..) => Some(
+                "`admin.socket` may be any path in a directory that Transom may write to".into(),
+            ),
+            _ => None,
+        }
+    }
+}
+
 type Operator = State<Arc<dyn Control>>;
 
 fn router(control: Arc<dyn Control>, gate: Gate) -> Router {

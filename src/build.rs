@@ -61,8 +61,6 @@ pub struct Listening {
     pub handshake_timeout: Option<Duration>,
     /// For the header of the PROXY protocol.
     pub proxy_timeout: Option<Duration>,
-    /// Requests sent ahead on one connection before it is read no further.
-    pub pipelined: usize,
 }
 
 /// Who may say with the PROXY protocol for whom they speak.
@@ -199,7 +197,6 @@ impl<'a> Build<'a> {
             }),
             handshake_timeout: optional(&listener.timeouts.tls_handshake),
             proxy_timeout: optional(&listener.timeouts.proxy_protocol),
-            pipelined: listener.limits.pipelined as usize,
         })
     }
 }

@@ -5,7 +5,6 @@
 
 mod command;
 mod proxy;
-mod stub;
 
 use std::fmt::Display;
 use std::io::Write;
@@ -50,7 +49,7 @@ pub fn main() -> ExitCode {
         }
         Command::Reload(asking) => ask(&asking, "/reload"),
         Command::Stop(asking) => ask(&asking, "/stop"),
-        Command::Demo => stub::demo(),
+        Command::Demo => crate::demo::demo(),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Line::command(), "transom", &mut script);

@@ -20,7 +20,7 @@ mod tls;
 
 use transom_settings::{
     Context, Definitions, Diagnostics, Duration, FromText, Map, Name, Node, Refusal, Setting,
-    Spanned, json::Value as Json, quote, settings,
+    json::Value as Json, quote, settings,
 };
 
 pub use action::{
@@ -41,10 +41,10 @@ pub use route::{
     HostRewrite, Match, PathPrefix, RegexRewrite, ReplacePrefix, Rewrite, Route, ValueMatch,
 };
 pub use timeouts::{PoolTimeouts, RouteTimeouts, Timeout, Timeouts};
-pub use transom_proxy::variables::{Part, Template, Variable};
 pub use tls::{
     CertificateFiles, ClientAuth, ClientCertificates, Tls, TlsVersion, UnknownNames, UpstreamTls,
 };
+pub use transom_proxy::variables::{Part, Template, Variable};
 
 /// The configuration that runs, as JSON; secrets are masked.
 pub fn printed(config: &Config, generation: u64) -> String {
@@ -67,8 +67,6 @@ settings! {
         pub grace: Duration = Duration::seconds(30),
         /// When the file is read again.
         pub reload: Reload = Reload::default(),
-        /// The user to become after the sockets are open, if started as root.
-        pub user: Option<Spanned<String>> = None,
         /// How the running program is looked into and steered.
         pub admin: Admin = Admin::default(),
         /// What is written about requests and about the program itself.

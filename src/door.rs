@@ -9,7 +9,7 @@ use std::hash::BuildHasher;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -42,8 +42,6 @@ pub struct Door {
     /// Open connections over all workers.
     pub open: AtomicUsize,
     metrics: ListenerMetrics,
-    /// No new connections: the address is no longer in the file, or all ends.
-    closing: AtomicBool,
 }
 
 /// What a connection passes before HTTP.
@@ -66,7 +64,12 @@ impl Rules {
 }
 
 impl Door {
-    pub fn new(address: String, local: PeerAddr, listening: &Listening, metrics: ListenerMetrics) -> Arc<Self> {
+    pub fn new(
+        address: String,
+        local: PeerAddr,
+        listening: &Listening,
+        metrics: ListenerMetrics,
+    ) -> Arc<Self> {
         Arc::new(Door {
             address,
             local,
@@ -75,7 +78,6 @@ impl Door {
             clients: Clients::default(),
             open: AtomicUsize::new(0),
             metrics,
-            closing: AtomicBool::new(false),
         })
     }
 
@@ -83,10 +85,6 @@ impl Door {
     pub fn update(&self, listening: &Listening) {
         self.site.store(listening.site.clone());
         self.rules.store(Rules::of(listening));
-    }
-
-    pub fn close(&self) {
-        self.closing.store(true, Ordering::Relaxed);
     }
 
     fn local_address(&self) -> SocketAddr {
@@ -97,31 +95,48 @@ impl Door {
     }
 }
 
-/// Accepts on one worker until told to stop; what waits in the queue then is still taken.
-pub async fn accept(
+/// A connection that the kernel has begun to make is complete after one round trip; so long after
+/// the last one there are no more.
+const LAST_ROUND_TRIP: Duration = Duration::from_millis(200);
+/// And so long it may take altogether.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// Accepts on one worker until told to stop; what waits in the queue then is still taken. What came
+/// with the order is dropped when the socket is closed.
+pub async fn accept<T>(
     door: Arc<Door>,
     listener: Listener,
     serving: Rc<Serving>,
     connections: Tasks,
-    mut stop: tokio::sync::oneshot::Receiver<()>,
+    mut stop: tokio::sync::oneshot::Receiver<T>,
 ) {
+    let worker = &serving.local.worker;
     let note = |error: &io::Error| {
-        door.metrics.refused(serving.local.worker.id(), Refusal::Exhausted);
+        door.metrics.refused(worker.id(), Refusal::Exhausted);
         crate::log::warn(&format!("cannot accept on {}: {error}", door.address));
     };
-    loop {
+    let _order = loop {
         let accepted = tokio::select! {
             biased;
             accepted = listener.accept(note) => accepted,
-            _ = &mut stop => break,
+            order = &mut stop => break order,
         };
         take_in(&door, accepted, &serving, &connections);
-    }
+    };
     // Connections the kernel has queued are ours: closing now would reset them.
-    let last = Duration::from_millis(50);
-    while let Some(accepted) = within(&serving.local.worker, last, listener.accept(note)).await {
-        take_in(&door, accepted, &serving, &connections);
+    if let Err(error) = listener.turn_away() {
+        crate::log::debug(&format!(
+            "new connections to {} are not turned away: {error}",
+            door.address
+        ));
     }
+    let rest = async {
+        while let Some(accepted) = within(worker, LAST_ROUND_TRIP, listener.accept(note)).await {
+            take_in(&door, accepted, &serving, &connections);
+        }
+    };
+    within(worker, CLOSING, rest).await;
+    drop(listener);
 }
 
 fn take_in(door: &Arc<Door>, accepted: Accepted, serving: &Rc<Serving>, connections: &Tasks) {
@@ -133,6 +148,10 @@ fn take_in(door: &Arc<Door>, accepted: Accepted, serving: &Rc<Serving>, connecti
     let limits = serving.sites.current().limits;
     let open = door.open.fetch_add(1, Ordering::Relaxed);
     let mut entry = Entry { door: door.clone(), client: None, counted: None };
+    // From nine tenths on, those that lie idle make room, a hundredth of all at a time (SL-07).
+    if open >= limits.connections - limits.connections / 10 {
+        serving.make_room(limits.connections / 100 + 1);
+    }
     if open >= limits.connections {
         door.metrics.refused(worker, Refusal::Connections);
         return;
@@ -159,12 +178,27 @@ fn take_in(door: &Arc<Door>, accepted: Accepted, serving: &Rc<Serving>, connecti
     });
 }
 
-async fn tcp(door: &Door, mut socket: TcpStream, mut address: SocketAddr, serving: Rc<Serving>) {
+async fn tcp(
+    door: &Door,
+    socket: std::net::TcpStream,
+    mut address: SocketAddr,
+    serving: Rc<Serving>,
+) {
     let worker = serving.local.worker.clone();
     let rules = door.rules.load_full();
+    if rules.tls.is_none() && rules.proxy_protocol.is_none() {
+        drop(rules);
+        let peer = Rc::new(Peer::new(address, door.local_address(), None));
+        return h1::serve(Stream::fresh(socket, worker), peer, serving).await;
+    }
+    let Ok(mut socket) = TcpStream::from_std(socket) else {
+        return door.metrics.refused(worker.id(), Refusal::Exhausted);
+    };
     let mut local = door.local_address();
     if let Some(rule) = &rules.proxy_protocol {
-        match proxied(&mut socket, address, rule, rules.proxy_timeout, &worker).await {
+        // Boxed, so that its buffer is not carried along by every connection.
+        let header = proxied(&mut socket, address, rule, rules.proxy_timeout, &worker);
+        match Box::pin(header).await {
             Ok(Some((source, destination))) => (address, local) = (source, destination),
             Ok(None) => {}
             Err(Refused) => return door.metrics.refused(worker.id(), Refusal::ProxyHeader),
@@ -184,7 +218,7 @@ async fn tcp(door: &Door, mut socket: TcpStream, mut address: SocketAddr, servin
         }
         Some(Err(HandshakeError::PlainHttp)) => {
             door.metrics.refused(worker.id(), Refusal::Tls);
-            answer_in_clear(&mut socket, &worker).await;
+            Box::pin(answer_in_clear(&mut socket, &worker)).await;
         }
         Some(Err(_)) | None => door.metrics.refused(worker.id(), Refusal::Tls),
     }

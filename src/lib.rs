@@ -4,8 +4,9 @@
 
 pub mod admin;
 pub mod build;
-pub mod config;
 pub mod cli;
+pub mod config;
+pub mod demo;
 pub mod door;
 pub mod explain;
 pub mod load;

@@ -28,7 +28,7 @@ use crate::materials::Materials;
 use crate::observe::access_log::{self, Format, Output};
 use crate::observe::metrics::{MemberRow, Metrics, Names};
 use crate::run::{Source, chain};
-use crate::workers::Workers;
+use crate::workers::{Closing, Workers};
 
 /// Why there is nothing to run.
 pub enum StartError {
@@ -55,8 +55,22 @@ struct State {
     materials: Arc<Materials>,
     /// By address, as the file writes it.
     doors: BTreeMap<String, Arc<Door>>,
+    /// No longer in the file.
+    leaving: Vec<Leaving>,
     access: Option<Access>,
     files: Vec<(PathBuf, Option<SystemTime>)>,
+}
+
+/// An address at which nobody is let in any more, while somebody may still be there.
+struct Leaving {
+    door: Arc<Door>,
+    closing: Closing,
+}
+
+impl Leaving {
+    fn is_someone_there(&mut self) -> bool {
+        !self.closing.is_done() || self.door.open.load(Ordering::Relaxed) > 0
+    }
 }
 
 #[derive(Clone)]
@@ -131,6 +145,7 @@ impl Running {
                 snapshot,
                 materials: Arc::new(prepared.materials),
                 doors,
+                leaving: Vec::new(),
                 access: prepared.access,
                 files,
             }),
@@ -140,7 +155,9 @@ impl Running {
             stop_asked: Notify::new(),
         });
         let members = Arc::downgrade(&running);
-        running.metrics.set_members(move || members.upgrade().map_or_else(Vec::new, |r| r.members()));
+        running
+            .metrics
+            .set_members(move || members.upgrade().map_or_else(Vec::new, |r| r.members()));
         Ok(running)
     }
 
@@ -152,10 +169,14 @@ impl Running {
     pub async fn reload(self: &Arc<Self>) -> Result<u64, String> {
         let outcome = self.try_reload().await;
         match &outcome {
-            Ok(generation) => log::info(&format!("generation {generation} of the configuration runs")),
+            Ok(generation) => {
+                log::info(&format!("generation {generation} of the configuration runs"))
+            }
             Err(why) => {
                 self.metrics.config_refused();
-                log::error(&format!("the configuration was not reloaded, the old one goes on\n{why}"));
+                log::error(&format!(
+                    "the configuration was not reloaded, the old one goes on\n{why}"
+                ));
             }
         }
         outcome
@@ -183,6 +204,10 @@ impl Running {
         let mut fresh = Vec::new();
         for (address, listening) in addresses(&prepared.snapshot) {
             if !state.doors.contains_key(&address.to_string()) {
+                // An address that has just left may come back before its socket is closed.
+                for leaving in &mut state.leaving {
+                    leaving.closing.done().await;
+                }
                 let sockets = bind(address, self.workers.count()).map_err(|e| e.to_string())?;
                 fresh.push((address.to_string(), listening, sockets));
             }
@@ -204,8 +229,11 @@ impl Running {
         }
 
         // 3: what is gone accepts nothing more and ends when it can.
+        let grace = prepared.loaded.config.grace.get();
+        state.leaving.retain_mut(Leaving::is_someone_there);
         for door in std::mem::replace(&mut state.doors, doors).into_values() {
-            self.workers.close(&door).await;
+            let closing = self.workers.close(&door, grace).await;
+            state.leaving.push(Leaving { door, closing });
         }
         log::set_level(prepared.loaded.config.log.level);
         report(&prepared);
@@ -233,8 +261,11 @@ impl Running {
         self.shown().config.clone()
     }
 
+    /// Every address at which connections may be open.
     pub async fn doors(&self) -> Vec<Arc<Door>> {
-        self.state.lock().await.doors.values().cloned().collect()
+        let state = self.state.lock().await;
+        let leaving = state.leaving.iter().map(|leaving| &leaving.door);
+        state.doors.values().chain(leaving).cloned().collect()
     }
 
     pub async fn reopen_logs(&self) {
@@ -270,7 +301,9 @@ impl Running {
     pub async fn end(&self) {
         self.workers.stop().await;
         if let Some(access) = self.state.lock().await.access.take() {
-            let _ = tokio::task::spawn_blocking(move || access.handle.flush(Duration::from_secs(2))).await;
+            let _ =
+                tokio::task::spawn_blocking(move || access.handle.flush(Duration::from_secs(2)))
+                    .await;
         }
     }
 }
@@ -375,7 +408,9 @@ fn start_access_log(
     let to = match &settings.to {
         LogOutput::Stdout => Output::Stdout,
         LogOutput::Stderr => Output::Stderr,
-        LogOutput::Syslog => Output::Syslog(access_log::Syslog::Unix(access_log::Syslog::LOCAL.into())),
+        LogOutput::Syslog => {
+            Output::Syslog(access_log::Syslog::Unix(access_log::Syslog::LOCAL.into()))
+        }
         LogOutput::File(path) => Output::File(materials.resolve(&path.value)),
     };
     let format = match settings.format {
@@ -448,7 +483,10 @@ fn inherited_sockets() -> HashMap<PeerAddr, Bound> {
     adopted.collect()
 }
 
-fn take_inherited(inherited: &mut HashMap<PeerAddr, Bound>, address: &ListenAddress) -> Option<Bound> {
+fn take_inherited(
+    inherited: &mut HashMap<PeerAddr, Bound>,
+    address: &ListenAddress,
+) -> Option<Bound> {
     let address = socket_address(address)?;
     let same = |local: &PeerAddr| match local {
         PeerAddr::Ip(local) => {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::admin::{Control, TcpAdmin, UnixAdmin};
+use crate::admin::{BindError, Control, TcpAdmin, UnixAdmin};
 use crate::config::{self, Config};
 use crate::log;
 use crate::reload::{Running, StartError};
@@ -56,7 +56,8 @@ fn cannot_start(what: &str) -> ExitCode {
 
 async fn start(source: Source, started: impl FnOnce(&Config) + Send) -> Result<(), StartError> {
     // Before anything is open: a signal from here on is answered in order.
-    let mut signals = Signals::new().map_err(|e| StartError::System(format!("cannot catch signals: {e}")))?;
+    let mut signals =
+        Signals::new().map_err(|e| StartError::System(format!("cannot catch signals: {e}")))?;
     let running = Running::start(source).await?;
     let config = running.config().await;
     let admin = open_admin(&config)?;
@@ -71,7 +72,10 @@ async fn start(source: Source, started: impl FnOnce(&Config) + Send) -> Result<(
     loop {
         match signals.next(&running).await {
             Asked::Reload => {
-                let _ = sd_notify::notify(&[sd_notify::NotifyState::Reloading]);
+                // `Type=notify-reload` takes the two only together (sd_notify(3)).
+                if let Ok(now) = sd_notify::NotifyState::monotonic_usec_now() {
+                    let _ = sd_notify::notify(&[sd_notify::NotifyState::Reloading, now]);
+                }
                 let _ = Control::reload(&*running).await;
                 let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
             }
@@ -89,14 +93,16 @@ async fn stop(running: Arc<Running>, signals: &mut Signals) {
     running.draining.store(true, Ordering::Relaxed);
     let grace = running.config().await.grace.get();
     let doors = running.doors().await;
-    running.workers.close_all().await;
+    let mut closing = running.workers.close_all().await;
+    let mut accepting = true;
     let open = || workers::open_connections(doors.iter());
     if open() > 0 {
         log::info(&format!("draining {} connections, for {} s at most", open(), grace.as_secs()));
     }
     let until = Instant::now() + grace;
-    while open() > 0 && Instant::now() < until {
+    while (accepting || open() > 0) && Instant::now() < until {
         tokio::select! {
+            () = closing.done(), if accepting => accepting = false,
             () = tokio::time::sleep(Duration::from_millis(20)) => {}
             asked = signals.next(&running) => {
                 if matches!(asked, Asked::Stop) {
@@ -166,13 +172,14 @@ impl Admin {
 }
 
 fn open_admin(config: &Config) -> Result<Admin, StartError> {
-    let path = admin_socket(config);
-    let unix = match UnixAdmin::bind(&path) {
+    let failed = |e: BindError| {
+        let hint = e.hint().map_or(String::new(), |hint| format!("\nhint: {hint}"));
+        StartError::System(format!("no admin interface: {}{hint}", chain(&e)))
+    };
+    let unix = match UnixAdmin::bind(&admin_socket(config)) {
         Ok(unix) => Some(unix),
         // Somebody wrote this path down: it must work. The default one need not.
-        Err(e) if config.admin.socket.is_some() => {
-            return Err(StartError::System(format!("the admin socket {}: {}", path.display(), chain(&e))));
-        }
+        Err(e) if config.admin.socket.is_some() => return Err(failed(e)),
         Err(e) => {
             log::warn(&format!(
                 "no admin socket, so `transom reload` and `transom stop` do not work: {}",
@@ -183,10 +190,10 @@ fn open_admin(config: &Config) -> Result<Admin, StartError> {
     };
     let tcp = match (&config.admin.address, &config.admin.token) {
         (Some(address), Some(token)) => {
-            let address = crate::reload::socket_address(&address.value)
-                .ok_or_else(|| StartError::System("the admin address needs an IP address and a port".into()))?;
-            let bound = TcpAdmin::bind(address, token.expose());
-            Some(bound.map_err(|e| StartError::System(format!("the admin address: {}", chain(&e))))?)
+            let address = crate::reload::socket_address(&address.value).ok_or_else(|| {
+                StartError::System("the admin address needs an IP address and a port".into())
+            })?;
+            Some(TcpAdmin::bind(address, token.expose()).map_err(failed)?)
         }
         _ => None,
     };

@@ -22,11 +22,34 @@ use crate::door::{self, Door};
 /// What a worker is told to do.
 enum Command {
     Open(Arc<Door>, Bound),
-    /// Accept nothing more at this address; what is open goes on, and closes when it can.
-    Close(String),
-    /// As `Close`, for every address.
-    CloseAll,
+    /// Accept nothing more at this address; what is open closes when it can, and is cut off after
+    /// the grace.
+    Close(String, Duration, Accepting),
+    /// As `Close`, for every address; what is open may go on.
+    CloseAll(Accepting),
     Stop,
+}
+
+/// Held until a socket is closed.
+type Accepting = mpsc::Sender<()>;
+
+/// Addresses at which nobody will accept any more.
+pub struct Closing(mpsc::Receiver<()>);
+
+impl Closing {
+    fn start() -> (Accepting, Self) {
+        let (accepting, closed) = mpsc::channel(1);
+        (accepting, Closing(closed))
+    }
+
+    /// Completes when every socket is closed.
+    pub async fn done(&mut self) {
+        while self.0.recv().await.is_some() {}
+    }
+
+    pub fn is_done(&mut self) -> bool {
+        self.0.try_recv() == Err(mpsc::error::TryRecvError::Disconnected)
+    }
 }
 
 /// Every worker thread.
@@ -70,19 +93,23 @@ impl Workers {
         Ok(())
     }
 
-    /// Stops accepting at an address.
-    pub async fn close(&self, door: &Door) {
-        door.close();
+    /// Stops accepting at an address. What is open there has this grace to finish.
+    pub async fn close(&self, door: &Door, grace: Duration) -> Closing {
+        let (accepting, closing) = Closing::start();
         for thread in &self.0 {
-            let _ = thread.commands.send(Command::Close(door.address.clone())).await;
+            let close = Command::Close(door.address.clone(), grace, accepting.clone());
+            let _ = thread.commands.send(close).await;
         }
+        closing
     }
 
     /// Stops accepting anywhere.
-    pub async fn close_all(&self) {
+    pub async fn close_all(&self) -> Closing {
+        let (accepting, closing) = Closing::start();
         for thread in &self.0 {
-            let _ = thread.commands.send(Command::CloseAll).await;
+            let _ = thread.commands.send(Command::CloseAll(accepting.clone())).await;
         }
+        closing
     }
 
     /// Ends the threads; what is still open is cut off.
@@ -96,12 +123,28 @@ impl Workers {
     }
 }
 
+/// What one worker has at an address.
+struct Post {
+    serving: Rc<Serving>,
+    connections: Tasks,
+    stop: oneshot::Sender<Accepting>,
+}
+
+impl Post {
+    /// Accepts nothing more, and lets what is open end.
+    fn close(self, accepting: Accepting) -> Tasks {
+        let _ = self.stop.send(accepting);
+        self.serving.drain();
+        self.connections
+    }
+}
+
 /// What a worker does until it is told to stop.
 async fn run(worker: Worker, mut orders: mpsc::Receiver<Command>) {
     let local = Rc::new(Local::new(worker));
-    let (tasks, connections) = (Tasks::new(), Tasks::new());
+    let tasks = Tasks::new();
     tasks.start("idle upstream connections", pool::sweep(local.clone()));
-    let mut open: HashMap<String, (Rc<Serving>, oneshot::Sender<()>)> = HashMap::new();
+    let mut open: HashMap<String, Post> = HashMap::new();
     while let Some(command) = orders.recv().await {
         match command {
             Command::Open(door, socket) => {
@@ -113,25 +156,38 @@ async fn run(worker: Worker, mut orders: mpsc::Receiver<Command>) {
                     }
                 };
                 let serving = Serving::new(Sites::new(door.site.clone()), local.clone());
+                let connections = Tasks::new();
                 let (stop, stopped) = oneshot::channel();
-                open.insert(door.address.clone(), (serving.clone(), stop));
-                let accepting = door::accept(door, listener, serving, connections.clone(), stopped);
-                tasks.start("accept", accepting);
+                let post =
+                    Post { serving: serving.clone(), connections: connections.clone(), stop };
+                open.insert(door.address.clone(), post);
+                tasks.start("accept", door::accept(door, listener, serving, connections, stopped));
             }
-            Command::Close(address) => {
-                if let Some((serving, stop)) = open.remove(&address) {
-                    let _ = stop.send(());
-                    serving.drain();
+            Command::Close(address, grace, accepting) => {
+                if let Some(post) = open.remove(&address) {
+                    let connections = post.close(accepting);
+                    tasks.start("grace", cut_off(address, connections, grace));
                 }
             }
-            Command::CloseAll => {
-                for (_, (serving, stop)) in open.drain() {
-                    let _ = stop.send(());
-                    serving.drain();
+            Command::CloseAll(accepting) => {
+                for (_, post) in open.drain() {
+                    post.close(accepting.clone());
                 }
             }
             Command::Stop => return,
         }
+    }
+}
+
+/// Ends what is still open at an address when its grace is over.
+async fn cut_off(address: String, connections: Tasks, grace: Duration) {
+    tokio::time::sleep(grace).await;
+    if connections.count() > 0 {
+        let count = connections.count();
+        crate::log::warn(&format!(
+            "{count} connections to {address}, which is closed, were cut off"
+        ));
+        connections.cancel();
     }
 }
 

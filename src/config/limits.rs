@@ -25,8 +25,6 @@ settings! {
         pub connections: Option<u32> = None,
         /// Connections from one client at once: one IPv4 address or one IPv6 /64.
         pub connections_per_client: Spanned<Limit<u32>> = Limit::At(512).into(),
-        /// Requests sent ahead on one connection before it is read no further.
-        pub pipelined: u32 = 16,
         /// All header fields of a response from an endpoint. More becomes 502.
         pub response_headers: ByteSize = ByteSize::kib(64),
     }

@@ -36,7 +36,9 @@ settings! {
         pub response_idle: Timeout = seconds(60),
         /// A tunnel (WebSocket) on which neither side says anything.
         pub tunnel_idle: Timeout = Limit::At(Duration::hours(1)).into(),
-        /// A whole exchange, from its first byte to its last.
+        /// A whole exchange, from the end of the request's head to the last byte of the response.
+        /// Then 504, or 408 where the request's body is late; a response that has begun is cut
+        /// off. Tunnels have `tunnel-idle` alone.
         pub request: Timeout = Limit::Unlimited.into(),
     }
 
@@ -56,7 +58,9 @@ settings! {
         pub response_idle: Option<Timeout> = None,
         /// A tunnel (WebSocket) on which neither side says anything.
         pub tunnel_idle: Option<Timeout> = None,
-        /// A whole exchange, from its first byte to its last.
+        /// A whole exchange, from the end of the request's head to the last byte of the response.
+        /// Then 504, or 408 where the request's body is late; a response that has begun is cut
+        /// off. Tunnels have `tunnel-idle` alone.
         pub request: Option<Timeout> = None,
     }
 

@@ -25,7 +25,11 @@ pub struct PoolMember {
 
 impl PoolMember {
     /// A member that goes on with `counts`, or starts with none.
-    pub fn new(endpoint: Endpoint, weight: u32, counts: Option<Arc<CachePadded<Counts>>>) -> Arc<Self> {
+    pub fn new(
+        endpoint: Endpoint,
+        weight: u32,
+        counts: Option<Arc<CachePadded<Counts>>>,
+    ) -> Arc<Self> {
         Arc::new(PoolMember {
             endpoint: Arc::new(endpoint),
             weight,

@@ -23,7 +23,11 @@ struct Set {
 
 impl Pool {
     /// A pool of these members. Where it replaces `previous`, the order goes on where that stands.
-    pub fn new(name: impl Into<String>, members: Vec<Arc<PoolMember>>, previous: Option<&Pool>) -> Self {
+    pub fn new(
+        name: impl Into<String>,
+        members: Vec<Arc<PoolMember>>,
+        previous: Option<&Pool>,
+    ) -> Self {
         let weights: Vec<u32> = members.iter().map(|m| m.weight).collect();
         let mut order = RoundRobin::new(&weights);
         if let Some(previous) = previous {
@@ -45,9 +49,10 @@ impl Destination for Pool {
 
     fn lease(&self, ask: &Ask<'_>) -> Leasing {
         let set = self.set.load();
-        let untried = set.order.pick().find(|member| {
-            !ask.tried.contains(&set.members[*member].endpoint().key)
-        });
+        let untried = set
+            .order
+            .pick()
+            .find(|member| !ask.tried.contains(&set.members[*member].endpoint().key));
         match untried {
             Some(member) => {
                 let member = set.members[member].clone();

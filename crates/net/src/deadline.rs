@@ -40,6 +40,8 @@ struct Entry {
     /// Where in its slot it stands.
     index: Cell<usize>,
     fired: Cell<bool>,
+    /// Who waits can be done without, when room is needed.
+    spare: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -85,6 +87,23 @@ impl Wheel {
                 waker.wake_by_ref();
             }
         }
+    }
+
+    /// Fires so many of the deadlines that are marked as spare, those that are due first before
+    /// others; how many there were. Looks at every deadline, so call it for many at once.
+    pub fn fire_spare(&self, most: usize) -> usize {
+        let mut spare: Vec<Rc<Entry>> = self.slots.borrow().iter().flatten().cloned().collect();
+        spare.retain(|entry| entry.spare.get() && !entry.fired.get());
+        spare.sort_unstable_by_key(|entry| entry.due.get());
+        spare.truncate(most);
+        for entry in &spare {
+            entry.fired.set(true);
+            entry.due.set(NEVER);
+            if let Some(waker) = entry.waker.borrow_mut().take() {
+                waker.wake();
+            }
+        }
+        spare.len()
     }
 
     /// Fires everything due by `now`.
@@ -185,10 +204,18 @@ impl Deadline {
             look: Cell::new(0),
             index: Cell::new(0),
             fired: Cell::new(false),
+            spare: Cell::new(false),
             waker: RefCell::new(None),
         });
         self.wheel.place(entry.clone(), self.wheel.turned.get());
         self.entry = Some(entry);
+    }
+
+    /// Whether the deadline may be made to pass early, by [`Wheel::fire_spare`].
+    pub fn set_spare(&self, spare: bool) {
+        if let Some(entry) = &self.entry {
+            entry.spare.set(spare);
+        }
     }
 
     /// Never passes until set again.
@@ -285,6 +312,20 @@ mod tests {
         drop(cleared);
         assert_eq!(wheel.entries.get(), 0);
         assert!(wheel.slots.borrow().iter().all(Vec::is_empty));
+    }
+
+    #[test]
+    fn of_the_spare_ones_those_due_first_are_fired() {
+        let (wheel, t0) = wheel();
+        let mut all: Vec<_> = (0..10u64).map(|_| wheel.deadline()).collect();
+        for (i, deadline) in all.iter_mut().enumerate() {
+            deadline.set(t0 + Duration::from_secs(100 - i as u64));
+            deadline.set_spare(i != 9);
+        }
+        assert_eq!(wheel.fire_spare(3), 3);
+        let fired: Vec<_> = (0..10).filter(|i| passed(&all[*i])).collect();
+        assert_eq!(fired, [6, 7, 8]);
+        assert_eq!(wheel.fire_spare(100), 6);
     }
 
     #[test]

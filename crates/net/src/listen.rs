@@ -6,15 +6,18 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use rustix::net::SocketFlags;
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, TcpKeepalive, Type};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::{UnixListener, UnixStream};
 
 use crate::peer::PeerAddr;
 
@@ -174,7 +177,7 @@ impl Bound {
     pub fn listen(self) -> io::Result<Listener> {
         let socket = OwnedFd::from(self.socket);
         let inner = match self.local {
-            PeerAddr::Ip(_) => Inner::Tcp(TcpListener::from_std(socket.into())?),
+            PeerAddr::Ip(_) => Inner::Tcp(watch(socket)?),
             PeerAddr::Unix => Inner::Unix(UnixListener::from_std(socket.into())?),
         };
         Ok(Listener { inner, local: self.local })
@@ -190,13 +193,15 @@ pub struct Listener {
 
 #[derive(Debug)]
 enum Inner {
-    Tcp(TcpListener),
+    Tcp(AsyncFd<OwnedFd>),
     Unix(UnixListener),
 }
 
 /// A connection as it was accepted.
 #[derive(Debug)]
 pub enum Accepted {
+    /// In non-blocking mode, and not yet known to the runtime: a connection that is served at once
+    /// never needs to be (see [`crate::stream::Stream::fresh`]).
     Tcp(TcpStream, PeerAddr),
     Unix(UnixStream),
 }
@@ -207,14 +212,31 @@ impl Listener {
         self.local
     }
 
+    /// Turns away who asks for a connection from now on, while connections that the kernel has
+    /// begun to make are still accepted: closing a socket resets those. Who is turned away hears
+    /// nothing and asks again after a second, when nobody listens any more, or a successor does.
+    pub fn turn_away(&self) -> io::Result<()> {
+        // A classic BPF program over the TCP header: what has SYN set is dropped.
+        const FLAGS_AT: u32 = 13;
+        const SYN: u32 = 2;
+        let program = [
+            SockFilter::new(0x30, 0, 0, FLAGS_AT), // ldb [13]
+            SockFilter::new(0x45, 0, 1, SYN),      // jset #2, next, after
+            SockFilter::new(0x06, 0, 0, 0),        // ret #0
+            SockFilter::new(0x06, 0, 0, u32::MAX), // ret #-1
+        ];
+        match &self.inner {
+            Inner::Tcp(tcp) => SockRef::from(tcp).attach_filter(&program),
+            Inner::Unix(_) => Ok(()),
+        }
+    }
+
     /// The next connection. Never fails: what goes wrong is told to `note` and tried again, after a
     /// pause if it was not the client's doing. May be dropped between two connections.
     pub async fn accept(&self, mut note: impl FnMut(&io::Error)) -> Accepted {
         loop {
             let accepted = match &self.inner {
-                Inner::Tcp(tcp) => {
-                    tcp.accept().await.map(|(stream, from)| Accepted::Tcp(stream, from.into()))
-                }
+                Inner::Tcp(tcp) => tcp.async_io(Interest::READABLE, accept_tcp).await,
                 Inner::Unix(unix) => unix.accept().await.map(|(stream, _)| Accepted::Unix(stream)),
             };
             match accepted {
@@ -230,6 +252,21 @@ impl Listener {
             }
         }
     }
+}
+
+/// Its successor asks, with `unsafe`, that the descriptor stays what it is while it is watched:
+/// `OwnedFd` is taken by value here, and never given out again.
+#[allow(deprecated, reason = "the call that is not deprecated needs `unsafe`")]
+fn watch(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(socket, Interest::READABLE)
+}
+
+fn accept_tcp(listener: &OwnedFd) -> io::Result<Accepted> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (socket, from) = rustix::net::acceptfrom_with(listener, flags)?;
+    let from = from.and_then(|from| SocketAddr::try_from(from).ok());
+    let from = from.map_or(PeerAddr::Unix, PeerAddr::from);
+    Ok(Accepted::Tcp(socket.into(), from))
 }
 
 /// accept(2): errors already pending on the new connection, which is gone.
@@ -316,11 +353,8 @@ impl fmt::Display for ListenError {
     }
 }
 
-impl std::error::Error for ListenError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.error)
-    }
-}
+// Without a source: the sentence says all that the system's error says.
+impl std::error::Error for ListenError {}
 
 #[cfg(test)]
 mod tests {
@@ -346,7 +380,7 @@ mod tests {
 
             let listeners: Vec<_> =
                 sockets.into_iter().map(|socket| socket.listen().unwrap()).collect();
-            let _client = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let _client = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
             let (accepted, ..) = tokio::select! {
                 a = listeners[0].accept(|_| ()) => (a,),
                 a = listeners[1].accept(|_| ()) => (a,),
@@ -356,6 +390,31 @@ mod tests {
             assert_eq!(from.ip(), Some([127, 0, 0, 1].into()));
             assert!(stream.nodelay().unwrap(), "inherited from the listener");
         });
+    }
+
+    #[test]
+    fn who_is_in_the_queue_is_served_and_who_comes_later_turned_away() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            block_on(async {
+                let bound = bind(address.parse().unwrap(), 1).unwrap().remove(0);
+                let PeerAddr::Ip(local) = bound.local() else { panic!("is TCP") };
+                let listener = bound.listen().unwrap();
+                let connect = || tokio::net::TcpStream::connect(local.socket());
+                let mut early = connect().await.unwrap();
+                listener.turn_away().unwrap();
+                let soon = std::time::Duration::from_millis(200);
+                tokio::time::timeout(soon, connect()).await.unwrap_err();
+                let Accepted::Tcp(mut stream, _) = listener.accept(|_| ()).await else {
+                    panic!("is TCP")
+                };
+                std::io::Write::write_all(&mut stream, b"served").unwrap();
+                drop((stream, listener));
+                let mut said = String::new();
+                tokio::io::AsyncReadExt::read_to_string(&mut early, &mut said).await.unwrap();
+                assert_eq!(said, "served");
+                assert_eq!(connect().await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+            });
+        }
     }
 
     #[test]
@@ -373,7 +432,7 @@ mod tests {
             let mut sockets = bind("[::]:0".parse().unwrap(), 1).unwrap();
             let port = port(&sockets[0]);
             let listener = sockets.remove(0).listen().unwrap();
-            let _client = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let _client = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
             let Accepted::Tcp(_, from) = listener.accept(|_| ()).await else { panic!("is TCP") };
             assert_eq!(from.ip(), Some([127, 0, 0, 1].into()), "undressed");
         });
@@ -409,7 +468,8 @@ mod tests {
             let adopted = Bound::adopt_number(given.as_raw_fd()).unwrap();
             assert_eq!(adopted.local(), given.local_addr().unwrap().into());
             let listener = adopted.listen().unwrap();
-            let _client = TcpStream::connect(given.local_addr().unwrap()).await.unwrap();
+            let _client =
+                tokio::net::TcpStream::connect(given.local_addr().unwrap()).await.unwrap();
             listener.accept(|_| ()).await;
 
             let file = tempfile::tempfile().unwrap();

@@ -25,6 +25,10 @@ pub struct Stream {
 
 #[derive(Debug)]
 enum Io {
+    /// Accepted and not yet known to the runtime; see [`Stream::fresh`].
+    Fresh(std::net::TcpStream),
+    /// Between the two: the runtime would not have it.
+    Gone,
     Tcp(TcpStream),
     Unix(UnixStream),
     Tls(Box<(TcpStream, Session)>),
@@ -33,6 +37,14 @@ enum Io {
 impl Stream {
     pub fn tcp(socket: TcpStream, worker: Worker) -> Self {
         Stream::over(Io::Tcp(socket), worker)
+    }
+
+    /// A connection just accepted. Its first request has usually arrived by then and its response
+    /// fits the kernel's buffer, so the socket is made known to the runtime only when something has
+    /// to be waited for: a connection of one request then costs two system calls and one turn of
+    /// the loop less.
+    pub fn fresh(socket: std::net::TcpStream, worker: Worker) -> Self {
+        Stream::over(Io::Fresh(socket), worker)
     }
 
     pub fn unix(socket: UnixStream, worker: Worker) -> Self {
@@ -52,6 +64,24 @@ impl Stream {
         &self.worker
     }
 
+    /// Whether the runtime does not know the socket yet, so that nothing would be announced.
+    pub fn is_fresh(&self) -> bool {
+        matches!(self.io, Io::Fresh(_))
+    }
+
+    /// Makes a fresh socket known to the runtime.
+    ///
+    /// # Errors
+    /// When the system cannot watch one more socket; the connection is gone then.
+    pub fn settle(&mut self) -> io::Result<()> {
+        if self.is_fresh()
+            && let Io::Fresh(socket) = std::mem::replace(&mut self.io, Io::Gone)
+        {
+            self.io = Io::Tcp(TcpStream::from_std(socket)?);
+        }
+        Ok(())
+    }
+
     /// The TLS session, where the stream is inside one.
     pub fn session(&self) -> Option<&Session> {
         match &self.io {
@@ -69,7 +99,8 @@ impl Stream {
     }
 
     /// The plain TCP socket to write to without copying.
-    pub fn plain_socket(&self) -> Option<&TcpStream> {
+    pub fn plain_socket(&mut self) -> Option<&TcpStream> {
+        self.settle().ok()?;
         match &self.io {
             Io::Tcp(socket) => Some(socket),
             _ => None,
@@ -120,7 +151,9 @@ impl Stream {
             return Poll::Ready(Ok(0));
         }
         if self.buffer.is_none() {
-            ready!(self.poll_readable(cx))?;
+            if !self.is_fresh() {
+                ready!(self.poll_readable(cx))?;
+            }
             self.buffer = Some(self.worker.buffers().take(size));
         }
         let Some(buffer) = &mut self.buffer else { return Poll::Pending };
@@ -130,7 +163,13 @@ impl Stream {
             }
             buffer.enlarge();
         }
-        let read = poll_read(&mut self.io, buffer.room(), cx);
+        let mut read = poll_read(&mut self.io, buffer.room(), cx);
+        if read.is_pending() && matches!(self.io, Io::Fresh(_)) {
+            self.settle()?;
+            let Some(buffer) = &mut self.buffer else { return Poll::Pending };
+            read = poll_read(&mut self.io, buffer.room(), cx);
+        }
+        let Some(buffer) = &mut self.buffer else { return Poll::Pending };
         match read {
             Poll::Ready(Ok(n)) => {
                 buffer.advance(n);
@@ -147,7 +186,12 @@ impl Stream {
 
     /// Ready when there is something to read (bytes, the end or an error); takes no buffer.
     pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_fresh() {
+            // Reading is the only way to find out, and the bytes are wanted anyway.
+            return self.poll_fill(Size::Small, cx).map_ok(|_| ());
+        }
         match &mut self.io {
+            Io::Fresh(_) | Io::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
             Io::Tcp(socket) => socket.poll_read_ready(cx),
             Io::Unix(socket) => socket.poll_read_ready(cx),
             Io::Tls(tls) => {
@@ -163,7 +207,15 @@ impl Stream {
         bufs: &[IoSlice<'_>],
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
+        if let Io::Fresh(socket) = &mut self.io {
+            use std::io::Write;
+            match socket.write_vectored(bufs) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.settle()?,
+                done => return Poll::Ready(done),
+            }
+        }
         match &mut self.io {
+            Io::Fresh(_) | Io::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
             Io::Tcp(socket) => write_plain(Pin::new(socket), bufs, cx),
             Io::Unix(socket) => write_plain(Pin::new(socket), bufs, cx),
             Io::Tls(tls) => {
@@ -176,7 +228,7 @@ impl Stream {
     /// Ready when nothing written is held back here (TLS records).
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.io {
-            Io::Tcp(_) | Io::Unix(_) => Poll::Ready(Ok(())),
+            Io::Fresh(_) | Io::Gone | Io::Tcp(_) | Io::Unix(_) => Poll::Ready(Ok(())),
             Io::Tls(tls) => {
                 let (socket, session) = &mut **tls;
                 session.poll_flush(socket, cx)
@@ -187,6 +239,8 @@ impl Stream {
     /// Ends our direction: `close_notify` where there is TLS, then FIN.
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.io {
+            Io::Gone => Poll::Ready(Ok(())),
+            Io::Fresh(socket) => Poll::Ready(socket.shutdown(std::net::Shutdown::Write)),
             Io::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
             Io::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
             Io::Tls(tls) => {
@@ -207,6 +261,7 @@ impl Stream {
         }
         let cx = &mut Context::from_waker(std::task::Waker::noop());
         let socket = match &mut self.io {
+            Io::Fresh(_) | Io::Gone => return false,
             Io::Tcp(socket) => socket,
             Io::Tls(tls) => {
                 let (socket, session) = &mut **tls;
@@ -228,17 +283,26 @@ impl Stream {
     /// Closes with a reset instead of an orderly end, so that the peer knows the data is cut off.
     pub fn abort(self) {
         let socket = match &self.io {
-            Io::Tcp(socket) => socket,
-            Io::Tls(tls) => &tls.0,
-            Io::Unix(_) => return,
+            Io::Fresh(socket) => socket2::SockRef::from(socket),
+            Io::Tcp(socket) => socket2::SockRef::from(socket),
+            Io::Tls(tls) => socket2::SockRef::from(&tls.0),
+            Io::Gone | Io::Unix(_) => return,
         };
-        let _ = socket2::SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO));
+        let _ = socket.set_linger(Some(std::time::Duration::ZERO));
     }
 }
 
 fn poll_read(io: &mut Io, room: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    if let Io::Fresh(socket) = io {
+        use std::io::Read;
+        return match socket.read(room) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            done => Poll::Ready(done),
+        };
+    }
     let mut read = ReadBuf::new(room);
     match io {
+        Io::Fresh(_) | Io::Gone => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         Io::Tcp(socket) => ready!(Pin::new(socket).poll_read(cx, &mut read))?,
         Io::Unix(socket) => ready!(Pin::new(socket).poll_read(cx, &mut read))?,
         Io::Tls(tls) => {

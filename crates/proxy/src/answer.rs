@@ -38,7 +38,12 @@ fn render(fault: &Fault, wants: Wants, id: &RequestId, page: Option<&Page>) -> R
             with_body(row.status, "application/problem+json", body.into())
         }
         (Wants::Text, None) => {
-            let body = format!("{} {}\n{}\nRequest id: {id}\n", row.status, reason(row.status), row.sentence);
+            let body = format!(
+                "{} {}\n{}\nRequest id: {id}\n",
+                row.status,
+                reason(row.status),
+                row.sentence
+            );
             with_body(row.status, "text/plain; charset=utf-8", body.into())
         }
     };
@@ -114,7 +119,12 @@ pub fn all_renderings() -> String {
             response.fields.write(&mut head);
             let body = response.body.look(|bytes| String::from_utf8_lossy(bytes).into_owned());
             let head = String::from_utf8_lossy(&head).replace("\r\n", "\n");
-            out += &format!("== {} {wants:?}\n{}\n{head}\n{}\n", code.as_str(), response.status, body.unwrap_or_default());
+            out += &format!(
+                "== {} {wants:?}\n{}\n{head}\n{}\n",
+                code.as_str(),
+                response.status,
+                body.unwrap_or_default()
+            );
         }
     }
     out

@@ -11,6 +11,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::net::TcpStream;
 
+pub mod replay;
+
 use crate::fault::Fault;
 use crate::fields::Fields;
 
@@ -22,6 +24,13 @@ pub trait Source {
     /// # Errors
     /// When the body cannot be completed; the one who sends it on must not end it cleanly.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>>;
+
+    /// Goes on with what has to go on beside this body: sending the rest of the request that it
+    /// answers, which is read from the client. To be called while the client's connection is not
+    /// borrowed, so never from [`Source::poll_fill`]; a source around another passes it on.
+    fn poll_beside(&mut self, cx: &mut Context<'_>) {
+        let _ = cx;
+    }
 
     /// Shows the announced bytes.
     fn look(&self, see: &mut dyn FnMut(&[u8]));
@@ -35,6 +44,11 @@ pub trait Source {
     /// The trailers, once at the end.
     fn trailers(&mut self) -> Option<Fields> {
         None
+    }
+
+    /// Begins anew with the first byte. Says whether it could.
+    fn rewind(&mut self) -> bool {
+        false
     }
 
     /// From where the kernel could move the bytes that are still to come by itself.
@@ -101,6 +115,13 @@ impl Body {
         }
     }
 
+    /// See [`Source::poll_beside`].
+    pub fn poll_beside(&mut self, cx: &mut Context<'_>) {
+        if let Body::Stream(source) = self {
+            source.poll_beside(cx);
+        }
+    }
+
     /// Shows the announced bytes.
     pub fn look<R>(&self, see: impl FnOnce(&[u8]) -> R) -> Option<R> {
         match self {
@@ -133,6 +154,15 @@ impl Body {
             Body::Empty => Some(0),
             Body::Bytes(bytes) => Some(bytes.len() as u64),
             Body::Stream(source) => source.length(),
+        }
+    }
+
+    /// See [`Source::rewind`].
+    pub fn rewind(&mut self) -> bool {
+        match self {
+            Body::Empty => true,
+            Body::Bytes(_) => false,
+            Body::Stream(source) => source.rewind(),
         }
     }
 

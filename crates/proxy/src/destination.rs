@@ -160,6 +160,9 @@ impl Destination for Single {
     }
 
     fn lease(&self, ask: &Ask<'_>) -> Leasing {
+        if ask.tried.contains(&self.member.endpoint().key) {
+            return Leasing::Refused(Fault::new(Code::NoEndpoint, "there is no other endpoint"));
+        }
         Leasing::Ready(Lease::new(self.member.clone(), ask.now))
     }
 

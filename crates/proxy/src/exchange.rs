@@ -40,13 +40,18 @@ pub struct Exchange {
     /// The client's side of the exchange; none where nobody listens.
     pub client_side: Option<Rc<dyn ClientSide>>,
     /// The endpoint's stream after a 101.
-    pub tunnel: Option<Tunnel>,
+    pub tunnel: Option<Box<Tunnel>>,
 }
 
 impl Exchange {
     /// The matched route.
     pub fn route(&self) -> Option<&Route> {
         self.site.routes.get(self.route? as usize)
+    }
+
+    /// When all of the response must have been sent, where the route limits that.
+    pub fn ends_by(&self) -> Option<Instant> {
+        Some(self.started + self.route()?.timeouts.request?)
     }
 
     /// The value of a variable of the path template, as it stands in the canonical path.

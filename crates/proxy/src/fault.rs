@@ -119,8 +119,8 @@ faults! {
         "add the method to the route's match; CONNECT and TRACE are never served";
     RequestTimeout "request-timeout" 408 DEADLINE_EXCEEDED http_request_error Client No
         "The request took too long to arrive.",
-        "the client did not send the whole head, or the body stood still or was slower than allowed",
-        "raise `timeouts.header`, `timeouts.body-idle` or lower `timeouts.body-min-rate` if the client is honest";
+        "the client did not send the whole head, or the body stood still, was slower than allowed or not there within `timeouts.request`",
+        "raise `timeouts.header`, `timeouts.body-idle`, `timeouts.request` or lower `timeouts.body-min-rate` if the client is honest";
     TooLarge "too-large" 413 RESOURCE_EXHAUSTED http_request_error Client No
         "The request body is too large.",
         "the body is longer than the route's `limits.body`",
@@ -195,7 +195,7 @@ faults! {
         "check whether the endpoint is overloaded or a firewall drops its packets";
     ResponseTimeout "response-timeout" 504 DEADLINE_EXCEEDED http_response_timeout Upstream IfIdempotent
         "The service behind this address did not answer in time.",
-        "the endpoint sent nothing within `timeouts.response`, or stood still for `timeouts.response-idle`",
+        "the endpoint sent nothing within `timeouts.response`, stood still for `timeouts.response-idle`, or was not done within `timeouts.request`",
         "raise the timeout for this route if the endpoint is known to need longer";
     VersionNotSupported "version-not-supported" 505 UNIMPLEMENTED http_request_error Client No
         "This version of HTTP is not supported.",

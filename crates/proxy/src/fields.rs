@@ -339,7 +339,14 @@ impl Fields {
         self.push(name.0, name.1 - name.0, value.0, value.1 - value.0, known);
     }
 
-    fn push(&mut self, name: usize, name_len: usize, value: usize, len: usize, known: Option<Known>) {
+    fn push(
+        &mut self,
+        name: usize,
+        name_len: usize,
+        value: usize,
+        len: usize,
+        known: Option<Known>,
+    ) {
         self.lines.push(Line {
             name: name as u32,
             value: value as u32,

@@ -13,11 +13,18 @@ pub struct Patience {
     worker: Worker,
     deadline: Deadline,
     waiting: bool,
+    /// Apart, since progress must not move it.
+    whole: Option<Deadline>,
 }
 
 impl Patience {
     pub fn new(worker: &Worker) -> Self {
-        Patience { worker: worker.clone(), deadline: worker.deadline(), waiting: false }
+        Patience {
+            worker: worker.clone(),
+            deadline: worker.deadline(),
+            waiting: false,
+            whole: None,
+        }
     }
 
     /// There was progress: the next wait starts anew.
@@ -25,27 +32,38 @@ impl Patience {
         self.waiting = false;
     }
 
+    /// Whether the wait may be cut short when room is needed.
+    pub fn set_spare(&self, spare: bool) {
+        self.deadline.set_spare(spare);
+    }
+
     /// Ready when nothing has moved for `limit`; never where there is no limit.
     pub fn poll_over(&mut self, limit: Option<Duration>, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_over_or_by(limit, None, cx)
     }
 
-    /// Ready when nothing has moved for `limit`, or at `by`, whatever moves meanwhile.
+    /// Ready when nothing has moved for `limit`, or at `by`, whatever moves meanwhile. What `by` is
+    /// at first holds.
     pub fn poll_over_or_by(
         &mut self,
         limit: Option<Duration>,
         by: Option<Instant>,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
+        if let Some(by) = by {
+            let whole = self.whole.get_or_insert_with(|| {
+                let mut whole = self.worker.deadline();
+                whole.set(by);
+                whole
+            });
+            if whole.poll_passed(cx).is_ready() {
+                return Poll::Ready(());
+            }
+        }
+        let Some(limit) = limit else { return Poll::Pending };
         if !self.waiting {
-            let over = limit.map(|limit| self.worker.now() + limit);
-            let at = match (over, by) {
-                (Some(over), Some(by)) => over.min(by),
-                (Some(at), None) | (None, Some(at)) => at,
-                (None, None) => return Poll::Pending,
-            };
             self.waiting = true;
-            self.deadline.set(at);
+            self.deadline.set(self.worker.now() + limit);
         }
         self.deadline.poll_passed(cx)
     }

@@ -27,8 +27,8 @@ impl Peer {
             address,
             local,
             tls,
-            text: address.ip().to_string(),
-            local_port: local.port().to_string(),
+            text: text_of(address.ip()),
+            local_port: itoa::Buffer::new().format(local.port()).to_owned(),
         }
     }
 
@@ -52,4 +52,17 @@ impl Peer {
 
     /// A peer without an address, such as one on a Unix socket.
     pub const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+}
+
+/// As `Display` writes it; IPv4 without the machinery of formatting, as every connection needs it.
+fn text_of(ip: IpAddr) -> String {
+    let IpAddr::V4(ip) = ip else { return ip.to_string() };
+    let mut text = String::with_capacity(15);
+    for (i, octet) in ip.octets().into_iter().enumerate() {
+        if i > 0 {
+            text.push('.');
+        }
+        text.push_str(itoa::Buffer::new().format(octet));
+    }
+    text
 }

@@ -39,5 +39,10 @@ pub trait Policy: Send + Sync {
     }
 
     /// Handles one request: calls `next.run` to let it pass, at most once.
-    fn handle<'a>(&'a self, exchange: &'a mut Exchange, request: Request, next: Next) -> Answering<'a>;
+    fn handle<'a>(
+        &'a self,
+        exchange: &'a mut Exchange,
+        request: Request,
+        next: Next,
+    ) -> Answering<'a>;
 }

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use crate::local::Local;
 use crate::site::Sites;
@@ -16,11 +17,32 @@ pub struct Serving {
     pub local: Rc<Local>,
     /// Accept nothing new, finish what is open, then go.
     pub draining: Cell<bool>,
+    no_room_until: Cell<Option<Instant>>,
 }
+
+/// After no idle connection was found, until it is looked for again.
+const REST: Duration = Duration::from_millis(100);
 
 impl Serving {
     pub fn new(sites: Sites, local: Rc<Local>) -> Rc<Self> {
-        Rc::new(Serving { sites, local, draining: Cell::new(false) })
+        Rc::new(Serving {
+            sites,
+            local,
+            draining: Cell::new(false),
+            no_room_until: Cell::new(None),
+        })
+    }
+
+    /// Closes connections that lie idle, the one longest idle first; at most so many. Looks at all
+    /// of them, so it rests for a moment when there was none.
+    pub fn make_room(&self, most: usize) {
+        let now = self.local.worker.now();
+        if self.no_room_until.get().is_some_and(|until| now < until) {
+            return;
+        }
+        if self.local.worker.wheel().fire_spare(most) == 0 {
+            self.no_room_until.set(Some(now + REST));
+        }
     }
 
     /// Every response from now on closes its connection, and those that lie idle are told.

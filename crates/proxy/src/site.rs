@@ -103,7 +103,7 @@ pub struct Timeouts {
     pub response_idle: Option<Duration>,
     /// Without a byte in either direction of a tunnel.
     pub tunnel_idle: Option<Duration>,
-    /// For the whole exchange up to the head of the response.
+    /// From the end of the request's head to the last byte of the response. Not for tunnels.
     pub request: Option<Duration>,
 }
 

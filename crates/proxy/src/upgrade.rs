@@ -69,7 +69,12 @@ struct Half {
 
 impl Half {
     /// Ready when this direction has ended and its end was passed on.
-    fn poll(&mut self, from: &mut Stream, to: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll(
+        &mut self,
+        from: &mut Stream,
+        to: &mut Stream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         loop {
             if self.shut {
                 return Poll::Ready(Ok(()));

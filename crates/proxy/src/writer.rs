@@ -200,7 +200,8 @@ impl Writer {
     fn end(&mut self, body: &mut Body) -> Result<(), Stop> {
         match self.ending {
             Ending::Length(left) if left > 0 => {
-                let fault = Fault::new(Code::Internal, "a body is shorter than its announced length");
+                let fault =
+                    Fault::new(Code::Internal, "a body is shorter than its announced length");
                 return Err(Stop::Source(fault));
             }
             Ending::Chunked => {
@@ -216,7 +217,11 @@ impl Writer {
         Ok(())
     }
 
-    fn poll_send_waiting(&mut self, to: &mut Stream, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
+    fn poll_send_waiting(
+        &mut self,
+        to: &mut Stream,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Stop>> {
         while self.sent < self.out.len() {
             let written = to.poll_write(&[IoSlice::new(&self.out[self.sent..])], cx);
             self.blocked = written.is_pending();
@@ -230,19 +235,21 @@ impl Writer {
         self.sent += n;
         self.handed |= n > 0;
         if self.sent == self.out.len() {
-            self.out.clear();
+            // Given back rather than kept: the exchange may wait long for its response, and
+            // hundreds of them together would fill the processor's cache with sent heads.
+            self.out = Vec::new();
             self.sent = 0;
         }
     }
 
-    fn kernel_could(&self, body: &mut Body, to: &Stream) -> bool {
+    fn kernel_could(&self, body: &mut Body, to: &mut Stream) -> bool {
         let Ending::Length(left) = self.ending else { return false };
         left >= KERNEL_FROM
-            && to.plain_socket().is_some()
             && match body {
                 Body::Stream(source) => source.kernel().is_some(),
                 _ => false,
             }
+            && to.plain_socket().is_some()
     }
 
     /// Moves some bytes inside the kernel.
@@ -259,7 +266,9 @@ impl Writer {
             return Poll::Ready(Err(Stop::Source(fault)));
         };
         let held = self.pipe.as_ref().map_or(0, Pipe::held);
-        if held > 0 && let Some(pipe) = &mut self.pipe {
+        if held > 0
+            && let Some(pipe) = &mut self.pipe
+        {
             let given = pipe.poll_give(socket, held as u64 != left, cx);
             self.blocked = given.is_pending();
             let n = ready!(given).map_err(Stop::Receiver)?;

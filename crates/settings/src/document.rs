@@ -318,6 +318,9 @@ impl Builder<'_> {
             finding = finding.hint("inside `{ }` and `[ ]` a value with `${` needs quotes");
         } else if line.matches(": ").count() > 1 && !line.contains('{') {
             finding = finding.hint("a value that contains `: ` needs quotes");
+        } else if ["expected key", "block mapping", "indentation"].iter().any(|w| info.contains(w))
+        {
+            finding = finding.hint("keys that belong together begin in the same column");
         }
         self.findings.push(finding);
     }

@@ -188,13 +188,13 @@ macro_rules! settings {
                 node: &$crate::Node,
                 at: &mut $crate::Context<'_>,
             ) -> ::std::option::Option<Self> {
-                #[allow(unused_mut)]
+                #[allow(unused_mut)] // Where there is no `flatten`.
                 let mut known: ::std::vec::Vec<::std::string::String> =
                     vec![$( $crate::key(stringify!($field)) ),*];
                 $( known.extend(<$Flat as $crate::Choice>::keys().iter().map(|key| key.to_string())); )?
                 let short: ::std::option::Option<&'static str> =
                     $crate::settings!(@short $($short)?);
-                #[allow(unused_mut, unused_variables)]
+                #[allow(unused_mut, unused_variables)] // Where there are no fields.
                 let mut fields = $crate::Fields::open(node, at, &known, short)?;
                 $(
                     let $field: ::std::option::Option<$T> = $crate::settings!(
@@ -224,7 +224,7 @@ macro_rules! settings {
             }
 
             fn to_json(&self) -> $crate::json::Value {
-                #[allow(unused_mut)]
+                #[allow(unused_mut)] // As above.
                 let mut object = $crate::json::Map::new();
                 $(
                     let value = $crate::Setting::to_json(&self.$field);

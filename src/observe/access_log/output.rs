@@ -130,6 +130,7 @@ impl Stream {
                 Ok(n) => done += n,
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 // Somebody else made the terminal or pipe non-blocking.
+                #[allow(clippy::disallowed_methods)] // On the writer's own thread.
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
                     std::thread::sleep(Duration::from_millis(5));
                 }

@@ -130,6 +130,7 @@ impl Queue {
         self.wake();
     }
 
+    #[allow(clippy::disallowed_methods)] // It blocks, and says so where it is called.
     pub(super) fn flush(&self, patience: Duration) -> bool {
         let until = Instant::now() + patience;
         while self.is_waiting() || self.orders.reopen.load(Ordering::SeqCst) {

@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 use transom_net::{DialError, dial};
 
 use super::Action;
 use crate::body::Body;
+use crate::body::replay::replayable;
 use crate::client::h1::{Call, Failure, Heard, Waits};
 use crate::client::pool::Connection;
 use crate::codec::head::{HeadLimits, ResponseHead};
@@ -76,7 +77,11 @@ struct Spent {
 }
 
 impl Forward {
-    async fn forward(&self, exchange: &mut Exchange, mut request: Request) -> Result<Response, Fault> {
+    async fn forward(
+        &self,
+        exchange: &mut Exchange,
+        mut request: Request,
+    ) -> Result<Response, Fault> {
         if !self.upgrade {
             request.upgrade = None;
         }
@@ -84,6 +89,9 @@ impl Forward {
             return Err(Fault::new(Code::Loop, "Via names us twice"));
         }
         forwarded::apply(exchange, &mut request.fields);
+        if request.method.is_idempotent() {
+            request.body = replayable(request.body);
+        }
         let mut spent = Spent::default();
         let mut lease = self.lease(exchange, &spent).await?;
         loop {
@@ -103,7 +111,8 @@ impl Forward {
             spent.stale = false;
             spent.tried.push(failed.endpoint().key);
             failed.end(AttemptResult::Failed(failure.fault.code()));
-            if !can_resend || !self.may_retry(&mut spent, &failure.fault) {
+            let over = remaining(exchange).is_some_and(|time| time.is_zero());
+            if over || !can_resend || !self.may_retry(&mut spent, &failure.fault) {
                 return Err(failure.fault);
             }
             lease = match self.lease(exchange, &spent).await {
@@ -119,7 +128,13 @@ impl Forward {
         let ask = Ask { exchange, client, tried: &spent.tried, now: exchange.local.worker.now() };
         match self.destination.lease(&ask) {
             Leasing::Ready(lease) => Ok(lease),
-            Leasing::Wait(waiting) => waiting.await,
+            Leasing::Wait(waiting) => match remaining(exchange) {
+                Some(time) => {
+                    let waited = within(&exchange.local.worker, time, waiting).await;
+                    waited.unwrap_or_else(|| Err(too_long("no endpoint")))
+                }
+                None => waiting.await,
+            },
             Leasing::Refused(fault) => Err(fault),
         }
     }
@@ -158,13 +173,14 @@ impl Forward {
             response: timeouts.response,
             idle: timeouts.response_idle,
             send: timeouts.send_idle,
-            by: timeouts.request.map(|limit| exchange.started + limit),
+            by: exchange.ends_by(),
         };
         let body = std::mem::take(&mut request.body);
         let (head, ending) = self.head(exchange, request, &endpoint, &body);
         let writer = Writer::new(head, ending, false);
         let local = exchange.local.clone();
-        let mut call = Call::new(connection, lease, local, writer, body, waits, self.response_limits);
+        let mut call =
+            Call::new(connection, lease, local, writer, body, waits, self.response_limits);
         match self.converse(exchange, request, &mut call).await {
             Ok(head) => self.response(exchange, request, &endpoint, call, head).map_err(ended),
             Err(fault) => Err(call.fail(fault)),
@@ -187,11 +203,17 @@ impl Forward {
             }
         }
         exchange.record.reused = false;
-        let limit = exchange.route().map(|r| r.timeouts).unwrap_or_default().connect;
-        let dialing = dial(&endpoint.target, &local.worker);
-        let stream = match within(&local.worker, limit, dialing).await {
+        let connect = exchange.route().map(|r| r.timeouts).unwrap_or_default().connect;
+        let remaining = remaining(exchange).filter(|time| *time < connect);
+        let limit = remaining.unwrap_or(connect);
+        // Boxed, as it is rare: kept connections are the rule, and their exchanges stay small.
+        let dialing = Box::pin(within(&local.worker, limit, dial(&endpoint.target, &local.worker)));
+        let stream = match dialing.await {
             Some(dialed) => dialed.map_err(|e| dial_fault(&e))?,
-            None => return Err(Fault::new(Code::ConnectTimeout, "no connection within the timeout")),
+            None if remaining.is_some() => return Err(too_long("no connection")),
+            None => {
+                return Err(Fault::new(Code::ConnectTimeout, "no connection within the timeout"));
+            }
         };
         let now = Instant::now();
         exchange.record.connected = Some(now);
@@ -262,9 +284,10 @@ impl Forward {
             match call.head(&mut watch).await? {
                 Heard::Interim(mut head) => {
                     // RS-09: a 100 that nobody asked for goes no further.
-                    if head.status != 100 && let Some(client) = &exchange.client_side {
+                    if head.status != 100
+                        && let Some(client) = &exchange.client_side
+                    {
                         hop::take_off_response(&mut head.fields);
-                        hide::software(&mut head.fields);
                         head.fields.remove(Known::ContentLength);
                         client.send_interim(head.status, &head.fields);
                     }
@@ -292,7 +315,6 @@ impl Forward {
             Values::One(token) if token.eq_ignore_ascii_case(b"websocket")
         );
         hop::take_off_response(&mut fields);
-        hide::software(&mut fields);
         hide::addresses(exchange, endpoint, &mut fields);
         if exchange.site.forwarded.via {
             forwarded::add_via(head.version, &mut fields);
@@ -304,7 +326,7 @@ impl Forward {
             let (stream, lease) = call
                 .into_tunnel()
                 .ok_or_else(|| Fault::new(Code::Internal, "the tunnel has no stream"))?;
-            exchange.tunnel = Some(Tunnel::new(stream, lease));
+            exchange.tunnel = Some(Box::new(Tunnel::new(stream, lease)));
             return Ok(Response { status: 101, fields, body: Body::Empty });
         }
         if !Response::is_bodyless(head.status, &request.method) || head.status == 204 {
@@ -313,6 +335,15 @@ impl Forward {
         }
         Ok(Response { status: head.status, fields, body: call.into_body() })
     }
+}
+
+/// What is left of the time for the whole exchange, where that is limited.
+fn remaining(exchange: &Exchange) -> Option<Duration> {
+    Some(exchange.ends_by()?.saturating_duration_since(exchange.local.worker.now()))
+}
+
+fn too_long(what: &str) -> Fault {
+    Fault::new(Code::ResponseTimeout, format!("{what} within the time of the exchange"))
 }
 
 /// A fault after the response had come: nothing to send again.
@@ -332,7 +363,9 @@ fn is_resendable(request: &Request, fault: &Fault) -> bool {
 fn ending_of(request: &Request, body: &Body) -> Ending {
     use crate::message::Method;
     match (body, body.length()) {
-        (Body::Empty, _) if matches!(request.method, Method::Post | Method::Put | Method::Patch) => {
+        (Body::Empty, _)
+            if matches!(request.method, Method::Post | Method::Put | Method::Patch) =>
+        {
             Ending::Length(0)
         }
         (Body::Empty, _) => Ending::None,

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::Action;
 use crate::body::Body;
 use crate::exchange::Exchange;
-use crate::message::{Request, Response};
 use crate::fields::Fields;
+use crate::message::{Request, Response};
 use crate::policy::Answering;
 
 /// A response that is the same for every request.

@@ -32,7 +32,7 @@ pub struct Waits {
     pub idle: Option<Duration>,
     /// Without the endpoint taking any of the request.
     pub send: Option<Duration>,
-    /// The head must be there by then.
+    /// The whole response must be there by then.
     pub by: Option<Instant>,
 }
 
@@ -67,8 +67,8 @@ enum Upload {
 /// A call that brought no response.
 pub struct Failure {
     pub fault: Fault,
-    /// The endpoint sent nothing, and the request body is untouched: the request may be sent
-    /// again as far as the bytes are concerned.
+    /// The endpoint sent nothing, and the request body is there from its first byte on: the
+    /// request may be sent again as far as the bytes are concerned.
     pub untouched: bool,
     /// The connection broke, rather than the endpoint answering wrongly or late.
     pub broken: bool,
@@ -133,7 +133,10 @@ impl Call {
         self.poll_upload(cx)?;
         loop {
             let Some(connection) = &mut self.connection else {
-                return Poll::Ready(Err(Fault::new(Code::Internal, "a call was used after its end")));
+                return Poll::Ready(Err(Fault::new(
+                    Code::Internal,
+                    "a call was used after its end",
+                )));
             };
             let stream = &mut connection.stream;
             if !stream.filled().is_empty() {
@@ -147,7 +150,9 @@ impl Call {
                 }
             }
             match stream.poll_fill(Size::Large, cx) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.broke("it closed the connection"))),
+                Poll::Ready(Ok(0)) => {
+                    return Poll::Ready(Err(self.broke("it closed the connection")));
+                }
                 Poll::Ready(Ok(_)) => self.heard = true,
                 Poll::Ready(Err(e)) => {
                     let detail = format!("reading the response: {e}");
@@ -224,6 +229,11 @@ impl Call {
             // RS-07: what follows a bodyless response that announces a body is anybody's guess.
             self.keep &= *method == Method::Head || head.status == 304;
         }
+        if head.status == 204 && !matches!(head.fields.get(Known::ContentLength), None | Some(b"0"))
+        {
+            // RFC 9110 §8.6 forbids it, so a body may well follow, late and in place of a response.
+            self.keep = false;
+        }
         if let Some(lease) = &mut self.lease {
             lease.answered(self.local.worker.now());
         }
@@ -247,7 +257,8 @@ impl Call {
     /// Ends a call that brought no response.
     pub fn fail(mut self, fault: Fault) -> Failure {
         let broken = fault.code() == Code::BadResponse && !self.heard;
-        let untouched = !self.heard && self.writer.body_bytes() == 0;
+        let whole = self.writer.body_bytes() == 0 || self.request_body.rewind();
+        let untouched = !self.heard && whole;
         Failure {
             untouched,
             broken,
@@ -288,12 +299,15 @@ impl Call {
 }
 
 impl Source for Call {
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
+    fn poll_beside(&mut self, cx: &mut Context<'_>) {
         if self.poll_upload(cx).is_err() {
             // The client's side of the request failed; the response may still be whole.
             self.upload = Upload::Broken;
             self.keep = false;
         }
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
         loop {
             let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(0)) };
             let stream = &mut connection.stream;
@@ -377,8 +391,8 @@ impl Source for Call {
     }
 
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
-        ready!(self.patience.poll_over(self.waits.idle, cx));
-        let fault = self.incomplete("the body stood still");
+        ready!(self.patience.poll_over_or_by(self.waits.idle, self.waits.by, cx));
+        let fault = self.incomplete("the body stood still or took too long");
         Poll::Ready(Fault::new(Code::ResponseTimeout, fault.into_detail()))
     }
 }
@@ -407,5 +421,8 @@ fn bad_head(error: HeadError) -> Fault {
 /// Whether an error means that the peer is gone, rather than something here.
 pub fn is_gone(error: &io::Error) -> bool {
     use io::ErrorKind::*;
-    matches!(error.kind(), BrokenPipe | ConnectionReset | ConnectionAborted | NotConnected | UnexpectedEof)
+    matches!(
+        error.kind(),
+        BrokenPipe | ConnectionReset | ConnectionAborted | NotConnected | UnexpectedEof
+    )
 }

@@ -11,7 +11,9 @@ pub enum Decoder {
     Length(u64),
     Chunked(Box<ChunkedReader>),
     /// Until the stream ends.
-    UntilClose { ended: bool },
+    UntilClose {
+        ended: bool,
+    },
 }
 
 /// What stands at the front of the bytes.

@@ -118,7 +118,8 @@ impl ChunkedReader {
     }
 
     fn size_line(&mut self, bytes: &[u8]) -> Result<Front, ChunkError> {
-        let digits = bytes.iter().take(SIZE_DIGITS + 1).take_while(|b| b.is_ascii_hexdigit()).count();
+        let digits =
+            bytes.iter().take(SIZE_DIGITS + 1).take_while(|b| b.is_ascii_hexdigit()).count();
         let after = bytes.get(digits);
         if digits > SIZE_DIGITS || (digits == 0 && after.is_some()) {
             return Err(ChunkError::BadSize);
@@ -134,7 +135,11 @@ impl ChunkedReader {
         let extension = &searched[digits..end.unwrap_or(searched.len())];
         refuse_bad_extension(extension, end.is_some())?;
         let Some(end) = end else {
-            return if bytes.len() >= SIZE_LINE { Err(ChunkError::LongExtensions) } else { Ok(Front::More) };
+            return if bytes.len() >= SIZE_LINE {
+                Err(ChunkError::LongExtensions)
+            } else {
+                Ok(Front::More)
+            };
         };
         self.extensions += extension.len() - 1;
         if self.extensions > EXTENSIONS {

@@ -142,8 +142,18 @@ mod tests {
         check(V11, &[(TE, "chunked"), (TE, "chunked")], Err(BadEncoding));
         check(V11, &[(TE, "identity"), (TE, "chunked")], Err(BadEncoding));
         for value in [
-            "chunked, chunked", "chunked, gzip", "gzip", "identity", "xchunked", "\"chunked\"",
-            "chunked;q=1", "", ",chunked", "chunked,", "identity, chunked", "gzip,,chunked",
+            "chunked, chunked",
+            "chunked, gzip",
+            "gzip",
+            "identity",
+            "xchunked",
+            "\"chunked\"",
+            "chunked;q=1",
+            "",
+            ",chunked",
+            "chunked,",
+            "identity, chunked",
+            "gzip,,chunked",
         ] {
             check(V11, &[(TE, value)], Err(BadEncoding));
         }
@@ -162,8 +172,20 @@ mod tests {
         check(V11, &[(CL, "0"), (CL, "31")], Err(BadLength));
         check(V11, &[(CL, "5"), (CL, "5")], Err(BadLength));
         for value in [
-            "", "+5", "-5", "0x5", "1_0", "5 5", "5.0", "5;", "5, 5", "5,5,5", "\u{ff15}",
-            "\u{a0}5", "18446744073709551616", "9223372036854775808",
+            "",
+            "+5",
+            "-5",
+            "0x5",
+            "1_0",
+            "5 5",
+            "5.0",
+            "5;",
+            "5, 5",
+            "5,5,5",
+            "\u{ff15}",
+            "\u{a0}5",
+            "18446744073709551616",
+            "9223372036854775808",
         ] {
             check(V11, &[(CL, value)], Err(BadLength));
         }

@@ -116,6 +116,7 @@ pub fn response(bytes: &[u8], limits: &HeadLimits) -> Result<Option<ResponseHead
 }
 
 /// The start line and the block of field lines (each with its CR LF), once the empty line is there.
+#[allow(clippy::type_complexity)] // A pair of slices needs no name.
 fn split<'a>(
     bytes: &'a [u8],
     limits: &HeadLimits,

@@ -90,18 +90,32 @@ fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
     })
 }
 
-/// Makes the fields say what we know: what an untrusted peer claimed is gone, ours is there.
+/// Takes off what the request line and the connection say already, what servers behind would
+/// take as an order, and what a peer that is not trusted claims about the client. So no policy
+/// ever sees a claim that is not true.
+pub fn scrub(trusted: bool, fields: &mut Fields) {
+    fields.retain(|field| {
+        let Some(known) = field.known else { return true };
+        !matches!(known, Known::Host | Known::ContentLength | Known::Expect)
+            && !is_order_to_servers(known)
+            && (trusted || !is_claim(known))
+    });
+}
+
+/// Whether this peer is believed when it says for whom it speaks.
+pub fn speaks_for_others(trusted: &[IpNet], peer: IpAddr) -> bool {
+    !trusted.is_empty() && is_trusted(trusted, unmapped(peer))
+}
+
+/// Makes the fields say what we know about the client and the way.
 pub fn apply(exchange: &Exchange, fields: &mut Fields) {
     let style = &exchange.site.forwarded;
     let peer = unmapped(exchange.peer.ip());
-    let trusted = !exchange.site.trusted.is_empty() && is_trusted(&exchange.site.trusted, peer);
-    fields.retain(|field| {
-        !is_order_to_servers(&field) && (trusted || !field.known.is_some_and(is_claim))
-    });
+    let trusted = speaks_for_others(&exchange.site.trusted, peer);
     let mut text = Vec::new();
     if style.x_forwarded {
         x_forwarded(exchange, fields, trusted, &mut text);
-    } else {
+    } else if trusted {
         fields.retain(|field| !field.known.is_some_and(|k| is_claim(k) && k != Known::Forwarded));
     }
     if style.forwarded {
@@ -114,7 +128,7 @@ pub fn apply(exchange: &Exchange, fields: &mut Fields) {
             quote.0, quote.1, exchange.asked.authority, exchange.asked.scheme
         );
         fields.set(Known::Forwarded, &text);
-    } else {
+    } else if trusted {
         fields.remove(Known::Forwarded);
     }
     if style.via {
@@ -180,7 +194,10 @@ pub fn add_via(received: Version, fields: &mut Fields) {
 /// The request has passed through us twice already (P-17).
 pub fn is_loop(fields: &Fields) -> bool {
     let ours = |member: &[u8]| {
-        member.split(|b| *b == b' ').nth(1).is_some_and(|by| by.eq_ignore_ascii_case(PSEUDONYM.as_bytes()))
+        member
+            .split(|b| *b == b' ')
+            .nth(1)
+            .is_some_and(|by| by.eq_ignore_ascii_case(PSEUDONYM.as_bytes()))
     };
     fields.all(Known::Via).flat_map(list).filter(|member| ours(member)).count() >= 2
 }
@@ -191,19 +208,26 @@ mod tests {
 
     #[test]
     fn p12_the_client_is_the_rightmost_that_is_not_trusted() {
-        let trusted: Vec<IpNet> =
-            vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
         for (peer, lines, expected) in [
             ("192.0.2.9:1", &[("X-Forwarded-For", "1.2.3.4")][..], "192.0.2.9"),
             ("10.0.0.1:1", &[("X-Forwarded-For", "1.2.3.4")], "1.2.3.4"),
             ("10.0.0.1:1", &[("X-Forwarded-For", "6.6.6.6, 1.2.3.4, 10.0.0.2")], "1.2.3.4"),
-            ("10.0.0.1:1", &[("X-Forwarded-For", "6.6.6.6"), ("X-Forwarded-For", "1.2.3.4")], "1.2.3.4"),
+            (
+                "10.0.0.1:1",
+                &[("X-Forwarded-For", "6.6.6.6"), ("X-Forwarded-For", "1.2.3.4")],
+                "1.2.3.4",
+            ),
             ("10.0.0.1:1", &[("X-Forwarded-For", "6.6.6.6, garbage")], "10.0.0.1"),
             ("10.0.0.1:1", &[("X-Forwarded-For", "6.6.6.6, garbage, 10.0.0.2")], "10.0.0.2"),
             ("10.0.0.1:1", &[("X-Forwarded-For", "[2001:db8::1]:80")], "2001:db8::1"),
             ("10.0.0.1:1", &[("X-Forwarded-For", "::ffff:1.2.3.4")], "1.2.3.4"),
             ("[::ffff:10.0.0.1]:1", &[("X-Forwarded-For", "1.2.3.4:99")], "1.2.3.4"),
-            ("10.0.0.1:1", &[("Forwarded", "for=9.9.9.9;proto=http, For=\"[2001:db8::7]:4\"")], "2001:db8::7"),
+            (
+                "10.0.0.1:1",
+                &[("Forwarded", "for=9.9.9.9;proto=http, For=\"[2001:db8::7]:4\"")],
+                "2001:db8::7",
+            ),
             ("10.0.0.1:1", &[("Forwarded", "for=_hidden")], "10.0.0.1"),
             ("10.0.0.1:1", &[], "10.0.0.1"),
         ] {

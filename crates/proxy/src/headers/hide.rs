@@ -1,15 +1,8 @@
-//! Hides the servers behind: what they are made of, and where they stand.
+//! Hides where the servers behind stand. What they are made of goes with the hop-by-hop fields.
 
 use crate::destination::Endpoint;
 use crate::exchange::Exchange;
 use crate::fields::{Fields, Known};
-
-/// Takes off what names the server's software.
-pub fn software(fields: &mut Fields) {
-    fields.retain(|field| {
-        !matches!(field.known, Some(Known::Server | Known::XPoweredBy | Known::XAspNetVersion))
-    });
-}
 
 /// Writes our own address where the endpoint wrote its own: in `Location`, `Content-Location`
 /// stays as it is, and in the `Domain` of cookies.
@@ -19,7 +12,8 @@ pub fn addresses(exchange: &Exchange, endpoint: &Endpoint, fields: &mut Fields) 
     {
         fields.set(Known::Location, &ours);
     }
-    if fields.all(Known::SetCookie).any(|cookie| domain(cookie).is_some_and(|d| is_of(endpoint, d))) {
+    if fields.all(Known::SetCookie).any(|cookie| domain(cookie).is_some_and(|d| is_of(endpoint, d)))
+    {
         let cookies: Vec<Vec<u8>> = fields
             .all(Known::SetCookie)
             .map(|cookie| match domain(cookie) {

@@ -1,7 +1,7 @@
 //! Fields that are meant for one connection only (RFC 9110 §7.6.1).
 
 use crate::fault::{Code, Fault};
-use crate::fields::{Field, Fields, Known, Name, Values, list};
+use crate::fields::{Fields, Known, Name, Values, list};
 use crate::message::Upgrade;
 
 /// What a message said about its own connection.
@@ -45,14 +45,28 @@ pub fn take_off_request(fields: &mut Fields) -> Result<Hop, Fault> {
         return Ok(hop);
     }
     hop.upgrade = upgrade(fields);
-    hop.trailers = matches!(fields.only(Known::Te), Values::One(te) if te.eq_ignore_ascii_case(b"trailers"));
+    hop.trailers =
+        matches!(fields.only(Known::Te), Values::One(te) if te.eq_ignore_ascii_case(b"trailers"));
     take_off(fields);
     Ok(hop)
 }
 
-/// Takes the hop-by-hop fields off a response.
+/// Takes the hop-by-hop fields off a response, and with them those that name the server's
+/// software; both in one pass, as every response has some.
 pub fn take_off_response(fields: &mut Fields) {
-    take_off(fields);
+    if names_others(fields) {
+        return take_off(fields);
+    }
+    fields.retain(|field| !field.known.is_some_and(|k| is_hop_by_hop(k) || is_software(k)));
+}
+
+/// Whether `Connection` names more than the connection's own options.
+fn names_others(fields: &Fields) -> bool {
+    fields.all(Known::Connection).flat_map(list).any(|token| {
+        ![&b"close"[..], b"keep-alive", b"upgrade"]
+            .iter()
+            .any(|own| token.eq_ignore_ascii_case(own))
+    })
 }
 
 fn take_off(fields: &mut Fields) {
@@ -63,9 +77,13 @@ fn take_off(fields: &mut Fields) {
         .map(<[u8]>::to_vec)
         .collect();
     fields.retain(|field| {
-        !field.known.is_some_and(is_hop_by_hop)
+        !field.known.is_some_and(|k| is_hop_by_hop(k) || is_software(k))
             && !nominated.iter().any(|name| field.name.eq_ignore_ascii_case(name))
     });
+}
+
+fn is_software(known: Known) -> bool {
+    matches!(known, Known::Server | Known::XPoweredBy | Known::XAspNetVersion)
 }
 
 /// RFC 9110 §7.8 and RFC 6455 §4.1: only `websocket`, only when asked for in both fields.
@@ -118,24 +136,22 @@ fn is_hop_by_hop(known: Known) -> bool {
 /// Whether a field is never forwarded because a server behind would read it as an order or an
 /// identity that only the gateway may give: httpoxy (H1-48), method override (P-16), other names
 /// for the path (P-08) and for the client's address (P-12).
-pub fn is_order_to_servers(field: &Field<'_>) -> bool {
+pub fn is_order_to_servers(known: Known) -> bool {
     matches!(
-        field.known,
-        Some(
-            Known::CfConnectingIp
-                | Known::Proxy
-                | Known::TrueClientIp
-                | Known::XClientIp
-                | Known::XForwardedScheme
-                | Known::XForwardedServer
-                | Known::XForwardedSsl
-                | Known::XForwardedUri
-                | Known::XHttpMethod
-                | Known::XHttpMethodOverride
-                | Known::XMethodOverride
-                | Known::XOriginalUrl
-                | Known::XRewriteUrl
-        )
+        known,
+        Known::CfConnectingIp
+            | Known::Proxy
+            | Known::TrueClientIp
+            | Known::XClientIp
+            | Known::XForwardedScheme
+            | Known::XForwardedServer
+            | Known::XForwardedSsl
+            | Known::XForwardedUri
+            | Known::XHttpMethod
+            | Known::XHttpMethodOverride
+            | Known::XMethodOverride
+            | Known::XOriginalUrl
+            | Known::XRewriteUrl
     )
 }
 
@@ -193,11 +209,21 @@ mod tests {
     fn h1_30_31_only_a_whole_websocket_upgrade_counts() {
         for (lines, expected) in [
             (&[("Connection", "Upgrade"), ("Upgrade", "websocket")][..], Some(Upgrade::WebSocket)),
-            (&[("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", "h2c"), ("HTTP2-Settings", "x")], None),
+            (
+                &[
+                    ("Connection", "Upgrade, HTTP2-Settings"),
+                    ("Upgrade", "h2c"),
+                    ("HTTP2-Settings", "x"),
+                ],
+                None,
+            ),
             (&[("Connection", "Upgrade"), ("Upgrade", "h2c, websocket")], None),
             (&[("Connection", "Upgrade")], None),
             (&[("Upgrade", "websocket")], None),
-            (&[("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Upgrade", "websocket")], None),
+            (
+                &[("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Upgrade", "websocket")],
+                None,
+            ),
         ] {
             let mut fields = fields(lines);
             assert_eq!(take_off_request(&mut fields).unwrap().upgrade, expected, "{lines:?}");

@@ -83,7 +83,12 @@ impl Policy for Edit {
         sides.map(|(side, edits)| format!("{side}: {edits}")).collect::<Vec<_>>().join("; ")
     }
 
-    fn handle<'a>(&'a self, exchange: &'a mut Exchange, mut request: Request, next: Next) -> Answering<'a> {
+    fn handle<'a>(
+        &'a self,
+        exchange: &'a mut Exchange,
+        mut request: Request,
+        next: Next,
+    ) -> Answering<'a> {
         Box::pin(async move {
             self.request.apply(exchange, &mut request.fields);
             let mut response = next.run(exchange, request).await;

@@ -40,7 +40,11 @@ impl Change {
             Change::AddPrefix(prefix) => Some(format!("{}{path}", prefix.trim_end_matches('/'))),
             Change::ReplacePrefix { from, to } => {
                 let rest = rest_after(path, from)?;
-                Some(rooted(&format!("{}{}", to.trim_end_matches('/'), if rest.is_empty() { "" } else { rest })))
+                Some(rooted(&format!(
+                    "{}{}",
+                    to.trim_end_matches('/'),
+                    if rest.is_empty() { "" } else { rest }
+                )))
             }
             Change::Regex { pattern, with } => {
                 pattern.is_match(path).then(|| rooted(&pattern.replace(path, with.as_str())))
@@ -112,7 +116,12 @@ impl Policy for Rewrite {
         changes.join(", ")
     }
 
-    fn handle<'a>(&'a self, exchange: &'a mut Exchange, mut request: Request, next: Next) -> Answering<'a> {
+    fn handle<'a>(
+        &'a self,
+        exchange: &'a mut Exchange,
+        mut request: Request,
+        next: Next,
+    ) -> Answering<'a> {
         Box::pin(async move {
             if let Some(path) = self.rewritten(&request.path, exchange.site.paths)? {
                 request.path = path;
@@ -139,7 +148,11 @@ mod tests {
             (Change::StripPrefix("/api/".into()), "/api/users", Ok(Some("/users"))),
             (Change::StripPrefix("/a".into()), "/a/%2E%2E/x", Ok(Some("/x"))),
             (Change::AddPrefix("/v1".into()), "/users", Ok(Some("/v1/users"))),
-            (Change::ReplacePrefix { from: "/a".into(), to: "/b".into() }, "/a/x", Ok(Some("/b/x"))),
+            (
+                Change::ReplacePrefix { from: "/a".into(), to: "/b".into() },
+                "/a/x",
+                Ok(Some("/b/x")),
+            ),
             (Change::ReplacePrefix { from: "/a".into(), to: "/b".into() }, "/a", Ok(Some("/b"))),
             (Change::ReplacePrefix { from: "/a".into(), to: "/".into() }, "/a/x", Ok(Some("/x"))),
             (regex("^/old/(.*)$", "/new/$1"), "/old/x", Ok(Some("/new/x"))),
@@ -150,7 +163,11 @@ mod tests {
             // `%2E%2E` above the stripped prefix climbs: refused or resolved, never passed on.
             match (path, &got) {
                 ("/a/%2E%2E/x", Err(())) => {}
-                _ => assert_eq!(got.as_ref().map(|p| p.as_deref()), expected.as_ref().map(|p| *p), "{path}"),
+                _ => assert_eq!(
+                    got.as_ref().map(|p| p.as_deref()),
+                    expected.as_ref().map(|p| *p),
+                    "{path}"
+                ),
             }
         }
     }

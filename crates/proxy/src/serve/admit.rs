@@ -1,6 +1,7 @@
 //! Makes a request of a received head: everything that is checked once, before a route is looked
 //! for. What is ambiguous is refused here.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -52,12 +53,21 @@ pub fn head_fault(error: HeadError) -> Fault {
 ///
 /// # Errors
 /// The fault to answer with; it closes the connection where what follows cannot be told.
-pub fn admit(head: RequestHead<'_>, site: &Site, peer: &Peer, local: &Local) -> Result<Admitted, Fault> {
+pub fn admit(
+    head: RequestHead<'_>,
+    site: &Site,
+    peer: &Peer,
+    local: &Local,
+) -> Result<Admitted, Fault> {
     let RequestHead { method, target, version, mut fields, .. } = head;
     let framing = framing::of_request(version, &fields).map_err(framing_fault)?;
     refuse_imitations(&mut fields)?;
+    let has_body = framing != Framing::None && framing != Framing::Length(0);
+    if has_body && version == Version::Http10 && !takes_body_in_http_1_0(&method) {
+        // H1-08: an old server behind takes such a body for the next request.
+        return Err(bad("a body with a method that has none in HTTP/1.0").closing());
+    }
     let expects = expects(version, &fields)?;
-    fields.remove(Known::Expect);
     if matches!(method, Method::Connect | Method::Trace) {
         let detail = "CONNECT and TRACE are not served";
         return Err(Fault::new(Code::MethodNotAllowed, detail).allow(ALLOWED).closing());
@@ -75,8 +85,7 @@ pub fn admit(head: RequestHead<'_>, site: &Site, peer: &Peer, local: &Local) -> 
     let client = forwarded::client(peer.address, &fields, &site.trusted);
     let id = request_id(site, peer, local, &mut fields);
     let hop = hop::take_off_request(&mut fields)?;
-    fields.retain(|f| !matches!(f.known, Some(Known::Host | Known::ContentLength)));
-    let has_body = framing != Framing::None && framing != Framing::Length(0);
+    forwarded::scrub(forwarded::speaks_for_others(&site.trusted, peer.ip()), &mut fields);
     let upgradable = version == Version::Http11 && method == Method::Get && !has_body;
     Ok(Admitted {
         client,
@@ -90,6 +99,11 @@ pub fn admit(head: RequestHead<'_>, site: &Site, peer: &Peer, local: &Local) -> 
         asked: Asked { method, scheme: peer.scheme(), authority, path, query, version, wants },
         fields,
     })
+}
+
+/// RFC 1945 §8: GET and HEAD have no body there, and DELETE none that anybody agrees on.
+fn takes_body_in_http_1_0(method: &Method) -> bool {
+    !matches!(method, Method::Get | Method::Head | Method::Delete)
 }
 
 const ALLOWED: &str = "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS";
@@ -148,20 +162,30 @@ fn place<'a>(
     let host = match field {
         Some(field) => match normalize::host(field) {
             Ok(host) => Some(host),
-            Err(HostError::Empty) => None,
+            // RFC 9110 §4.2.1: an http URI has a host. Only `*` is no URI (H1-44).
+            Err(HostError::Empty) if matches!(target, Target::Asterisk { authority: None }) => None,
             Err(e) => return Err(bad(format!("Host: {e}")).closing()),
         },
         None => None,
     };
-    let written = |host: Option<&normalize::Host<'_>>| -> Rc<str> {
+    let written = |host: Option<&normalize::Host<'_>>, as_received: Option<&[u8]>| -> Rc<str> {
         match host {
+            // Canonical as it came, but for what can stand around a port.
+            Some(normalize::Host { name: Cow::Borrowed(name), port: None }) => Rc::from(*name),
+            Some(normalize::Host { name: Cow::Borrowed(name), port: Some(port) }) => {
+                let digits = port.checked_ilog10().unwrap_or(0) as usize + 1;
+                match as_received.map(std::str::from_utf8) {
+                    Some(Ok(text)) if text.len() == name.len() + 1 + digits => Rc::from(text),
+                    _ => Rc::from(format!("{name}:{port}")),
+                }
+            }
             Some(normalize::Host { name, port: Some(port) }) => Rc::from(format!("{name}:{port}")),
             Some(normalize::Host { name, port: None }) => Rc::from(&**name),
             None => Rc::from(""),
         }
     };
     match target {
-        Target::Origin { path, query } => Ok((written(host.as_ref()), path, query, false)),
+        Target::Origin { path, query } => Ok((written(host.as_ref(), field), path, query, false)),
         Target::Absolute { scheme, authority, path, query } => {
             let said = match scheme {
                 normalize::Scheme::Http => "http",
@@ -175,12 +199,14 @@ fn place<'a>(
             if host.as_ref().is_some_and(|host| *host != named) {
                 return Err(bad("Host and the target name different hosts").closing());
             }
-            Ok((written(Some(&named)), path, query, false))
+            Ok((written(Some(&named), None), path, query, false))
         }
-        Target::Asterisk { authority: None } => Ok((written(host.as_ref()), b"/", None, true)),
+        Target::Asterisk { authority: None } => {
+            Ok((written(host.as_ref(), field), b"/", None, true))
+        }
         Target::Asterisk { authority: Some(authority) } => {
             let named = normalize::host(authority).map_err(bad)?;
-            Ok((written(Some(&named)), b"/", None, true))
+            Ok((written(Some(&named), None), b"/", None, true))
         }
         Target::Authority(_) => Err(bad("a target for CONNECT").closing()),
     }
@@ -206,7 +232,9 @@ fn request_id(site: &Site, peer: &Peer, local: &Local, fields: &mut Fields) -> R
 /// Fit to stand in logs and JSON as it is.
 fn is_plain(id: &[u8]) -> bool {
     (1..=128).contains(&id.len())
-        && id.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'='))
+        && id
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'='))
 }
 
 struct Lookup<'a>(&'a Fields);

@@ -57,12 +57,11 @@ pub async fn serve(stream: Stream, peer: Rc<Peer>, serving: Rc<Serving>) {
             break;
         }
         served += 1;
-        let last = {
-            let limits = &serving.sites.current().limits;
-            served >= limits.requests || serving.local.worker.now().saturating_duration_since(opened) >= limits.age
-        };
+        let site = serving.sites.current();
+        let age = serving.local.worker.now().saturating_duration_since(opened);
+        let last = served >= site.limits.requests || age >= site.limits.age;
         // Boxed, so that an idle connection costs no more than this loop.
-        match Box::pin(one(&wire, &peer, &serving, last)).await {
+        match Box::pin(one(&wire, &peer, &serving, site, last)).await {
             Fate::Keep => {}
             Fate::Close => {
                 close(&wire, &mut patience).await;
@@ -84,13 +83,22 @@ pub async fn serve(stream: Stream, peer: Rc<Peer>, serving: Rc<Serving>) {
 }
 
 /// Waits for the first byte of a request, holding nothing. False when there will be none.
-async fn wait_for_request(wire: &Wire, serving: &Serving, patience: &mut Patience, first: bool) -> bool {
+async fn wait_for_request(
+    wire: &Wire,
+    serving: &Serving,
+    patience: &mut Patience,
+    first: bool,
+) -> bool {
     if !wire.state().stream.filled().is_empty() {
         return true;
     }
     patience.progress();
     let mut last_call = false;
-    poll_fn(|cx| {
+    let limit = {
+        let timeouts = &serving.sites.current().timeouts;
+        if first { timeouts.first_byte } else { timeouts.keep_alive }
+    };
+    let there_is_one = poll_fn(|cx| {
         if let Poll::Ready(readable) = wire.state().stream.poll_readable(cx) {
             return Poll::Ready(readable.is_ok());
         }
@@ -98,24 +106,29 @@ async fn wait_for_request(wire: &Wire, serving: &Serving, patience: &mut Patienc
             last_call = true;
             patience.progress();
         }
-        let limit = if last_call {
-            LAST_CALL
-        } else {
-            let timeouts = &serving.sites.current().timeouts;
-            if first { timeouts.first_byte } else { timeouts.keep_alive }
-        };
-        patience.poll_over(Some(limit), cx).map(|()| false)
+        let limit = if last_call { LAST_CALL } else { limit };
+        let over = patience.poll_over(Some(limit), cx);
+        // A connection that lies idle is the first to go when others need its place (SL-07).
+        patience.set_spare(!first);
+        over.map(|()| false)
     })
-    .await
+    .await;
+    patience.set_spare(false);
+    there_is_one
 }
 
 /// Serves one request.
-async fn one(wire: &Rc<Wire>, peer: &Rc<Peer>, serving: &Rc<Serving>, last: bool) -> Fate {
-    let site = serving.sites.current();
+async fn one(
+    wire: &Rc<Wire>,
+    peer: &Rc<Peer>,
+    serving: &Rc<Serving>,
+    site: Rc<Arc<Site>>,
+    last: bool,
+) -> Fate {
     let admitted = match read_head(wire, peer, serving, &site).await {
         Ok(admitted) => admitted,
         Err(None) => return Fate::Close,
-        Err(Some(fault)) => return refuse(wire, peer, serving, site, fault).await,
+        Err(Some(fault)) => return Box::pin(refuse(wire, peer, serving, site, fault)).await,
     };
     exchange(wire, peer, serving, site, admitted, last).await
 }
@@ -164,7 +177,9 @@ async fn read_head(
                         return Poll::Pending;
                     }
                     let detail = "the head was not complete in time";
-                    return Poll::Ready(Err(Some(Fault::new(Code::RequestTimeout, detail).closing())));
+                    return Poll::Ready(Err(Some(
+                        Fault::new(Code::RequestTimeout, detail).closing(),
+                    )));
                 }
             }
         }
@@ -185,7 +200,13 @@ async fn refuse(
     let mut exchange = begin(wire, peer, serving, site, id, None);
     each_sink(&mut exchange, |sink, exchange| sink.began(exchange, &Fields::new()));
     exchange.record.fail(fault);
-    let plan = Plan { version: Version::Http11, head: false, keep: false, announce_keep: false, trailers: false };
+    let plan = Plan {
+        version: Version::Http11,
+        head: false,
+        keep: false,
+        announce_keep: false,
+        trailers: false,
+    };
     let fate = respond(wire, &mut exchange, response, plan).await;
     finish(&mut exchange);
     if fate == Fate::Abort { fate } else { Fate::Linger }
@@ -213,7 +234,8 @@ fn begin(
         started: Instant::now(),
         local: serving.local.clone(),
         peer: peer.clone(),
-        client: admitted.map_or_else(|| crate::headers::forwarded::unmapped(peer.ip()), |a| a.client),
+        client: admitted
+            .map_or_else(|| crate::headers::forwarded::unmapped(peer.ip()), |a| a.client),
         asked: admitted.map_or_else(unread, |a| a.asked.clone()),
         site,
         route: None,
@@ -253,7 +275,10 @@ async fn exchange(
         announce_keep: admitted.asked.version == Version::Http10,
         trailers: admitted.trailers,
     };
-    let response = dispatch(wire, serving, &mut exchange, admitted).await;
+    let response = match route(wire, serving, &mut exchange, admitted) {
+        Ok(request) => chain::run(&mut exchange, request).await,
+        Err(answer) => answer,
+    };
     let plan = Plan { keep: plan.keep && !serving.draining.get(), ..plan };
     let tunnel = exchange.tunnel.take().filter(|_| response.status == 101);
     let fate = respond(wire, &mut exchange, response, plan).await;
@@ -262,7 +287,7 @@ async fn exchange(
             let idle = exchange.route().and_then(|route| route.timeouts.tunnel_idle);
             exchange.record.tunnel = true;
             each_sink(&mut exchange, |sink, exchange| sink.tunnelled(exchange));
-            run_tunnel(wire, &mut exchange, tunnel, idle).await;
+            Box::pin(run_tunnel(wire, &mut exchange, tunnel, idle)).await;
             Fate::Close
         }
         _ => fate,
@@ -270,48 +295,54 @@ async fn exchange(
     exchange.record.body_in += wire.state().body_read;
     finish(&mut exchange);
     drop(exchange);
-    if fate == Fate::Keep { after_body(wire, serving).await } else { fate }
+    if fate == Fate::Keep && !wire.state().body.is_done() {
+        return Box::pin(drain_body(wire, serving)).await;
+    }
+    fate
 }
 
-/// Finds the route and runs its chain.
-async fn dispatch(
+/// Finds the route and makes the request for its chain; or the answer that stands in its place.
+fn route(
     wire: &Rc<Wire>,
     serving: &Rc<Serving>,
     exchange: &mut Exchange,
     admitted: Admitted,
-) -> Response {
+) -> Result<Request, Response> {
     if admitted.asterisk {
         // RFC 9110 §9.3.7: about the server as a whole; answered here (H1-38).
         let mut response = Response::new(204);
         response.fields.append(Known::Allow, b"GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS");
-        return response;
+        return Err(response);
     }
-    let found = admit::find_route(&exchange.site, &exchange.asked, exchange.client, &admitted.fields);
+    let found =
+        admit::find_route(&exchange.site, &exchange.asked, exchange.client, &admitted.fields);
     match found {
         Ok((route, captures)) => {
             exchange.route = Some(route);
             exchange.captures = Some(captures);
         }
-        Err(fault) => return answer::to(exchange, fault),
+        Err(fault) => return Err(answer::to(exchange, fault)),
     }
     let Some(route) = exchange.route() else {
-        return answer::to(exchange, Fault::new(Code::Internal, "the route does not exist"));
+        return Err(answer::to(exchange, Fault::new(Code::Internal, "the route does not exist")));
     };
     let rules = BodyRules {
         limit: route.body_limit,
         idle: route.timeouts.body_idle,
         min_rate: route.timeouts.body_min_rate,
+        by: exchange.ends_by(),
     };
     if let (Framing::Length(length), Some(limit)) = (admitted.framing, rules.limit)
         && length > limit
     {
-        return answer::to(exchange, Fault::new(Code::TooLarge, "Content-Length is over the limit"));
+        let fault = Fault::new(Code::TooLarge, "Content-Length is over the limit");
+        return Err(answer::to(exchange, fault));
     }
     let body = match admitted.framing {
         Framing::None | Framing::Length(0) => Body::Empty,
         _ => Body::Stream(Box::new(RequestBody::new(wire.clone(), rules, &serving.local.worker))),
     };
-    let request = Request {
+    Ok(Request {
         method: exchange.asked.method.clone(),
         scheme: exchange.asked.scheme,
         authority: exchange.asked.authority.clone(),
@@ -321,8 +352,7 @@ async fn dispatch(
         fields: admitted.fields,
         body,
         upgrade: admitted.upgrade,
-    };
-    chain::run(exchange, request).await
+    })
 }
 
 /// How a response is to be sent.
@@ -338,7 +368,12 @@ struct Plan {
 }
 
 /// Sends a response.
-async fn respond(wire: &Rc<Wire>, exchange: &mut Exchange, mut response: Response, mut plan: Plan) -> Fate {
+async fn respond(
+    wire: &Rc<Wire>,
+    exchange: &mut Exchange,
+    mut response: Response,
+    mut plan: Plan,
+) -> Fate {
     if exchange.record.fault == Some(Code::ClientClosed) {
         exchange.record.status = Code::ClientClosed.row().status;
         return Fate::Abort;
@@ -356,38 +391,48 @@ async fn respond(wire: &Rc<Wire>, exchange: &mut Exchange, mut response: Respons
     }
     let ending = ending_of(&response, &plan);
     plan.keep &= ending != Ending::Close;
+    let interim = std::mem::take(&mut wire.state().interim);
+    let begun = !interim.is_empty();
+    let head = head_of(exchange, &response, &plan, ending, interim);
     let mut body = std::mem::take(&mut response.body);
     if plan.head || Response::is_bodyless(response.status, &Method::Get) {
         // An upstream connection whose response has no body goes back at once.
         body = Body::Empty;
     }
-    let head = head_of(exchange, &response, &plan, ending, std::mem::take(&mut wire.state().interim));
     let mut writer = Writer::new(head, ending, plan.trailers);
     let mut patience = Patience::new(&exchange.local.worker);
     let limit = exchange.route().map_or(exchange.site.timeouts.send_idle, |r| r.timeouts.send_idle);
+    // An answer of our own says that the time is over, and is not cut off for it.
+    let by = exchange.ends_by().filter(|_| exchange.record.fault.is_none());
     let mut seen = 0;
     let sent = poll_fn(|cx| {
+        body.poll_beside(cx);
         let sent = writer.poll(&mut body, &mut wire.state().stream, cx);
         if sent.is_ready() {
             return sent.map_err(Some);
         }
         if !writer.waits_for_receiver() {
             patience.progress();
-            return Poll::Pending;
+            return patience.poll_over_or_by(None, by, cx).map(|()| Err(None));
         }
         if writer.body_bytes() > seen {
             seen = writer.body_bytes();
             patience.progress();
         }
-        patience.poll_over(limit, cx).map(|()| Err(None))
+        patience.poll_over_or_by(limit, by, cx).map(|()| Err(None))
     })
     .await;
     drop(body);
     exchange.record.body_out = writer.body_bytes();
     match sent {
         Ok(()) if plan.keep => Fate::Keep,
-        Ok(()) if wire.state().body.is_done() => Fate::Close,
+        Ok(()) if wire.state().is_read_out() => Fate::Close,
         Ok(()) => Fate::Linger,
+        Err(Some(Stop::Source(fault))) if !begun && !writer.has_sent() => {
+            // Nothing was said yet, so an answer can still be given.
+            let answer = answer::to(exchange, fault);
+            Box::pin(respond(wire, exchange, answer, plan)).await
+        }
         Err(Some(Stop::Source(fault))) => {
             exchange.record.fail(fault);
             Fate::Abort
@@ -396,8 +441,13 @@ async fn respond(wire: &Rc<Wire>, exchange: &mut Exchange, mut response: Respons
             exchange.record.fail(Fault::new(Code::ClientClosed, format!("sending: {e}")));
             Fate::Abort
         }
+        Err(None) if !writer.waits_for_receiver() => {
+            let detail = "the response was not complete within the time of the exchange";
+            exchange.record.fail(Fault::new(Code::ResponseTimeout, detail));
+            Fate::Abort
+        }
         Err(None) => {
-            let detail = "the client took nothing of the response for too long";
+            let detail = "the client took nothing of the response for too long, or not all in time";
             exchange.record.fail(Fault::new(Code::ClientClosed, detail));
             Fate::Abort
         }
@@ -416,7 +466,13 @@ fn ending_of(response: &Response, plan: &Plan) -> Ending {
 }
 
 /// The response head, behind what is left of interim responses.
-fn head_of(exchange: &Exchange, response: &Response, plan: &Plan, ending: Ending, interim: Vec<u8>) -> Vec<u8> {
+fn head_of(
+    exchange: &Exchange,
+    response: &Response,
+    plan: &Plan,
+    ending: Ending,
+    interim: Vec<u8>,
+) -> Vec<u8> {
     let mut out = interim;
     out.reserve(1024);
     out.extend_from_slice(b"HTTP/1.1 ");
@@ -462,7 +518,7 @@ fn head_of(exchange: &Exchange, response: &Response, plan: &Plan, ending: Ending
 async fn run_tunnel(
     wire: &Rc<Wire>,
     exchange: &mut Exchange,
-    mut tunnel: crate::upgrade::Tunnel,
+    mut tunnel: Box<crate::upgrade::Tunnel>,
     idle: Option<Duration>,
 ) {
     let passed = poll_fn(|cx| tunnel.poll(&mut wire.state().stream, idle, cx)).await;
@@ -484,10 +540,7 @@ fn each_sink(exchange: &mut Exchange, tell: impl Fn(&dyn Sink, &mut Exchange)) {
 }
 
 /// Reads the rest of a request body that nobody wanted, if it is short (H1-26).
-async fn after_body(wire: &Rc<Wire>, serving: &Serving) -> Fate {
-    if wire.state().body.is_done() {
-        return Fate::Keep;
-    }
+async fn drain_body(wire: &Rc<Wire>, serving: &Serving) -> Fate {
     let mut patience = Patience::new(&serving.local.worker);
     let mut left = DRAIN_BYTES;
     poll_fn(|cx| {
@@ -516,8 +569,16 @@ async fn after_body(wire: &Rc<Wire>, serving: &Serving) -> Fate {
     .await
 }
 
-/// Ends our direction; the rest is the kernel's.
+/// Ends a connection on which nothing is left to be read. Without TLS there is nothing to say:
+/// dropping the socket ends it, and saves a system call.
 async fn close(wire: &Wire, patience: &mut Patience) {
+    if wire.state().stream.session().is_some() {
+        end_sending(wire, patience).await;
+    }
+}
+
+/// Ends our direction; the rest is the kernel's.
+async fn end_sending(wire: &Wire, patience: &mut Patience) {
     patience.progress();
     poll_fn(|cx| {
         if wire.state().stream.poll_shutdown(cx).is_ready() {
@@ -531,7 +592,7 @@ async fn close(wire: &Wire, patience: &mut Patience) {
 /// Ends our direction, then reads and forgets for a while, so that a reset does not eat the
 /// response before the client has read it.
 async fn linger(wire: &Wire, patience: &mut Patience) {
-    close(wire, patience).await;
+    end_sending(wire, patience).await;
     patience.progress();
     let mut left = DRAIN_BYTES as usize;
     poll_fn(|cx: &mut Context<'_>| {

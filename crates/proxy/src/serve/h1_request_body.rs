@@ -31,11 +31,17 @@ pub(super) struct State {
     pub(super) broken: bool,
     /// What is left of interim responses, to be sent before the final one.
     pub(super) interim: Vec<u8>,
+    /// Until a fresh connection is watched.
+    patience: Patience,
 }
+
+/// How long a response may take before a connection that was just accepted is watched for its end.
+const WATCH_AFTER: Duration = Duration::from_millis(60);
 
 impl Wire {
     pub(super) fn new(stream: Stream) -> Rc<Self> {
         Rc::new(Wire(RefCell::new(State {
+            patience: Patience::new(stream.worker()),
             stream,
             body: Decoder::new(Framing::None),
             body_read: 0,
@@ -57,6 +63,11 @@ impl Wire {
 }
 
 impl State {
+    /// Nothing of the client's is left to be read, as far as we have seen.
+    pub(super) fn is_read_out(&self) -> bool {
+        self.body.is_done() && self.stream.filled().is_empty()
+    }
+
     /// Queues an interim response and sends what the client takes at once.
     fn send_interim(&mut self, status: u16, fields: &Fields) {
         let line = format!("HTTP/1.1 {status} {}\r\n", reason(status));
@@ -90,9 +101,15 @@ impl ClientSide for Wire {
         if !state.body.is_done() || state.stream.ended() || !state.stream.filled().is_empty() {
             return Poll::Pending;
         }
+        if state.stream.is_fresh() {
+            // Most responses come before the runtime had to know this socket.
+            ready!(state.patience.poll_over(Some(WATCH_AFTER), cx));
+        }
         match ready!(state.stream.poll_fill(Size::Small, cx)) {
             Ok(_) => Poll::Pending,
-            Err(_) => Poll::Ready(Fault::new(Code::ClientClosed, "the client reset the connection")),
+            Err(_) => {
+                Poll::Ready(Fault::new(Code::ClientClosed, "the client reset the connection"))
+            }
         }
     }
 }
@@ -104,6 +121,8 @@ pub(super) struct BodyRules {
     pub(super) idle: Option<Duration>,
     /// Bytes a second, after the first `idle`.
     pub(super) min_rate: u64,
+    /// All of it must be there by then.
+    pub(super) by: Option<Instant>,
 }
 
 /// The request body as the chain sees it.
@@ -164,8 +183,10 @@ impl Source for RequestBody {
                     }
                     Poll::Pending => {
                         self.since.get_or_insert_with(Instant::now);
-                        ready!(self.patience.poll_over(self.rules.idle, cx));
-                        break Fault::new(Code::RequestTimeout, "the body stood still");
+                        let BodyRules { idle, by, .. } = self.rules;
+                        ready!(self.patience.poll_over_or_by(idle, by, cx));
+                        let detail = "the body stood still or took too long";
+                        break Fault::new(Code::RequestTimeout, detail);
                     }
                 },
                 Err(e) => break Fault::new(Code::BadRequest, e.to_string()),

@@ -1,0 +1,223 @@
+//! `transom demo`: www.myshop.com in one process.
+//!
+//! The services are real HTTP servers on a thread of their own ([`shop`]); Transom stands in front
+//! of them with examples/shop/transom.yaml, of which it runs a copy beside the pages, so that it
+//! can be edited, explained and reloaded like any other file.
+
+mod live;
+mod shop;
+
+use std::io::{self, IsTerminal, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use tokio::sync::oneshot;
+
+use self::shop::{Places, Shop};
+use crate::run::{CANNOT_START, Source, run};
+
+/// The first lesson, and what it serves.
+const FILE: &str = include_str!("../examples/shop/transom.yaml");
+const PUBLIC: [(&str, &[u8]); 6] = [
+    ("index.html", include_bytes!("../examples/shop/public/index.html")),
+    ("static/shop.css", include_bytes!("../examples/shop/public/static/shop.css")),
+    ("static/shop.js", include_bytes!("../examples/shop/public/static/shop.js")),
+    ("static/lamp.svg", include_bytes!("../examples/shop/public/static/lamp.svg")),
+    ("static/chair.svg", include_bytes!("../examples/shop/public/static/chair.svg")),
+    ("static/teapot.svg", include_bytes!("../examples/shop/public/static/teapot.svg")),
+];
+
+/// Where the shop is to be found, unless somebody else is there.
+const PORT: u16 = 8080;
+const TLS_PORT: u16 = 8443;
+
+/// Runs the shop until Ctrl-C.
+pub fn demo() -> ExitCode {
+    match open() {
+        Ok((place, ports, up)) => {
+            let source = Source::File(Some(place.file()));
+            let told = introduction(&place, ports);
+            let ended = run(source, move |_| {
+                // where nobody reads it, the shop is open nevertheless
+                let _ = io::stdout().lock().write_all(told.as_bytes());
+                let _ = up.send(());
+            });
+            if io::stdout().is_terminal() {
+                println!();
+            }
+            ended
+        }
+        Err(e) => {
+            eprintln!("error: the demo cannot be set up: {e}");
+            ExitCode::from(CANNOT_START)
+        }
+    }
+}
+
+/// The ports of the gateway.
+#[derive(Clone, Copy)]
+struct Ports {
+    plain: u16,
+    tls: u16,
+}
+
+/// Opens the services and writes what is run. To be told when the gateway is up.
+fn open() -> io::Result<(Place, Ports, oneshot::Sender<()>)> {
+    let place = Place::new()?;
+    let ports = Ports { plain: free_port(PORT)?, tls: free_port(TLS_PORT)? };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (shop, places) = runtime.block_on(Shop::open())?;
+    for (path, content) in PUBLIC {
+        place.write(&Path::new("public").join(path), content)?;
+    }
+    place.write(Path::new("transom.yaml"), configuration(ports, &places, &place).as_bytes())?;
+    let (up, is_up) = oneshot::channel();
+    let admin = place.admin();
+    let thread = std::thread::Builder::new().name("shop".into());
+    thread.spawn(move || {
+        let told = async {
+            if is_up.await.is_ok() {
+                live::tell(&admin).await;
+            }
+        };
+        runtime.block_on(async { tokio::join!(shop.serve(), told) })
+    })?;
+    Ok((place, ports, up))
+}
+
+/// This port, or any free one where it is taken.
+fn free_port(wanted: u16) -> io::Result<u16> {
+    let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, wanted))
+        .or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
+    Ok(bound.local_addr()?.port())
+}
+
+/// The lesson with its variables filled in, and what the demo needs besides.
+fn configuration(ports: Ports, places: &Places, place: &Place) -> String {
+    let mut text = FILE
+        .replace("${PORT:-8080}", &ports.plain.to_string())
+        .replace("${TLS_PORT:-8443}", &ports.tls.to_string())
+        .replace("${USERS:-127.0.0.1:9001}", &places.users.to_string())
+        .replace("${CART:-127.0.0.1:9002}", &places.cart.to_string());
+    for (at, address) in places.orders.iter().enumerate() {
+        let variable = format!("${{ORDERS_{n}:-127.0.0.1:901{n}}}", n = at + 1);
+        text = text.replace(&variable, &address.to_string());
+    }
+    let quoted = |path: PathBuf| {
+        serde_json::Value::from(path.display().to_string().replace("${", "$${")).to_string()
+    };
+    text + &format!(
+        "\n# What only the demo has: it reloads by itself, ends at once and keeps to itself.\n\
+         reload: {{ watch: true }}\n\
+         grace: 1s\n\
+         admin: {{ socket: {} }}\n\
+         log: {{ level: warn, access: {{ format: text, to: {{ file: {} }} }} }}\n",
+        quoted(place.admin()),
+        quoted(place.log()),
+    )
+}
+
+/// A directory of its own for the file, the pages, the log and the admin socket. Goes in the end.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> io::Result<Self> {
+        let parent = std::env::temp_dir();
+        let mut attempts = 0;
+        loop {
+            // a directory that is there already may be somebody else's
+            let path = parent.join(format!("transom-demo-{}-{attempts}", std::process::id()));
+            match std::fs::DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => return Ok(Place(path)),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists && attempts < 100 => {
+                    attempts += 1
+                }
+                Err(e) => return Err(io::Error::new(e.kind(), format!("{}: {e}", path.display()))),
+            }
+        }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join("transom.yaml")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.0.join("access.log")
+    }
+
+    fn admin(&self) -> PathBuf {
+        self.0.join("admin.sock")
+    }
+
+    fn write(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        let path = self.0.join(path);
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        std::fs::write(path, content)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // At worst it stays among the temporary files.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What is there, and what to try.
+fn introduction(place: &Place, ports: Ports) -> String {
+    let Ports { plain, tls } = ports;
+    let (file, log, admin) = (place.file(), place.log(), place.admin());
+    let (file, log, admin) = (file.display(), log.display(), admin.display());
+    let program = program();
+    format!(
+        "\
+www.myshop.com is open.
+
+  http://localhost:{plain}     the shop, for a browser
+  https://localhost:{tls}    the same over TLS, with a certificate that nobody vouches for
+
+To paste into another terminal:
+
+  # the home page: a file, no service is asked
+  curl http://localhost:{plain}/
+  # the user service, which knows nothing of /api
+  curl http://localhost:{plain}/api/users
+  curl http://localhost:{plain}/api/users/2
+  # four instances of the order service answer in turn: 1, 2, 3, 4
+  for i in 1 2 3 4; do curl http://localhost:{plain}/api/orders; echo; done
+  # into the cart, then buy; one of the four takes the order
+  curl -d '{{\"product\":\"lamp\"}}' http://localhost:{plain}/api/cart
+  curl -X POST http://localhost:{plain}/api/checkout
+  # 404: no such file, and no route that would know better
+  curl -i http://localhost:{plain}/nowhere
+  # 405: the route is there, the method is not; Allow says which are
+  curl -i -X DELETE http://localhost:{plain}/api/users
+  # a hundred bytes of a picture: 206
+  curl -i -r 0-99 http://localhost:{plain}/static/lamp.svg
+  # TLS, with the name that the certificate is for
+  curl -k --resolve www.myshop.com:{tls}:127.0.0.1 https://www.myshop.com:{tls}/api/users
+  # another host: a redirect
+  curl -i -H 'Host: myshop.com' http://localhost:{plain}/cart?from=mail
+  # what becomes of a request, and why, without sending it
+  {program} explain GET http://localhost:{plain}/api/orders -c {file}
+  # the numbers that Prometheus would collect
+  curl --unix-socket {admin} http://admin/metrics
+
+The file that runs:    {file}
+                       change it and save: it runs at once, or says what is wrong with it
+A line each request:   {log}
+
+"
+    )
+}
+
+/// How this program is called from here.
+fn program() -> String {
+    let Ok(path) = std::env::current_exe() else { return "transom".into() };
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(&here).unwrap_or(&path).display().to_string()
+}
