@@ -193,8 +193,11 @@ impl Diagnostics {
         let text = &source.text;
         let start = floor(text, span.start as usize);
         let end = floor(text, span.end as usize).max(start);
-        let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
-        let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
+        // A file may be one long line with a finding at every key: look no further than is shown.
+        let near = floor(text, start.saturating_sub(REACH));
+        let far = floor(text, start + REACH);
+        let line_start = text[near..start].rfind('\n').map_or(near, |at| near + at + 1);
+        let line_end = text[start..far].find('\n').map_or(far, |at| start + at);
         if line_start == line_end {
             return;
         }
@@ -204,8 +207,10 @@ impl Diagnostics {
             line.push_str("...");
             carets.push_str("   ");
         }
+        let mut letters = line.len();
         for (at, c) in text[from..line_end].char_indices().map(|(at, c)| (from + at, c)) {
-            if line.chars().count() > WIDTH {
+            letters += 1;
+            if letters > WIDTH + 1 {
                 line.push_str("...");
                 break;
             }
@@ -234,6 +239,9 @@ impl Diagnostics {
 
 /// Letters of a source line that are shown before it is cut.
 const WIDTH: usize = 160;
+
+/// Bytes that many letters and one more take at most.
+const REACH: usize = 4 * (WIDTH + 2);
 
 /// Where to begin a long line so that the finding is on the screen.
 fn window_start(before: &str) -> usize {
@@ -336,6 +344,26 @@ mod tests {
         let shown = all.render();
         assert!(!shown.contains("hunter2") && !shown.contains('\u{1b}'), "{shown}");
         assert!(shown.contains("token: *******"), "{shown}");
+    }
+
+    /// A long file in one line with a finding at every key took minutes to show.
+    #[test]
+    fn a_long_line_is_shown_as_a_window_around_the_finding() {
+        let text = "ü: 1, ".repeat(1 << 14);
+        let mut all = Diagnostics::new();
+        let file = all.add_file("f", text.as_str());
+        let at = |n: usize| (n * "ü: 1, ".len()) as u32;
+        for n in 0..1 << 14 {
+            let place = Span { file, start: at(n), end: at(n) + 2, line: 1, column: 1 };
+            all.push(Diagnostic::error(place, "", "x"));
+        }
+        let shown = all.render();
+        let rows: Vec<&str> = shown.lines().collect();
+        let window = format!("  1 | {}...", &"ü: 1, ".repeat(27)[..27 * 7 - 1]);
+        assert_eq!(rows[..3], ["f:1:1: x", &window, "    | ^"]);
+        assert!(rows[3001].starts_with("  1 | ...") && rows[3001].ends_with("..."));
+        assert_eq!(rows[3001].chars().count(), "  1 | ...".len() + 158 + "...".len());
+        assert_eq!(rows[3002].trim_start(), "| ".to_owned() + &" ".repeat(43) + "^");
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl Node {
 const MAX_SIZE: usize = 32 << 20;
 /// Levels of nesting. Everything that walks a tree relies on it.
 const MAX_DEPTH: usize = 64;
-/// What all aliases of one document may add, in bytes of memory (roughly).
+/// What all anchors and aliases of one document may add, in bytes of memory (roughly).
 const MAX_ALIASED: usize = 16 << 20;
 
 /// Reads one document. `None` if it is no YAML at all; findings say why.
@@ -203,15 +203,21 @@ impl Builder<'_> {
                     self.error(span, "the alias has no anchor before it");
                     return None;
                 };
-                self.aliased = self.aliased.saturating_add(size);
-                if self.aliased > MAX_ALIASED {
-                    self.error(span, "the aliases of this file grow beyond 16 MiB");
-                    return None;
-                }
+                self.grow(size, span)?;
                 self.add(node, 0)
             }
             _ => Some(()),
         }
+    }
+
+    /// Counts a copy of a node, of so many bytes.
+    fn grow(&mut self, size: usize, place: Span) -> Option<()> {
+        self.aliased = self.aliased.saturating_add(size);
+        if self.aliased <= MAX_ALIASED {
+            return Some(());
+        }
+        self.error(place, "the anchors and aliases of this file grow beyond 16 MiB");
+        None
     }
 
     fn open(&mut self, span: Span, anchor: usize, inside: Inside) -> Option<()> {
@@ -226,7 +232,9 @@ impl Builder<'_> {
     /// Puts a finished node into the list or map it stands in.
     fn add(&mut self, node: Node, anchor: usize) -> Option<()> {
         if anchor != 0 {
-            self.anchors.insert(anchor, (node.clone(), size(&node)));
+            let size = size(&node);
+            self.grow(size, node.span)?;
+            self.anchors.insert(anchor, (node.clone(), size));
         }
         // an alias brings its own levels with it
         if self.stack.len() + depth(&node) > MAX_DEPTH {
@@ -470,6 +478,12 @@ mod tests {
             laughs.push_str(&format!("a{level}: &a{level} [{below}]\n"));
         }
         let (node, findings) = read(&laughs);
+        assert!(node.is_none());
+        assert!(findings.render().contains("grow beyond"), "{}", findings.render());
+
+        // Every anchor keeps a copy of what it names, and they may stand in one another.
+        let nested = (0..60).map(|n| format!("&a{n} [")).collect::<String>();
+        let (node, findings) = read(&(nested + &"x, ".repeat(1 << 16) + &"]".repeat(60)));
         assert!(node.is_none());
         assert!(findings.render().contains("grow beyond"), "{}", findings.render());
     }
