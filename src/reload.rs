@@ -28,12 +28,8 @@ use crate::materials::Materials;
 use crate::observe::access_log::{self, Format, Output};
 use crate::observe::metrics::{MemberRow, Metrics, Names};
 use crate::run::{Source, chain};
-<<<<<<< HEAD
-use crate::workers::{Closing, Workers};
-=======
 use crate::supervise::Supervisor;
-use crate::workers::Workers;
->>>>>>> fixes
+use crate::workers::{Closing, Workers};
 
 /// Why there is nothing to run.
 pub enum StartError {

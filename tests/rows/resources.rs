@@ -372,7 +372,6 @@ fn sl_07_idle_connections_cost_little_and_hold_nobody_up() {
 }
 
 #[test]
-<<<<<<< HEAD
 fn sl_07_those_that_lie_idle_longest_make_room() {
     let rig = Rig::with("limits: { connections: 40 }", "", Endpoint::echo());
     let mut open = Vec::new();
@@ -387,16 +386,17 @@ fn sl_07_those_that_lie_idle_longest_make_room() {
     last.send(head("GET /local/x", ""));
     assert_eq!(last.response().status, 200);
     rig.expect_lines(101);
-=======
+}
+
+#[test]
 fn what_runs_in_the_background_is_told() {
     let mut rig = Rig::echo();
     let mut client = rig.client();
     client.send(head("GET /local/x", ""));
     assert_eq!(client.response().status, 200);
     rig.expect_lines(1);
-    let answer = rig.transom.admin("/tasks").unwrap();
-    let tasks: serde_json::Value =
-        serde_json::from_str(&answer[answer.find('[').unwrap()..]).unwrap();
+    let answer = String::from_utf8(rig.transom.admin("GET", "/tasks").body).unwrap();
+    let tasks: serde_json::Value = serde_json::from_str(&answer).unwrap();
     let running = |name: &str| {
         let task = tasks
             .as_array()
@@ -408,7 +408,6 @@ fn what_runs_in_the_background_is_told() {
     assert_eq!(running("admin socket"), Some(1));
     assert_eq!(running("connection "), Some(1));
     rig.holds();
->>>>>>> fixes
 }
 
 #[test]
