@@ -16,9 +16,13 @@ use crate::codec::head::is_clean;
 use crate::fault::{Code, Fault};
 use crate::fields::Fields;
 
-/// From how many remaining bytes on the kernel moves them by itself: below, two more system
-/// calls cost more than the copy.
-const KERNEL_FROM: u64 = 32 * 1024;
+/// From how many remaining bytes of a file on the kernel sends them by itself: below, the system
+/// call costs more than the copy.
+const FILE_FROM: u64 = 32 * 1024;
+/// The same for bytes from another socket, which go through a pipe. A body of 1 MiB costs a tenth
+/// more that way than read and written in pieces of 64 KiB, which stay in the processor's cache;
+/// one of 100 MiB costs 0.6 of it (docs/benchmarks.md, S4a and S4b).
+const SOCKET_FROM: u64 = 8 * 1024 * 1024;
 /// Data up to this size is copied behind the head, so that both leave in one plain write.
 const COPY_UP_TO: usize = 4 * 1024;
 /// Most bytes waiting to be written before the source is asked for more.
@@ -244,12 +248,18 @@ impl Writer {
 
     fn kernel_could(&self, body: &mut Body, to: &mut Stream) -> bool {
         let Ending::Length(left) = self.ending else { return false };
-        left >= KERNEL_FROM
-            && match body {
-                Body::Stream(source) => source.kernel().is_some(),
-                _ => false,
-            }
-            && to.plain_socket().is_some()
+        if left < FILE_FROM {
+            return false;
+        }
+        let from = match body {
+            Body::Stream(source) => match source.kernel() {
+                Some(Kernel::File(..)) => FILE_FROM,
+                Some(Kernel::Socket(_)) => SOCKET_FROM,
+                None => return false,
+            },
+            _ => return false,
+        };
+        left >= from && to.plain_socket().is_some()
     }
 
     /// Moves some bytes inside the kernel.
@@ -310,7 +320,7 @@ impl Writer {
 
     /// An empty pipe that is not needed any more is for others.
     fn put_pipe_back(&mut self) {
-        let few = matches!(self.ending, Ending::Length(left) if left < KERNEL_FROM);
+        let few = matches!(self.ending, Ending::Length(left) if left < FILE_FROM);
         if few && self.pipe.as_ref().is_some_and(|pipe| pipe.held() == 0) {
             self.pipe = None;
         }
