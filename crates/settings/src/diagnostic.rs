@@ -174,16 +174,17 @@ impl Diagnostics {
         if !finding.path.is_empty() {
             let _ = write!(out, "{}: ", printable(&finding.path));
         }
-        let _ = writeln!(out, "{}", finding.what);
+        let _ = writeln!(out, "{}", printable(&finding.what));
         self.render_source(finding.place, out);
         if let Some((place, note)) = &finding.note {
+            let note = printable(note);
             match self.place(*place) {
                 Some(place) => _ = writeln!(out, "  note: {place}: {note}"),
                 None => _ = writeln!(out, "  note: {note}"),
             }
         }
         if let Some(hint) = &finding.hint {
-            let _ = writeln!(out, "  hint: {hint}");
+            let _ = writeln!(out, "  hint: {}", printable(hint));
         }
     }
 
@@ -344,6 +345,16 @@ mod tests {
         let shown = all.render();
         assert!(!shown.contains("hunter2") && !shown.contains('\u{1b}'), "{shown}");
         assert!(shown.contains("token: *******"), "{shown}");
+
+        // Sentences quote the file too, and not all of them cut it.
+        let mut all = Diagnostics::new();
+        let place = Span::NOWHERE;
+        let finding = Diagnostic::error(place, "", "no `\u{1b}`").hint("meant `/\u{1}`?");
+        all.push(finding.note(place, "\n"));
+        assert_eq!(
+            all.render(),
+            "no `\u{fffd}`\n  note: \u{fffd}\n  hint: meant `/\u{fffd}`?\n"
+        );
     }
 
     /// A long file in one line with a finding at every key took minutes to show.
