@@ -351,10 +351,7 @@ mod tests {
         let place = Span::NOWHERE;
         let finding = Diagnostic::error(place, "", "no `\u{1b}`").hint("meant `/\u{1}`?");
         all.push(finding.note(place, "\n"));
-        assert_eq!(
-            all.render(),
-            "no `\u{fffd}`\n  note: \u{fffd}\n  hint: meant `/\u{fffd}`?\n"
-        );
+        assert_eq!(all.render(), "no `\u{fffd}`\n  note: \u{fffd}\n  hint: meant `/\u{fffd}`?\n");
     }
 
     /// A long file in one line with a finding at every key took minutes to show.
