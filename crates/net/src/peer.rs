@@ -1,19 +1,11 @@
-//! The other end of an accepted connection: who it is, and how we know.
+//! The address of the other end of an accepted connection, in one form.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-
-use crate::proxy_protocol;
-use crate::tls::server::Facts;
 
 /// The address of a client. IPv4 in IPv6 clothing (`::ffff:1.2.3.4`) is undressed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientAddr(SocketAddr);
-
-/// The address of an endpoint that is sent to.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EndpointAddr(SocketAddr);
 
 macro_rules! address {
     ($name:ident) => {
@@ -56,7 +48,6 @@ macro_rules! address {
 }
 
 address!(ClientAddr);
-address!(EndpointAddr);
 
 /// `::ffff:1.2.3.4` is `1.2.3.4` (RFC 4291 §2.5.5.2), so that address rules see one form. The flow
 /// label and scope of real IPv6 are kept.
@@ -98,37 +89,6 @@ impl fmt::Display for PeerAddr {
             PeerAddr::Ip(address) => address.fmt(f),
             PeerAddr::Unix => f.write_str("unix"),
         }
-    }
-}
-
-/// The other end of an accepted connection.
-#[derive(Clone, Debug)]
-pub struct Peer {
-    /// Who connected to us: the client, or the load balancer before it.
-    pub address: PeerAddr,
-    /// Our end of the socket.
-    pub local: PeerAddr,
-    /// What a trusted PROXY protocol header said of the client.
-    pub proxied: Option<Box<proxy_protocol::Header>>,
-    pub tls: Option<Arc<Facts>>,
-}
-
-impl Peer {
-    /// A connection in clear, as it was accepted.
-    pub fn new(address: PeerAddr, local: PeerAddr) -> Self {
-        Self { address, local, proxied: None, tls: None }
-    }
-
-    /// The client, as far as the connection tells: from the PROXY header, else from the socket.
-    pub fn client(&self) -> PeerAddr {
-        let said = self.proxied.as_ref().and_then(|header| header.source());
-        said.map_or(self.address, PeerAddr::from)
-    }
-
-    /// The address the client connected to, likewise.
-    pub fn destination(&self) -> PeerAddr {
-        let said = self.proxied.as_ref().and_then(|header| header.destination());
-        said.map_or(self.local, PeerAddr::from)
     }
 }
 

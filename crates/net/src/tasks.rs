@@ -44,16 +44,6 @@ impl Tasks {
         self.run(name, future, tokio::task::spawn_local)
     }
 
-    /// Starts `future` on the multi-thread runtime it is called in.
-    #[allow(clippy::disallowed_methods, reason = "the one place")]
-    pub fn start_shared<F>(&self, name: &'static str, future: F) -> JoinHandle<F::Output>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
-        self.run(name, future, tokio::spawn)
-    }
-
     fn run<F: Future>(
         &self,
         name: &'static str,

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use crate::fault::Fault;
 use crate::fields::Fields;
@@ -150,11 +150,6 @@ impl Extensions {
     pub fn get<T: 'static>(&self) -> Option<&T> {
         self.0.iter().find(|(id, _)| *id == TypeId::of::<T>())?.1.downcast_ref()
     }
-}
-
-/// When an exchange began by the clock on the wall, from when it began by the other one.
-pub fn wall_clock(at: Instant) -> SystemTime {
-    SystemTime::now().checked_sub(at.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 #[cfg(test)]

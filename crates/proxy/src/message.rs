@@ -118,16 +118,6 @@ pub struct Request {
     pub upgrade: Option<Upgrade>,
 }
 
-impl Request {
-    /// Path and query as they are written in a request line.
-    pub fn path_and_query(&self) -> String {
-        match &self.query {
-            Some(query) => format!("{}?{}", self.path, query),
-            None => self.path.to_string(),
-        }
-    }
-}
-
 /// A protocol the connection may be upgraded to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Upgrade {

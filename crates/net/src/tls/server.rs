@@ -437,11 +437,6 @@ impl Facts {
         };
         self.read.get_or_init(read).as_deref()
     }
-
-    /// The client's certificate as it was sent, in DER.
-    pub fn client_certificate_der(&self) -> Option<&[u8]> {
-        self.shown.as_deref()
-    }
 }
 
 /// Who a verified client certificate speaks of.

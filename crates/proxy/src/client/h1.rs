@@ -1,7 +1,6 @@
 //! One exchange with an endpoint over HTTP/1.
 
 use std::future::poll_fn;
-use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -268,11 +267,6 @@ impl Call {
         }
     }
 
-    /// Whether none of the request has been handed to the endpoint.
-    pub fn is_unsent(&self) -> bool {
-        !self.writer.has_sent()
-    }
-
     /// The whole response was received: the connection goes back if it is fit for another.
     fn finish(&mut self) {
         let Some(connection) = self.connection.take() else { return };
@@ -416,13 +410,4 @@ fn bad_head(error: HeadError) -> Fault {
         _ => Code::BadResponse,
     };
     Fault::new(code, format!("the response head: {error}"))
-}
-
-/// Whether an error means that the peer is gone, rather than something here.
-pub fn is_gone(error: &io::Error) -> bool {
-    use io::ErrorKind::*;
-    matches!(
-        error.kind(),
-        BrokenPipe | ConnectionReset | ConnectionAborted | NotConnected | UnexpectedEof
-    )
 }
