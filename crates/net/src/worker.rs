@@ -12,9 +12,9 @@ use crate::buffer::Buffers;
 use crate::deadline::{Deadline, Wheel};
 use crate::splice::Pipes;
 
-/// Most events taken from the kernel at once. With many connections a small batch is served while
-/// its sockets are still in the processor's cache: at 512 connections a request costs a fifth less
-/// than with batches of 1,024, at 64 connections the same.
+/// Most events taken from the kernel at once, so that with many connections a batch is served while
+/// its sockets are still in the processor's cache. Measured once, beside other work: 16.4
+/// microseconds a request at 512 connections, against 19.4 and 20.8 with batches of 1,024.
 const EVENTS: usize = 64;
 
 /// The resources of one worker thread. Cloned cheaply into every connection of that worker.
