@@ -1,29 +1,28 @@
 //! Sends the request to an endpoint and brings its response back.
 
+mod attempt;
+mod head;
+
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
-use transom_net::{DialError, dial};
 
+use self::attempt::{remaining, too_long};
 use super::Action;
 use crate::body::Body;
 use crate::body::replay::replayable;
-use crate::client::h1::{Call, Failure, Heard, Waits};
-use crate::client::pool::Connection;
+use crate::client::h1::{Call, Failure};
 use crate::codec::head::{HeadLimits, ResponseHead};
 use crate::destination::{Ask, AttemptResult, Destination, Endpoint, Lease, Leasing};
 use crate::exchange::Exchange;
-use crate::fault::{Code, Fault, Retry};
+use crate::fault::{Blame, Code, Fault, Retry};
 use crate::fields::{Known, Values};
 use crate::headers::{forwarded, hide, hop};
 use crate::message::{Request, Response};
 use crate::patience::within;
 use crate::policy::Answering;
 use crate::upgrade::Tunnel;
-use crate::writer::{Ending, Writer};
 
 /// Which host an endpoint is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,7 +94,18 @@ impl Forward {
         let mut spent = Spent::default();
         let mut lease = self.lease(exchange, &spent).await?;
         loop {
-            let failure = match self.attempt(exchange, &mut request, lease, spent.stale).await {
+            let endpoint = lease.endpoint().clone();
+            exchange.record.attempts += 1;
+            exchange.record.endpoint = Some(endpoint.clone());
+            let body = std::mem::take(&mut request.body);
+            let tried = self.attempt(exchange, &request, body, lease, spent.stale).await;
+            exchange.record.reused = tried.reused;
+            exchange.record.connected = tried.connected.or(exchange.record.connected);
+            exchange.record.answered = tried.answered.or(exchange.record.answered);
+            let answered = tried
+                .outcome
+                .and_then(|(call, head)| self.response(exchange, &request, &endpoint, call, head));
+            let failure = match answered {
                 Ok(response) => return Ok(response),
                 Err(failure) => failure,
             };
@@ -110,7 +120,7 @@ impl Forward {
             }
             spent.stale = false;
             spent.tried.push(failed.endpoint().key);
-            failed.end(AttemptResult::Failed(failure.fault.code()));
+            failed.end(result_of(&failure.fault));
             let over = remaining(exchange).is_some_and(|time| time.is_zero());
             if over || !can_resend || !self.may_retry(&mut spent, &failure.fault) {
                 return Err(failure.fault);
@@ -149,158 +159,6 @@ impl Forward {
         *used <= limit
     }
 
-    /// One try at one endpoint.
-    async fn attempt(
-        &self,
-        exchange: &mut Exchange,
-        request: &mut Request,
-        lease: Lease,
-        fresh: bool,
-    ) -> Result<Response, Failure> {
-        let endpoint = lease.endpoint().clone();
-        exchange.record.attempts += 1;
-        exchange.record.endpoint = Some(endpoint.clone());
-        let connection = match self.connection(exchange, &endpoint, fresh).await {
-            Ok(connection) => connection,
-            Err(fault) => {
-                let body = std::mem::take(&mut request.body);
-                let lease = Some(lease);
-                return Err(Failure { fault, untouched: true, broken: false, body, lease });
-            }
-        };
-        let timeouts = exchange.route().map(|r| r.timeouts).unwrap_or_default();
-        let waits = Waits {
-            response: timeouts.response,
-            idle: timeouts.response_idle,
-            send: timeouts.send_idle,
-            by: exchange.ends_by(),
-        };
-        let body = std::mem::take(&mut request.body);
-        let (head, ending) = self.head(exchange, request, &endpoint, &body);
-        let writer = Writer::new(head, ending, false);
-        let local = exchange.local.clone();
-        let mut call =
-            Call::new(connection, lease, local, writer, body, waits, self.response_limits);
-        match self.converse(exchange, request, &mut call).await {
-            Ok(head) => self.response(exchange, request, &endpoint, call, head).map_err(ended),
-            Err(fault) => Err(call.fail(fault)),
-        }
-    }
-
-    /// A kept connection, else a new one.
-    async fn connection(
-        &self,
-        exchange: &mut Exchange,
-        endpoint: &Arc<Endpoint>,
-        fresh: bool,
-    ) -> Result<Connection, Fault> {
-        let local = exchange.local.clone();
-        if !fresh {
-            let kept = local.idle.borrow_mut().take(endpoint, local.worker.now());
-            if let Some(connection) = kept {
-                exchange.record.reused = true;
-                return Ok(connection);
-            }
-        }
-        exchange.record.reused = false;
-        let connect = exchange.route().map(|r| r.timeouts).unwrap_or_default().connect;
-        let remaining = remaining(exchange).filter(|time| *time < connect);
-        let limit = remaining.unwrap_or(connect);
-        // Boxed, as it is rare: kept connections are the rule, and their exchanges stay small.
-        let dialing = Box::pin(within(&local.worker, limit, dial(&endpoint.target, &local.worker)));
-        let stream = match dialing.await {
-            Some(dialed) => dialed.map_err(|e| dial_fault(&e))?,
-            None if remaining.is_some() => return Err(too_long("no connection")),
-            None => {
-                return Err(Fault::new(Code::ConnectTimeout, "no connection within the timeout"));
-            }
-        };
-        let now = Instant::now();
-        exchange.record.connected = Some(now);
-        Ok(Connection::new(stream, &endpoint.keep_alive, now))
-    }
-
-    /// The request head for this endpoint, and how its body ends.
-    fn head(
-        &self,
-        exchange: &Exchange,
-        request: &Request,
-        endpoint: &Endpoint,
-        body: &Body,
-    ) -> (Vec<u8>, Ending) {
-        let mut out = Vec::with_capacity(1024);
-        out.extend_from_slice(request.method.as_str().as_bytes());
-        out.push(b' ');
-        out.extend_from_slice(request.path.as_bytes());
-        if let Some(query) = &request.query {
-            out.push(b'?');
-            out.extend_from_slice(query.as_bytes());
-        }
-        out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
-        let host = match &self.host {
-            HostRule::Keep if !request.authority.is_empty() => &*request.authority,
-            HostRule::Keep | HostRule::Endpoint => &endpoint.authority,
-            HostRule::Fixed(host) => host,
-        };
-        out.extend_from_slice(host.as_bytes());
-        out.extend_from_slice(b"\r\n");
-        request.fields.write(&mut out);
-        if let Some(name) = &exchange.site.request_id.field {
-            out.extend_from_slice(name.as_bytes());
-            out.extend_from_slice(b": ");
-            exchange.id.write(&mut out);
-            out.extend_from_slice(b"\r\n");
-        }
-        if request.upgrade.is_some() {
-            out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\n");
-        }
-        let ending = ending_of(request, body);
-        match ending {
-            Ending::Length(n) => {
-                out.extend_from_slice(b"Content-Length: ");
-                out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
-                out.extend_from_slice(b"\r\n");
-            }
-            Ending::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
-            Ending::None | Ending::Close => {}
-        }
-        out.extend_from_slice(b"\r\n");
-        (out, ending)
-    }
-
-    /// Sends the request and waits for the final head; interim ones go to the client at once.
-    async fn converse(
-        &self,
-        exchange: &mut Exchange,
-        request: &Request,
-        call: &mut Call,
-    ) -> Result<ResponseHead, Fault> {
-        let client = exchange.client_side.clone();
-        let mut watch = |cx: &mut std::task::Context<'_>| match &client {
-            Some(client) => client.poll_gone(cx),
-            None => Poll::Pending,
-        };
-        loop {
-            match call.head(&mut watch).await? {
-                Heard::Interim(mut head) => {
-                    // RS-09: a 100 that nobody asked for goes no further.
-                    if head.status != 100
-                        && let Some(client) = &exchange.client_side
-                    {
-                        hop::take_off_response(&mut head.fields);
-                        head.fields.remove(Known::ContentLength);
-                        client.send_interim(head.status, &head.fields);
-                    }
-                }
-                Heard::Final(head) => {
-                    exchange.record.answered = Some(Instant::now());
-                    call.accept(&head, &request.method)?;
-                    return Ok(head);
-                }
-            }
-        }
-    }
-
     fn response(
         &self,
         exchange: &mut Exchange,
@@ -308,7 +166,7 @@ impl Forward {
         endpoint: &Endpoint,
         call: Call,
         head: ResponseHead,
-    ) -> Result<Response, Fault> {
+    ) -> Result<Response, Failure> {
         let mut fields = head.fields;
         let is_websocket = matches!(
             fields.only(Known::Upgrade),
@@ -321,11 +179,12 @@ impl Forward {
         }
         if head.status == 101 {
             if request.upgrade.is_none() || !is_websocket {
-                return Err(Fault::new(Code::BadResponse, "a 101 that was not asked for"));
+                let fault = Fault::new(Code::BadResponse, "a 101 that was not asked for");
+                return Err(call.fail(fault));
             }
             let (stream, lease) = call
                 .into_tunnel()
-                .ok_or_else(|| Fault::new(Code::Internal, "the tunnel has no stream"))?;
+                .ok_or_else(|| ended(Fault::new(Code::Internal, "the tunnel has no stream")))?;
             exchange.tunnel = Some(Box::new(Tunnel::new(stream, lease)));
             return Ok(Response { status: 101, fields, body: Body::Empty });
         }
@@ -337,13 +196,12 @@ impl Forward {
     }
 }
 
-/// What is left of the time for the whole exchange, where that is limited.
-fn remaining(exchange: &Exchange) -> Option<Duration> {
-    Some(exchange.ends_by()?.saturating_duration_since(exchange.local.worker.now()))
-}
-
-fn too_long(what: &str) -> Fault {
-    Fault::new(Code::ResponseTimeout, format!("{what} within the time of the exchange"))
+/// What a fault says about the endpoint: nothing, where it is not to blame.
+fn result_of(fault: &Fault) -> AttemptResult {
+    match fault.code().row().blame {
+        Blame::Upstream => AttemptResult::Failed(fault.code()),
+        Blame::Client | Blame::Transom => AttemptResult::Abandoned,
+    }
 }
 
 /// A fault after the response had come: nothing to send again.
@@ -357,36 +215,5 @@ fn is_resendable(request: &Request, fault: &Fault) -> bool {
         Retry::Yes => true,
         Retry::IfIdempotent => request.method.is_idempotent() && request.upgrade.is_none(),
         Retry::No => false,
-    }
-}
-
-fn ending_of(request: &Request, body: &Body) -> Ending {
-    use crate::message::Method;
-    match (body, body.length()) {
-        (Body::Empty, _)
-            if matches!(request.method, Method::Post | Method::Put | Method::Patch) =>
-        {
-            Ending::Length(0)
-        }
-        (Body::Empty, _) => Ending::None,
-        (_, Some(n)) => Ending::Length(n),
-        (_, None) => Ending::Chunked,
-    }
-}
-
-fn dial_fault(error: &DialError) -> Fault {
-    use std::error::Error as _;
-    use std::io::ErrorKind;
-    let cause = error.source().map(|e| e.to_string()).unwrap_or_default();
-    let detail = format!("{error}: {cause}");
-    match error {
-        DialError::Connect(_, e) if e.kind() == ErrorKind::ConnectionRefused => {
-            Fault::new(Code::ConnectRefused, detail)
-        }
-        DialError::Connect(_, e) if e.kind() == ErrorKind::TimedOut => {
-            Fault::new(Code::ConnectTimeout, detail)
-        }
-        DialError::Connect(..) => Fault::new(Code::ConnectFailed, detail),
-        DialError::Tls(..) => Fault::new(Code::TlsFailed, detail),
     }
 }
