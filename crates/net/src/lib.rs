@@ -3,6 +3,7 @@
 pub mod buffer;
 pub mod deadline;
 pub mod dial;
+pub mod duplex;
 pub mod listen;
 pub mod peer;
 pub mod proxy_protocol;
@@ -15,5 +16,6 @@ pub mod worker;
 pub use buffer::Size;
 pub use deadline::Deadline;
 pub use dial::{Address, DialError, Target, dial};
+pub use duplex::Duplex;
 pub use stream::Stream;
 pub use worker::Worker;

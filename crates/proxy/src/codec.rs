@@ -1,10 +1,11 @@
-//! HTTP/1 on the wire: heads, framing and chunks. Strict by construction: what is ambiguous is
-//! refused, never repaired (RFC 9112; the numbered rows in the tests are those of the catalogue
-//! of known attacks).
+//! HTTP/1 on the wire: heads, framing and chunks; header blocks of HTTP/2. Strict by construction:
+//! what is ambiguous is refused, never repaired (RFC 9112, RFC 9113; the numbered rows in the tests
+//! are those of the catalogue of known attacks).
 
 pub mod body;
 pub mod chunked;
 pub mod framing;
+pub mod h2;
 pub mod head;
 
 pub use body::{Decoder, Piece};

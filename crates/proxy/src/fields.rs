@@ -286,6 +286,15 @@ impl Fields {
         self.push(start, text.len(), value_start, value.len(), known);
     }
 
+    /// As [`Fields::append`], for a name that is known to be none of the known ones, and a value that
+    /// was checked.
+    pub(crate) fn append_other(&mut self, name: &[u8], value: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(name);
+        self.bytes.extend_from_slice(value);
+        self.push(start, name.len(), start + name.len(), value.len(), None);
+    }
+
     /// Makes this the only line of the name: in the place of the first one, else at the end.
     pub fn set<'n>(&mut self, name: impl Into<Name<'n>>, value: &[u8]) {
         let name = name.into();
@@ -331,6 +340,18 @@ impl Fields {
     /// For the codec: takes over the bytes of a received head, to which `push_line` then points.
     pub(crate) fn adopt(&mut self, head: &[u8]) {
         self.bytes.extend_from_slice(head);
+    }
+
+    /// For the codec: the bytes in which the lines lie.
+    pub(crate) fn block(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// For the codec: where in the block each line's value lies.
+    pub(crate) fn places(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
+        let place =
+            |line: &Line| line.value as usize..line.value as usize + line.value_len as usize;
+        self.lines.iter().map(place)
     }
 
     /// For the codec: one line, as ranges into the adopted bytes.

@@ -63,6 +63,10 @@ impl Method {
         }
     }
 
+    pub fn is_connect(&self) -> bool {
+        *self == Method::Connect
+    }
+
     /// Doing it twice has the effect of doing it once (RFC 9110 §9.2.2).
     pub fn is_idempotent(&self) -> bool {
         matches!(

@@ -172,7 +172,7 @@ fn request_line(line: &[u8]) -> Result<(Method, &[u8], Version), HeadError> {
     Ok((method, target, request_version(version)?))
 }
 
-fn method_of(name: &[u8]) -> Result<Method, HeadError> {
+pub(super) fn method_of(name: &[u8]) -> Result<Method, HeadError> {
     if name.is_empty() || !name.iter().all(|b| is_token_byte(*b)) {
         return Err(HeadError::BadRequestLine);
     }
