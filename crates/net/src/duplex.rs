@@ -188,7 +188,7 @@ mod tests {
             let (ours, mut theirs) = UnixStream::pair().unwrap();
             let owner = Duplex::new(Stream::unix(ours, Worker::new(0)));
             let mut library = owner.clone();
-            let bytes: Vec<u8> = (0..1 << 20).map(|i: u32| (i * 7 >> 3) as u8).collect();
+            let bytes: Vec<u8> = (0..1 << 20).map(|i: u32| ((i * 7) >> 3) as u8).collect();
             let write = async {
                 library.write_all(&bytes).await.unwrap();
                 send(&owner).await;
