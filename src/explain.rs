@@ -404,7 +404,7 @@ impl Telling<'_> {
                 false => format!(" at {address}"),
             };
             let tls = if endpoint.target.tls.is_some() { ", tls" } else { "" };
-            let weight = member.weight;
+            let weight = member.spec.weight;
             self.line(format!("  candidate {}{address}, weight {weight}{tls}", endpoint.name));
         }
     }

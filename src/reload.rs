@@ -291,15 +291,12 @@ impl Running {
     fn members(&self) -> Vec<MemberRow> {
         let snapshot = self.shown().snapshot;
         let rows = snapshot.pools.iter().flat_map(|(name, pool)| {
-            pool.members().into_iter().map(|member| {
-                use transom_proxy::destination::Member;
-                MemberRow {
-                    pool: name.clone(),
-                    endpoint: member.endpoint().name.clone(),
-                    in_flight: member.counts.in_flight.load(Ordering::Relaxed) as u64,
-                    attempts: member.counts.attempts.load(Ordering::Relaxed),
-                    failures: member.counts.failures.load(Ordering::Relaxed),
-                }
+            pool.view().into_iter().map(|member| MemberRow {
+                pool: name.clone(),
+                endpoint: member.endpoint.name.clone(),
+                in_flight: member.in_flight as u64,
+                attempts: member.attempts,
+                failures: member.failures,
             })
         });
         rows.collect()

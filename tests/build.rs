@@ -63,7 +63,7 @@ fn a_snapshot_holds_what_the_file_says() {
 }
 
 #[test]
-fn endpoints_keep_their_key_and_their_counts_over_reloads() {
+fn endpoints_keep_their_key_and_their_state_over_reloads() {
     let keys = |snapshot: &Snapshot| -> Vec<u64> {
         snapshot.pools["orders"].candidates().iter().map(|endpoint| endpoint.key).collect()
     };
@@ -75,7 +75,7 @@ fn endpoints_keep_their_key_and_their_counts_over_reloads() {
     assert_eq!(after[1..], before[..]);
     assert!(!before.contains(&after[0]));
     let members = |snapshot: &Snapshot| snapshot.pools["orders"].members();
-    assert!(Arc::ptr_eq(&members(&first)[0].counts, &members(&second)[1].counts));
+    assert!(Arc::ptr_eq(&members(&first)[0].state, &members(&second)[1].state));
     // the pool's endpoint and the route's own are the same address, so the same connections
     let third = of(SHOP, Some(&second));
     assert_eq!(keys(&third), before);

@@ -176,7 +176,7 @@ fn modules_of_proxy_use_only_what_is_below_them() {
     let edges: &[(&str, &[&str])] = &[
         ("body", &["fault", "fields"]),
         ("codec", &["fields", "message"]),
-        ("destination", &["exchange", "fault"]),
+        ("destination", &["exchange", "fault", "fields", "message"]),
         ("fields", &[]),
         ("headers", &["destination", "exchange", "fault", "fields", "message"]),
         ("message", &["body", "fields"]),

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
-use crossbeam_utils::CachePadded;
 use transom_balance::Pool;
-use transom_balance::members::{Counts, PoolMember};
+use transom_balance::members::MemberSpec;
+use transom_balance::pool;
 use transom_net::tls::client::{ClientTls, Identity, Settings, server_name};
 use transom_net::tls::server::TlsError;
 use transom_net::tls::tickets::TicketKeys;
@@ -19,14 +19,12 @@ use super::{Build, always};
 use crate::config::{self, UpstreamTls};
 use crate::materials::Materials;
 
-/// What goes on over reloads: ticket keys, the keys of endpoints and what their members counted.
+/// What goes on over reloads: ticket keys, the keys of endpoints, what names stood for.
 #[derive(Clone, Debug, Default)]
 pub struct Shared {
     /// By the name of the listener.
     tickets: BTreeMap<String, Arc<TicketKeys>>,
     keys: HashMap<EndpointIdentity, u64>,
-    /// By pool and endpoint.
-    counts: HashMap<(Arc<str>, u64), Arc<CachePadded<Counts>>>,
     /// What names stood for when they were last looked up with success.
     addresses: HashMap<String, IpAddr>,
     last_key: u64,
@@ -78,14 +76,6 @@ impl Shared {
         key
     }
 
-    /// What a pool's member has counted so far.
-    fn counts(&mut self, pool: &Arc<str>, key: u64) -> Arc<CachePadded<Counts>> {
-        let place = (pool.clone(), key);
-        let earlier = self.earlier.as_ref().and_then(|earlier| earlier.counts.get(&place));
-        let counts = earlier.cloned().unwrap_or_default();
-        self.counts.entry(place).or_insert(counts).clone()
-    }
-
     fn earlier_address(&self, host: &str) -> Option<IpAddr> {
         self.earlier.as_ref()?.addresses.get(host).copied()
     }
@@ -126,14 +116,24 @@ impl Build<'_> {
         for (index, endpoint) in written.endpoints.iter().enumerate() {
             let at = format!("{at}.endpoints[{index}]");
             if let Some(built) = self.endpoint(&endpoint.address, &common, &at) {
-                let counts = self.shared.counts(&common.pool, built.key);
-                let weight = u32::from(endpoint.weight.value);
-                members.push(PoolMember::new(built, weight, Some(counts)));
+                let label =
+                    |(name, value): (&Spanned<Name>, &String)| (name.to_string(), value.clone());
+                members.push(MemberSpec {
+                    endpoint: Arc::new(built),
+                    weight: u32::from(endpoint.weight.value),
+                    labels: endpoint.labels.iter().map(label).collect(),
+                    zone: endpoint.zone.as_ref().map(|zone| Arc::from(&**zone)),
+                    priority: endpoint.priority,
+                });
             }
         }
         let earlier = self.previous.and_then(|previous| previous.pools.get(&***name));
-        let pool = Pool::new(&***name, members, earlier.map(Arc::as_ref));
-        self.pools.insert(name.to_string(), Arc::new(pool));
+        let settings = pool::Settings {
+            panic_threshold: written.panic_threshold.ratio(),
+            ..pool::Settings::default()
+        };
+        let pool = Pool::new(&***name, members, settings, earlier.map(Arc::as_ref));
+        self.pools.insert(name.to_string(), pool);
     }
 
     /// A destination of one address that stands where a pool could.
@@ -155,7 +155,7 @@ impl Build<'_> {
         Some(match self.endpoint(address, &common, at) {
             Some(endpoint) => Arc::new(Single::new(shown, endpoint)),
             // nothing to send to today: requests get `no-endpoint`
-            None => Arc::new(Pool::new(shown, Vec::new(), None)),
+            None => Pool::new(shown, Vec::new(), pool::Settings::default(), None),
         })
     }
 

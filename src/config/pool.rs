@@ -1,6 +1,8 @@
 //! Settings of a pool.
 
-use transom_settings::{Duration, EndpointAddress, Limit, OneOrMany, Spanned, Switch, settings};
+use transom_settings::{
+    Duration, EndpointAddress, Limit, Map, Name, OneOrMany, Percent, Spanned, Switch, settings,
+};
 
 use super::{PoolTimeouts, UpstreamTls};
 
@@ -11,6 +13,9 @@ settings! {
         pub endpoints: OneOrMany<Endpoint>,
         /// How one endpoint is chosen.
         pub algorithm: Algorithm = Algorithm::RoundRobin,
+        /// Where fewer than this part of the endpoints are usable, all are used: then the fault is
+        /// more likely in what judges them. `0%` never does so.
+        pub panic_threshold: Percent = Percent::of(50),
         /// Encryption toward the endpoints: `on`, `off` or settings.
         pub tls: Switch<UpstreamTls> = Switch::Off,
         /// How connections are kept for further requests.
@@ -25,6 +30,12 @@ settings! {
         pub address: Spanned<EndpointAddress>,
         /// Its share of requests beside the others'. Zero gets none.
         pub weight: Spanned<u16> = 1.into(),
+        /// What tells it from others: `{ version: v2 }`.
+        pub labels: Map<Name, String> = Map::new(),
+        /// Where it stands, such as a data centre.
+        pub zone: Option<Name> = None,
+        /// Those with 0 are used first, those with 1 when too few of them are usable, and so on.
+        pub priority: u8 = 0,
     }
 
     /// How one endpoint is chosen.

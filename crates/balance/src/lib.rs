@@ -3,5 +3,6 @@
 pub mod algorithm;
 pub mod members;
 pub mod pool;
+pub mod state;
 
 pub use pool::Pool;

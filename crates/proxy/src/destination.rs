@@ -10,6 +10,8 @@ use transom_net::Target;
 
 use crate::exchange::Exchange;
 use crate::fault::{Code, Fault};
+use crate::fields::Fields;
+use crate::message::Request;
 
 /// One address that requests may be sent to.
 #[derive(Debug)]
@@ -46,11 +48,19 @@ impl Default for KeepAlive {
 
 /// What a destination may look at to choose.
 pub struct Ask<'a> {
-    pub exchange: &'a Exchange,
     pub client: IpAddr,
-    /// Keys of the endpoints this exchange has tried already.
+    /// The request that is to be sent; none where bytes are relayed.
+    pub http: Option<Http<'a>>,
+    /// Keys of the endpoints that have been tried already.
     pub tried: &'a [u64],
     pub now: Instant,
+}
+
+/// An exchange whose request is to be sent: as it came, and as the policies have left it.
+#[derive(Clone, Copy)]
+pub struct Http<'a> {
+    pub exchange: &'a Exchange,
+    pub request: &'a Request,
 }
 
 /// Answers which endpoint to use now.
@@ -77,6 +87,9 @@ pub enum Leasing {
 pub trait Member: Send + Sync {
     fn endpoint(&self) -> &Arc<Endpoint>;
 
+    /// The head of a response has come, with these fields.
+    fn heard(&self, _: &Fields) {}
+
     /// One attempt at this member has ended.
     fn ended(&self, outcome: &Outcome);
 }
@@ -85,6 +98,8 @@ pub trait Member: Send + Sync {
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome {
     pub result: AttemptResult,
+    /// When the lease was given.
+    pub began: Instant,
     /// From the lease to the head of the response, where one came.
     pub latency: Option<Duration>,
 }
@@ -123,6 +138,13 @@ impl Lease {
         self.answered = Some(now);
     }
 
+    /// What the response's head says of the endpoint, such as how busy it is.
+    pub fn heard(&self, fields: &Fields) {
+        if let Some(member) = &self.member {
+            member.heard(fields);
+        }
+    }
+
     /// Ends the lease.
     pub fn end(mut self, result: AttemptResult) {
         self.report(result);
@@ -131,7 +153,7 @@ impl Lease {
     fn report(&mut self, result: AttemptResult) {
         if let Some(member) = self.member.take() {
             let latency = self.answered.map(|at| at.saturating_duration_since(self.since));
-            member.ended(&Outcome { result, latency });
+            member.ended(&Outcome { result, began: self.since, latency });
         }
     }
 }

@@ -3,7 +3,6 @@
 mod attempt;
 mod head;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -14,7 +13,7 @@ use crate::body::Body;
 use crate::body::replay::replayable;
 use crate::client::h1::{Call, Failure};
 use crate::codec::head::{HeadLimits, ResponseHead};
-use crate::destination::{Ask, AttemptResult, Destination, Endpoint, Lease, Leasing};
+use crate::destination::{Ask, AttemptResult, Destination, Endpoint, Http, Lease, Leasing};
 use crate::exchange::Exchange;
 use crate::fault::{Blame, Code, Fault, Retry};
 use crate::fields::{Known, Values};
@@ -92,7 +91,7 @@ impl Forward {
             request.body = replayable(request.body);
         }
         let mut spent = Spent::default();
-        let mut lease = self.lease(exchange, &spent).await?;
+        let mut lease = self.lease(exchange, &request, &spent).await?;
         loop {
             let endpoint = lease.endpoint().clone();
             exchange.record.attempts += 1;
@@ -125,7 +124,7 @@ impl Forward {
             if over || !can_resend || !self.may_retry(&mut spent, &failure.fault) {
                 return Err(failure.fault);
             }
-            lease = match self.lease(exchange, &spent).await {
+            lease = match self.lease(exchange, &request, &spent).await {
                 Ok(lease) => lease,
                 // Nowhere else to go: the first failure is the one to tell.
                 Err(_) => return Err(failure.fault),
@@ -133,9 +132,18 @@ impl Forward {
         }
     }
 
-    async fn lease(&self, exchange: &Exchange, spent: &Spent) -> Result<Lease, Fault> {
-        let client: IpAddr = exchange.client;
-        let ask = Ask { exchange, client, tried: &spent.tried, now: exchange.local.worker.now() };
+    async fn lease(
+        &self,
+        exchange: &Exchange,
+        request: &Request,
+        spent: &Spent,
+    ) -> Result<Lease, Fault> {
+        let ask = Ask {
+            client: exchange.client,
+            http: Some(Http { exchange, request }),
+            tried: &spent.tried,
+            now: exchange.local.worker.now(),
+        };
         match self.destination.lease(&ask) {
             Leasing::Ready(lease) => Ok(lease),
             Leasing::Wait(waiting) => match remaining(exchange) {

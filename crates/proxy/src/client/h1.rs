@@ -235,6 +235,7 @@ impl Call {
         }
         if let Some(lease) = &mut self.lease {
             lease.answered(self.local.worker.now());
+            lease.heard(&head.fields);
         }
         Ok(())
     }

@@ -1,0 +1,316 @@
+//! The live state of a member: what it is doing and whether it may be used.
+//!
+//! One state is shared by all snapshots in which its endpoint belongs to the pool, so that neither a
+//! reload nor a discovery forgets what is known. What requests touch are atomics on cache lines of
+//! their own; reasons are behind a lock that only those take who change or show them.
+
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+/// A whole share of the weight, in thousandths.
+pub const WHOLE: u32 = 1000;
+
+/// What probes and the like know of a member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Health {
+    /// Nobody has looked; it is used like one that is up.
+    #[default]
+    Unchecked,
+    Up,
+    Down,
+}
+
+/// What an operator wants of a member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Administrative {
+    #[default]
+    Ready,
+    /// Nothing new, but for clients that stick to it.
+    Drain,
+    /// Nothing at all.
+    Maintenance,
+}
+
+/// All that decides on the use of a member in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Unchecked,
+    Up,
+    Down,
+    Ejected,
+    Drain,
+    Maintenance,
+}
+
+impl Standing {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Standing::Unchecked => "unchecked",
+            Standing::Up => "up",
+            Standing::Down => "down",
+            Standing::Ejected => "ejected",
+            Standing::Drain => "drain",
+            Standing::Maintenance => "maintenance",
+        }
+    }
+
+    /// Whether new clients are sent to such a member.
+    pub fn is_usable(self) -> bool {
+        matches!(self, Standing::Unchecked | Standing::Up)
+    }
+}
+
+/// Why something is as it is, and since when.
+#[derive(Clone, Debug)]
+pub struct Told {
+    pub since: SystemTime,
+    pub reason: String,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct State {
+    pub in_flight: AtomicUsize,
+    pub attempts: AtomicU64,
+    pub failures: AtomicU64,
+    health: AtomicU8,
+    administrative: AtomicU8,
+    /// Milliseconds from `origin`; zero: not ejected.
+    ejected_until: AtomicU64,
+    /// Thousandths of the weight that count, as long as a member starts slowly.
+    share: AtomicU32,
+    /// Of peak latency, in nanoseconds; zero: none measured.
+    latency: AtomicU64,
+    /// When that was measured, in nanoseconds from `origin`.
+    measured: AtomicU64,
+    origin: Instant,
+    reasons: Mutex<Reasons>,
+}
+
+/// The last reasons, one for each thing that decides.
+#[derive(Clone, Debug)]
+struct Reasons {
+    health: Told,
+    administrative: Told,
+    ejected: Told,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        let start = Told { since: SystemTime::now(), reason: String::new() };
+        State {
+            in_flight: AtomicUsize::new(0),
+            attempts: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            health: AtomicU8::new(0),
+            administrative: AtomicU8::new(0),
+            ejected_until: AtomicU64::new(0),
+            share: AtomicU32::new(WHOLE),
+            latency: AtomicU64::new(0),
+            measured: AtomicU64::new(0),
+            origin: Instant::now(),
+            reasons: Mutex::new(Reasons {
+                health: start.clone(),
+                administrative: start.clone(),
+                ejected: start,
+            }),
+        }
+    }
+}
+
+/// How fast measured latency is forgotten: after this long a value weighs 1/e. The default of
+/// peak-EWMA in Finagle, APISIX and Kong.
+pub const DECAY: Duration = Duration::from_secs(10);
+
+impl State {
+    pub fn health(&self) -> Health {
+        match self.health.load(Ordering::Relaxed) {
+            1 => Health::Up,
+            2 => Health::Down,
+            _ => Health::Unchecked,
+        }
+    }
+
+    /// Returns whether that is news; if so, refresh the pool.
+    pub fn set_health(&self, health: Health, reason: impl Into<String>) -> bool {
+        let news = self.health.swap(health as u8, Ordering::Relaxed) != health as u8;
+        if news {
+            self.reasons().health = Told { since: SystemTime::now(), reason: reason.into() };
+        }
+        news
+    }
+
+    pub fn administrative(&self) -> Administrative {
+        match self.administrative.load(Ordering::Relaxed) {
+            1 => Administrative::Drain,
+            2 => Administrative::Maintenance,
+            _ => Administrative::Ready,
+        }
+    }
+
+    /// Returns whether that is news; if so, refresh the pool.
+    pub fn set_administrative(&self, wanted: Administrative, reason: impl Into<String>) -> bool {
+        let news = self.administrative.swap(wanted as u8, Ordering::Relaxed) != wanted as u8;
+        if news {
+            self.reasons().administrative =
+                Told { since: SystemTime::now(), reason: reason.into() };
+        }
+        news
+    }
+
+    /// Takes the member out until then. Refresh the pool afterwards, and again when it is over.
+    pub fn eject(&self, until: Instant, reason: impl Into<String>) {
+        self.ejected_until.store(self.millis(until).max(1), Ordering::Relaxed);
+        self.reasons().ejected = Told { since: SystemTime::now(), reason: reason.into() };
+    }
+
+    /// Ends an ejection. Returns whether there was one; if so, refresh the pool.
+    pub fn readmit(&self) -> bool {
+        self.ejected_until.swap(0, Ordering::Relaxed) != 0
+    }
+
+    /// When the ejection ends, where there is one.
+    pub fn ejected_until(&self) -> Option<Instant> {
+        match self.ejected_until.load(Ordering::Relaxed) {
+            0 => None,
+            millis => Some(self.origin + Duration::from_millis(millis)),
+        }
+    }
+
+    /// The thousandths of its weight that count: less than [`WHOLE`] while it starts slowly.
+    pub fn share(&self) -> u32 {
+        self.share.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether that is news; if so, refresh the pool.
+    pub fn set_share(&self, thousandths: u32) -> bool {
+        let share = thousandths.min(WHOLE);
+        self.share.swap(share, Ordering::Relaxed) != share
+    }
+
+    pub fn standing(&self, now: Instant) -> Standing {
+        match (self.administrative(), self.health()) {
+            (Administrative::Drain, _) => Standing::Drain,
+            (Administrative::Maintenance, _) => Standing::Maintenance,
+            _ if self.ejected_until().is_some_and(|until| until > now) => Standing::Ejected,
+            (_, Health::Down) => Standing::Down,
+            (_, Health::Up) => Standing::Up,
+            (_, Health::Unchecked) => Standing::Unchecked,
+        }
+    }
+
+    /// Why a member stands as it does.
+    pub fn why(&self, standing: Standing) -> Told {
+        let reasons = self.reasons();
+        match standing {
+            Standing::Drain | Standing::Maintenance => reasons.administrative.clone(),
+            Standing::Ejected => reasons.ejected.clone(),
+            Standing::Unchecked | Standing::Up | Standing::Down => reasons.health.clone(),
+        }
+    }
+
+    /// Takes a measured latency into the mean: a peak counts at once, less only by and by
+    /// (peak-EWMA). Two workers at the same time may lose one of two values.
+    pub fn measure(&self, latency: Duration, now: Instant) {
+        let value = latency.as_nanos().min(u128::from(u64::MAX)) as u64;
+        let at = self.nanos(now);
+        let mean = self.latency.load(Ordering::Relaxed);
+        let since = at.saturating_sub(self.measured.load(Ordering::Relaxed));
+        let mean = if value >= mean {
+            value
+        } else {
+            let kept = (-(since as f64) / DECAY.as_nanos() as f64).exp();
+            (mean as f64 * kept + value as f64 * (1.0 - kept)) as u64
+        };
+        self.latency.store(mean.max(1), Ordering::Relaxed);
+        self.measured.store(at, Ordering::Relaxed);
+    }
+
+    /// The mean latency as it was last measured.
+    pub fn latency(&self) -> Option<Duration> {
+        match self.latency.load(Ordering::Relaxed) {
+            0 => None,
+            nanos => Some(Duration::from_nanos(nanos)),
+        }
+    }
+
+    fn millis(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.origin).as_millis() as u64
+    }
+
+    fn nanos(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.origin).as_nanos() as u64
+    }
+
+    fn reasons(&self) -> MutexGuard<'_, Reasons> {
+        self.reasons.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_decides_on_the_use_of_a_member() {
+        use Administrative as A;
+        use Health as H;
+        let now = Instant::now();
+        for (administrative, health, ejected, standing, usable) in [
+            (A::Ready, H::Unchecked, false, Standing::Unchecked, true),
+            (A::Ready, H::Up, false, Standing::Up, true),
+            (A::Ready, H::Down, false, Standing::Down, false),
+            (A::Ready, H::Up, true, Standing::Ejected, false),
+            (A::Ready, H::Down, true, Standing::Ejected, false),
+            (A::Drain, H::Up, false, Standing::Drain, false),
+            (A::Drain, H::Down, true, Standing::Drain, false),
+            (A::Maintenance, H::Up, false, Standing::Maintenance, false),
+        ] {
+            let state = State::default();
+            state.set_administrative(administrative, "by hand");
+            state.set_health(health, "probed");
+            if ejected {
+                state.eject(now + Duration::from_secs(1), "errors");
+            }
+            assert_eq!(state.standing(now), standing);
+            assert_eq!(standing.is_usable(), usable, "{standing:?}");
+        }
+    }
+
+    #[test]
+    fn only_news_has_a_reason() {
+        let state = State::default();
+        assert!(state.set_health(Health::Down, "refused"));
+        assert!(!state.set_health(Health::Down, "refused again"));
+        assert_eq!(state.why(Standing::Down).reason, "refused");
+        assert!(!state.set_administrative(Administrative::Ready, "no news"));
+        assert!(state.set_share(100) && !state.set_share(100));
+    }
+
+    #[test]
+    fn an_ejection_ends_by_time_or_by_word() {
+        let state = State::default();
+        let now = Instant::now();
+        state.eject(now + Duration::from_secs(30), "5 in a row");
+        assert_eq!(state.standing(now), Standing::Ejected);
+        assert_eq!(state.standing(now + Duration::from_secs(31)), Standing::Unchecked);
+        assert!(state.readmit() && !state.readmit());
+        assert_eq!(state.standing(now), Standing::Unchecked);
+    }
+
+    #[test]
+    fn a_peak_counts_at_once_and_is_forgotten_by_and_by() {
+        let state = State::default();
+        let start = Instant::now();
+        let ms = Duration::from_millis;
+        assert_eq!(state.latency(), None);
+        state.measure(ms(10), start);
+        state.measure(ms(100), start + ms(1));
+        assert_eq!(state.latency(), Some(ms(100)));
+        // after 10 s a lower value has taken 1 - 1/e of the way
+        state.measure(ms(10), start + ms(10_001));
+        let mean = state.latency().unwrap().as_secs_f64() * 1000.0;
+        assert!((mean - 43.1).abs() < 0.1, "{mean}");
+    }
+}
