@@ -13,6 +13,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Mutex, Notify};
+use transom_net::Background;
 use transom_net::listen::{self, Bound};
 use transom_net::peer::PeerAddr;
 use transom_proxy::record::Sink;
@@ -48,6 +49,8 @@ pub struct Running {
     pub workers: Workers,
     metrics: Arc<Metrics>,
     pub supervisor: Supervisor,
+    /// For sources, probes and scaling.
+    pub background: Background,
     pub draining: AtomicBool,
     pub stop_asked: Notify,
 }
@@ -130,6 +133,8 @@ impl Running {
         }
         let workers = Workers::start(workers_wanted)
             .map_err(|e| StartError::System(format!("the system gives no threads: {e}")))?;
+        let background = Background::start(workers_wanted)
+            .map_err(|e| StartError::System(format!("the system gives no threads: {e}")))?;
         let mut doors = BTreeMap::new();
         for (address, listening, sockets) in opened {
             let door = open(&workers, &metrics, address, listening, sockets).await?;
@@ -158,6 +163,7 @@ impl Running {
             workers,
             metrics,
             supervisor: Supervisor::default(),
+            background,
             draining: AtomicBool::new(false),
             stop_asked: Notify::new(),
         });
@@ -351,7 +357,10 @@ impl Control for Running {
             restarts: 0,
             failure: None,
         });
-        self.supervisor.tasks().into_iter().chain(connections).collect()
+        let background = self.background.tasks().by_name().into_iter().map(|(name, running)| {
+            Task { name: name.to_owned(), running, restarts: 0, failure: None }
+        });
+        self.supervisor.tasks().into_iter().chain(background).chain(connections).collect()
     }
 }
 

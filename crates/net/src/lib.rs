@@ -1,5 +1,6 @@
 //! Level 0: moves bytes. Accepts, dials, encrypts; knows nothing of HTTP, routes or pools.
 
+pub mod background;
 pub mod buffer;
 pub mod deadline;
 pub mod dial;
@@ -13,6 +14,7 @@ pub mod tasks;
 pub mod tls;
 pub mod worker;
 
+pub use background::Background;
 pub use buffer::Size;
 pub use deadline::Deadline;
 pub use dial::{Address, DialError, Target, dial};

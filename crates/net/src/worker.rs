@@ -77,7 +77,19 @@ where
     M: FnOnce(Worker) -> F + Send + 'static,
     F: Future<Output = ()> + 'static,
 {
-    std::thread::Builder::new().name(format!("worker-{id}")).spawn(move || {
+    start_named(&format!("worker-{id}"), id, main)
+}
+
+pub(crate) fn start_named<M, F>(
+    name: &str,
+    id: usize,
+    main: M,
+) -> io::Result<JoinHandle<io::Result<()>>>
+where
+    M: FnOnce(Worker) -> F + Send + 'static,
+    F: Future<Output = ()> + 'static,
+{
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         let runtime = Builder::new_current_thread()
             .enable_all()
             // Each runtime may grow its own blocking threads: none of our work is blocking.
