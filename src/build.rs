@@ -59,6 +59,8 @@ pub struct Listening {
     pub proxy_protocol: Option<ProxyRule>,
     /// For the TLS handshake.
     pub handshake_timeout: Option<Duration>,
+    /// TLS handshakes that wait for their turn on one worker.
+    pub handshakes: usize,
     /// For the header of the PROXY protocol.
     pub proxy_timeout: Option<Duration>,
 }
@@ -196,6 +198,7 @@ impl<'a> Build<'a> {
                 optional: rule.optional,
             }),
             handshake_timeout: optional(&listener.timeouts.tls_handshake),
+            handshakes: listener.limits.handshakes as usize,
             proxy_timeout: optional(&listener.timeouts.proxy_protocol),
         })
     }

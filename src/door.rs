@@ -3,14 +3,13 @@
 //! One [`Door`] per listening address, shared by all workers; each worker accepts on a socket of
 //! its own and serves what it accepted.
 
-use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
+mod clients;
+
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -20,12 +19,14 @@ use transom_net::listen::{Accepted, Listener};
 use transom_net::peer::PeerAddr;
 use transom_net::proxy_protocol::{self, Parsed};
 use transom_net::tasks::Tasks;
-use transom_net::tls::server::{self, HandshakeError, ServerTls};
+use transom_net::tls::server::{self, HandshakeError, ServerTls, Turns};
 use transom_net::{Stream, Worker};
 use transom_proxy::patience::within;
 use transom_proxy::peer::Peer;
 use transom_proxy::serve::{Serving, h1};
 use transom_proxy::site::Site;
+
+use clients::Clients;
 
 use crate::build::{Listening, ProxyRule};
 use crate::observe::metrics::{ListenerMetrics, Refusal};
@@ -49,6 +50,8 @@ struct Rules {
     tls: Option<Arc<ServerTls>>,
     proxy_protocol: Option<ProxyRule>,
     handshake_timeout: Option<Duration>,
+    /// That wait for their turn on one worker.
+    handshakes: usize,
     proxy_timeout: Option<Duration>,
 }
 
@@ -58,6 +61,7 @@ impl Rules {
             tls: listening.tls.clone(),
             proxy_protocol: listening.proxy_protocol.clone(),
             handshake_timeout: listening.handshake_timeout,
+            handshakes: listening.handshakes,
             proxy_timeout: listening.proxy_timeout,
         })
     }
@@ -107,6 +111,7 @@ pub async fn accept<T>(
     door: Arc<Door>,
     listener: Listener,
     serving: Rc<Serving>,
+    turns: Rc<Turns>,
     connections: Tasks,
     mut stop: tokio::sync::oneshot::Receiver<T>,
 ) {
@@ -121,7 +126,7 @@ pub async fn accept<T>(
             accepted = listener.accept(note) => accepted,
             order = &mut stop => break order,
         };
-        take_in(&door, accepted, &serving, &connections);
+        take_in(&door, accepted, &serving, &turns, &connections);
     };
     // Connections the kernel has queued are ours: closing now would reset them.
     if let Err(error) = listener.turn_away() {
@@ -132,14 +137,20 @@ pub async fn accept<T>(
     }
     let rest = async {
         while let Some(accepted) = within(worker, LAST_ROUND_TRIP, listener.accept(note)).await {
-            take_in(&door, accepted, &serving, &connections);
+            take_in(&door, accepted, &serving, &turns, &connections);
         }
     };
     within(worker, CLOSING, rest).await;
     drop(listener);
 }
 
-fn take_in(door: &Arc<Door>, accepted: Accepted, serving: &Rc<Serving>, connections: &Tasks) {
+fn take_in(
+    door: &Arc<Door>,
+    accepted: Accepted,
+    serving: &Rc<Serving>,
+    turns: &Rc<Turns>,
+    connections: &Tasks,
+) {
     let worker = serving.local.worker.id();
     let address = match &accepted {
         Accepted::Tcp(_, PeerAddr::Ip(address)) => address.socket(),
@@ -163,12 +174,12 @@ fn take_in(door: &Arc<Door>, accepted: Accepted, serving: &Rc<Serving>, connecti
     }
     entry.client = (address != Peer::NOWHERE).then_some(client);
     entry.counted = Some(door.metrics.accepted(worker));
-    let serving = serving.clone();
+    let (serving, turns) = (serving.clone(), turns.clone());
     let door = door.clone();
     connections.start("connection", async move {
         let _entry = entry;
         match accepted {
-            Accepted::Tcp(socket, _) => tcp(&door, socket, address, serving).await,
+            Accepted::Tcp(socket, _) => tcp(&door, socket, address, serving, &turns).await,
             Accepted::Unix(socket) => {
                 let stream = Stream::unix(socket, serving.local.worker.clone());
                 let peer = Rc::new(Peer::new(Peer::NOWHERE, Peer::NOWHERE, None));
@@ -183,6 +194,7 @@ async fn tcp(
     socket: std::net::TcpStream,
     mut address: SocketAddr,
     serving: Rc<Serving>,
+    turns: &Turns,
 ) {
     let worker = serving.local.worker.clone();
     let rules = door.rules.load_full();
@@ -210,7 +222,8 @@ async fn tcp(
         return h1::serve(Stream::tcp(socket, worker), peer, serving).await;
     };
     let limit = rules.handshake_timeout.unwrap_or(Duration::MAX / 4);
-    match Box::pin(within(&worker, limit, server::accept(&mut socket, tls))).await {
+    let accepting = server::accept_in_turn(&mut socket, tls, turns, rules.handshakes);
+    match Box::pin(within(&worker, limit, accepting)).await {
         Some(Ok((session, facts))) => {
             let peer = Rc::new(Peer::new(address, local, Some(facts)));
             drop(rules);
@@ -219,6 +232,9 @@ async fn tcp(
         Some(Err(HandshakeError::PlainHttp)) => {
             door.metrics.refused(worker.id(), Refusal::Tls);
             Box::pin(answer_in_clear(&mut socket, &worker)).await;
+        }
+        Some(Err(HandshakeError::TooMany)) => {
+            door.metrics.refused(worker.id(), Refusal::Handshakes);
         }
         Some(Err(_)) | None => door.metrics.refused(worker.id(), Refusal::Tls),
     }
@@ -301,73 +317,5 @@ impl Drop for Entry {
         if let Some(client) = self.client {
             self.door.clients.leave(client);
         }
-    }
-}
-
-/// How many connections each client address has open.
-struct Clients {
-    shards: [Mutex<HashMap<IpAddr, u32>>; 16],
-    hasher: RandomState,
-}
-
-impl Default for Clients {
-    fn default() -> Self {
-        Clients { shards: std::array::from_fn(|_| Mutex::default()), hasher: RandomState::new() }
-    }
-}
-
-impl Clients {
-    /// IPv6 clients are counted by their /64: that is what one of them is given (SL-08).
-    fn key(ip: IpAddr) -> IpAddr {
-        match ip.to_canonical() {
-            IpAddr::V6(ip) => {
-                let network = u128::from(ip) & !u128::from(u64::MAX);
-                IpAddr::V6(Ipv6Addr::from(network))
-            }
-            ip => ip,
-        }
-    }
-
-    fn shard(&self, client: IpAddr) -> std::sync::MutexGuard<'_, HashMap<IpAddr, u32>> {
-        let shard = self.hasher.hash_one(client) as usize % self.shards.len();
-        self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn enter(&self, client: IpAddr, most: usize) -> bool {
-        let mut shard = self.shard(client);
-        let open = shard.entry(client).or_insert(0);
-        if *open as usize >= most {
-            return false;
-        }
-        *open += 1;
-        true
-    }
-
-    fn leave(&self, client: IpAddr) {
-        let mut shard = self.shard(client);
-        if let Some(open) = shard.get_mut(&client) {
-            *open -= 1;
-            if *open == 0 {
-                shard.remove(&client);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sl08_clients_are_counted_by_what_one_of_them_is_given() {
-        let clients = Clients::default();
-        let key = |text: &str| Clients::key(text.parse().unwrap());
-        assert!(clients.enter(key("2001:db8::1"), 2));
-        assert!(clients.enter(key("2001:db8::2"), 2));
-        assert!(!clients.enter(key("2001:db8::3"), 2));
-        assert!(clients.enter(key("2001:db8:0:1::1"), 2));
-        clients.leave(key("2001:db8::1"));
-        assert!(clients.enter(key("2001:db8::3"), 2));
-        assert_eq!(key("::ffff:1.2.3.4"), key("1.2.3.4"));
     }
 }

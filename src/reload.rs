@@ -108,11 +108,15 @@ struct Prepared {
 }
 
 impl Running {
-    /// Loads, builds, binds and starts to serve.
+    /// Loads, builds, binds and starts to serve. `before` is called when everything of ours is
+    /// bound and nothing is accepted yet: what it needs must be had before anybody is served.
     ///
     /// # Errors
     /// The findings, or the one thing that the system does not allow.
-    pub async fn start(source: Source) -> Result<Arc<Self>, StartError> {
+    pub async fn start<T>(
+        source: Source,
+        before: impl FnOnce(&Config) -> Result<T, StartError>,
+    ) -> Result<(Arc<Self>, T), StartError> {
         let count = |loaded: &Loaded| match loaded.config.workers {
             WorkerCount::Count(count) => count,
             WorkerCount::Auto => std::thread::available_parallelism().map_or(1, usize::from),
@@ -127,10 +131,11 @@ impl Running {
         for (address, listening) in addresses(&prepared.snapshot) {
             let sockets = match take_inherited(&mut inherited, address) {
                 Some(socket) => vec![socket],
-                None => bind(address, workers_wanted)?,
+                None => bind(address, workers_wanted, false)?,
             };
             opened.push((address.to_string(), listening, sockets));
         }
+        let had = before(&prepared.loaded.config)?;
         let workers = Workers::start(workers_wanted)
             .map_err(|e| StartError::System(format!("the system gives no threads: {e}")))?;
         let background = Background::start(workers_wanted)
@@ -171,7 +176,7 @@ impl Running {
         running
             .metrics
             .set_members(move || members.upgrade().map_or_else(Vec::new, |r| r.members()));
-        Ok(running)
+        Ok((running, had))
     }
 
     /// Reads the file again and runs it; the generation that runs now.
@@ -221,7 +226,11 @@ impl Running {
                 for leaving in &mut state.leaving {
                     leaving.closing.done().await;
                 }
-                let sockets = bind(address, self.workers.count()).map_err(|e| e.to_string())?;
+                // One that leaves now, and of which this one is a part or the whole, serves on beside
+                // it until the new one does.
+                let beside = addresses(&state.snapshot).any(|(ours, _)| address.clashes(ours));
+                let sockets =
+                    bind(address, self.workers.count(), beside).map_err(|e| e.to_string())?;
                 fresh.push((address.to_string(), listening, sockets));
             }
         }
@@ -454,10 +463,12 @@ fn addresses(snapshot: &Snapshot) -> impl Iterator<Item = (&ListenAddress, &List
     snapshot.listeners.iter().flat_map(|l| l.addresses.iter().map(move |address| (address, l)))
 }
 
-fn bind(address: &ListenAddress, workers: usize) -> Result<Vec<Bound>, StartError> {
+/// `beside`: a socket of ours that is about to be closed listens at a part of it.
+fn bind(address: &ListenAddress, workers: usize, beside: bool) -> Result<Vec<Bound>, StartError> {
     let bound = match address {
         ListenAddress::Unix(path) => listen::bind_unix(path, 0o666).map(|bound| vec![bound]),
         other => match socket_address(other) {
+            Some(address) if beside => listen::bind_beside_own(address, workers),
             Some(address) => listen::bind(address, workers),
             None => return Err(StartError::System(format!("{other} is no address"))),
         },

@@ -58,9 +58,8 @@ async fn start(source: Source, started: impl FnOnce(&Config) + Send) -> Result<(
     // Before anything is open: a signal from here on is answered in order.
     let mut signals =
         Signals::new().map_err(|e| StartError::System(format!("cannot catch signals: {e}")))?;
-    let running = Running::start(source).await?;
+    let (running, admin) = Running::start(source, open_admin).await?;
     let config = running.config().await;
-    let admin = open_admin(&config)?;
     admin.start(&running);
     if config.reload.watch {
         running.supervisor.start("watch", crate::supervise::watch(running.clone()));

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use transom_net::Worker;
 use transom_net::listen::Bound;
 use transom_net::tasks::Tasks;
+use transom_net::tls::server::Turns;
 use transom_proxy::client::pool;
 use transom_proxy::local::Local;
 use transom_proxy::serve::Serving;
@@ -144,6 +145,7 @@ async fn run(worker: Worker, mut orders: mpsc::Receiver<Command>) {
     let local = Rc::new(Local::new(worker));
     let tasks = Tasks::new();
     tasks.start("idle upstream connections", pool::sweep(local.clone()));
+    let turns = Rc::new(Turns::default());
     let mut open: HashMap<String, Post> = HashMap::new();
     while let Some(command) = orders.recv().await {
         match command {
@@ -161,7 +163,9 @@ async fn run(worker: Worker, mut orders: mpsc::Receiver<Command>) {
                 let post =
                     Post { serving: serving.clone(), connections: connections.clone(), stop };
                 open.insert(door.address.clone(), post);
-                tasks.start("accept", door::accept(door, listener, serving, connections, stopped));
+                let turns = turns.clone();
+                let accept = door::accept(door, listener, serving, turns, connections, stopped);
+                tasks.start("accept", accept);
             }
             Command::Close(address, grace, accepting) => {
                 if let Some(post) = open.remove(&address) {

@@ -53,6 +53,40 @@ fn a_port_that_is_taken_is_told_with_how_to_find_who_has_it() {
     says(folder.path(), &["proxy", "--listen", &listen, "--to", to], 1, &expected);
 }
 
+/// It served for a moment, and then ended.
+#[test]
+fn nobody_is_served_where_operators_cannot_be_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = Port::reserve().unwrap();
+    let free = port.address;
+    write(folder.path(), "taken.sock", "no socket");
+    write(
+        folder.path(),
+        "transom.yaml",
+        &format!(
+            "admin: {{ socket: {}/taken.sock }}\n\
+             listeners: {{ web: {{ address: '{free}', routes: [{{ respond: hello }}] }} }}\n",
+            folder.path().display()
+        ),
+    );
+    let watch = std::thread::spawn(move || {
+        let start = std::time::Instant::now();
+        let mut answered = false;
+        while start.elapsed() < std::time::Duration::from_millis(500) {
+            answered |= Client::try_connect(free).is_ok_and(|mut client| {
+                client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").try_response("GET").is_ok()
+            });
+        }
+        answered
+    });
+    let output = transom(folder.path(), &["run"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("no admin interface: socket"), "{said}");
+    assert!(said.contains("hint: "), "{said}");
+    assert!(!watch.join().unwrap(), "somebody was served");
+}
+
 #[test]
 fn a_second_transom_does_not_take_the_port_of_the_first() {
     let first = Transom::run(

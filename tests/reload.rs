@@ -134,6 +134,31 @@ fn reloads_are_noticed_by_nobody() {
     assert!(!transom.said().contains("panic"), "{}", transom.said());
 }
 
+/// A listener that moved to an address around its own, or inside it, was refused: "already in use".
+#[test]
+fn a_listener_may_move_from_one_address_to_all_of_them_and_back() {
+    let file = |address: &str| {
+        format!(
+            "workers: 2\nlisteners: {{ web: {{ address: '{address}', routes: [{{ respond: here }}] }} }}\n"
+        )
+    };
+    let mut transom = Transom::run(env!("CARGO_BIN_EXE_transom"), &file("@WEB"));
+    let (web, port) = (transom.web(), transom.web().port());
+    let kept = Lane::new(web, "/", 100);
+    let fresh = Lane { requests: 1, ..Lane::new(web, "/", 200) };
+    let load = Load::start([kept, fresh.clone(), fresh.clone(), fresh]);
+    let places = ["@WEB".to_owned(), format!(":{port}"), format!("0.0.0.0:{port}")];
+    for n in 1..=12 {
+        transom.write(&file(&places[n % 3]));
+        let answer = transom.admin("POST", "/reload");
+        assert_eq!(answer.status, 200, "to {}: {}", places[n % 3], answer.text());
+        thread::sleep(Duration::from_millis(100));
+    }
+    let load = load.end();
+    assert!(load.failures.is_empty(), "{:#?}", load.failures);
+    assert!(load.answered > 100);
+}
+
 fn is_shop(response: &Response) -> bool {
     let text = response.text();
     response.status == 200

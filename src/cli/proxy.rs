@@ -95,6 +95,14 @@ mod tests {
             ),
             (
                 ":8080",
+                "http://",
+                false,
+                Err(
+                    "--to: `http://` is not where a request can go: it has no host; name the host, such as `http://127.0.0.1:3000`",
+                ),
+            ),
+            (
+                ":8080",
                 "ftp://a",
                 false,
                 Err(

@@ -177,6 +177,10 @@ impl FromText for Target {
                 let hint = format!("add the path with `rewrite: {{ add-prefix: /{path} }}`");
                 return Err(refuse("it has a path").hint(hint));
             }
+            if authority.is_empty() {
+                let hint = format!("name the host, such as `{scheme}://127.0.0.1:3000`");
+                return Err(refuse("it has no host").hint(hint));
+            }
             if authority.contains('@') {
                 return Err(refuse("it has a user")
                     .hint("set the header `authorization` with `request-headers`"));

@@ -1,6 +1,8 @@
 //! What no single value can know: whether names resolve, addresses clash, routes are reached and
 //! times fit into each other. Everything is reported together.
 
+mod addresses;
+
 use std::collections::{HashMap, HashSet};
 
 use transom_proxy::codec::head::HeadLimits;
@@ -134,27 +136,6 @@ impl<'a> Check<'a> {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
         !self.undecoded.iter().any(below)
-    }
-
-    fn addresses(&mut self) {
-        let listeners = self.config.listeners.iter().flat_map(|(name, listener)| {
-            listener
-                .address
-                .iter()
-                .map(move |address| (format!("listeners.{name}.address"), address))
-        });
-        let admin = self.config.admin.address.iter().map(|a| ("admin.address".to_owned(), a));
-        let all: Vec<_> = listeners.chain(admin).collect();
-        for (index, (path, address)) in all.iter().enumerate() {
-            let earlier = all[..index].iter().find(|(_, other)| address.clashes(other));
-            if let Some((other, first)) = earlier {
-                let what = format!("`{address}` clashes with `{first}` of `{other}`");
-                self.error(address.span, path, what)
-                    .note(first.span, "the other one stands here")
-                    .hint("each address is listened on once, use another port")
-                    .done();
-            }
-        }
     }
 
     fn admin(&mut self, admin: &Admin) {
@@ -524,7 +505,8 @@ impl<'a> Check<'a> {
 
     fn pool(&mut self, name: &Spanned<Name>, pool: &Pool) {
         let path = format!("pools.{name}");
-        if pool.endpoints.iter().all(|endpoint| endpoint.weight.value == 0) {
+        let all_known = self.decoded(&format!("{path}.endpoints"));
+        if all_known && pool.endpoints.iter().all(|endpoint| endpoint.weight.value == 0) {
             let place = pool.endpoints.first().map_or(name.span, |endpoint| endpoint.weight.span);
             self.error(place, format!("{path}.endpoints"), "every endpoint has the weight 0")
                 .hint("give at least one a weight")

@@ -26,6 +26,9 @@ settings! {
         pub connections: Option<u32> = None,
         /// Connections from one client at once: one IPv4 address or one IPv6 /64.
         pub connections_per_client: Spanned<Limit<u32>> = Limit::At(512).into(),
+        /// TLS handshakes that wait for their turn on one worker, which computes one at a time and
+        /// serves what is open in between. A connection more is closed.
+        pub handshakes: u32 = 500,
         /// All header fields of a response from an endpoint, 64 KiB at most. More becomes 502.
         pub response_headers: Spanned<ByteSize> = ByteSize::kib(64).into(),
     }

@@ -41,11 +41,20 @@ pub struct Bound {
 ///
 /// `[::]` also serves IPv4, and becomes `0.0.0.0` where IPv6 is switched off.
 pub fn bind(address: SocketAddr, workers: usize) -> Result<Vec<Bound>, ListenError> {
-    let failed = |error| ListenError::new(Place::Tcp(address), error);
     if address.port() != 0 {
         // SO_REUSEPORT would let a second instance of ours share the port in silence.
-        drop(one(address, false).map_err(failed)?);
+        let alone = one(address, false);
+        drop(alone.map_err(|error| ListenError::new(Place::Tcp(address), error))?);
     }
+    bind_beside_own(address, workers)
+}
+
+/// As [`bind`], where sockets of this process listen at a part of the address already, or at more
+/// than it. The kernel gives a new connection to the most specific one, so that an address can be
+/// replaced without a moment at which nobody listens. Whoever else of this user has the port and
+/// would share it is not noticed.
+pub fn bind_beside_own(address: SocketAddr, workers: usize) -> Result<Vec<Bound>, ListenError> {
+    let failed = |error| ListenError::new(Place::Tcp(address), error);
     let first = one(address, true).map_err(failed)?;
     let PeerAddr::Ip(bound) = first.local else { return Ok(vec![first]) };
     let mut sockets = vec![first];

@@ -280,6 +280,23 @@ impl Stream {
         matches!(seen, Err(e) if e.kind() == io::ErrorKind::WouldBlock)
     }
 
+    /// Whether bytes have arrived that nobody has read: closing now would reset the connection, and
+    /// with it what the peer has not read yet. Asks the kernel.
+    pub fn has_unread(&self) -> bool {
+        if self.buffer.is_some() {
+            return true;
+        }
+        let socket = match &self.io {
+            Io::Gone => return false,
+            Io::Fresh(socket) => socket2::SockRef::from(socket),
+            Io::Tcp(socket) => socket2::SockRef::from(socket),
+            Io::Unix(socket) => socket2::SockRef::from(socket),
+            Io::Tls(tls) => socket2::SockRef::from(&tls.0),
+        };
+        let mut seen = [std::mem::MaybeUninit::uninit(); 1];
+        matches!(socket.peek(&mut seen), Ok(1..))
+    }
+
     /// Closes with a reset instead of an orderly end, so that the peer knows the data is cut off.
     pub fn abort(self) {
         let socket = match &self.io {

@@ -10,6 +10,7 @@ mod hello;
 pub mod server;
 pub mod session;
 pub mod tickets;
+mod turns;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -37,17 +37,20 @@ pub enum Refusal {
     Draining,
     /// No file descriptor or memory for it.
     Exhausted,
+    /// So many TLS handshakes wait for their turn already.
+    Handshakes,
     ProxyHeader,
     Tls,
 }
 
 impl Refusal {
-    pub const ALL: [Refusal; 7] = [
+    pub const ALL: [Refusal; 8] = [
         Refusal::Address,
         Refusal::Connections,
         Refusal::ConnectionsPerClient,
         Refusal::Draining,
         Refusal::Exhausted,
+        Refusal::Handshakes,
         Refusal::ProxyHeader,
         Refusal::Tls,
     ];
@@ -59,6 +62,7 @@ impl Refusal {
             Refusal::ConnectionsPerClient => "connections-per-client",
             Refusal::Draining => "draining",
             Refusal::Exhausted => "exhausted",
+            Refusal::Handshakes => "handshakes",
             Refusal::ProxyHeader => "proxy-header",
             Refusal::Tls => "tls",
         }

@@ -63,9 +63,9 @@ impl Wire {
 }
 
 impl State {
-    /// Nothing of the client's is left to be read, as far as we have seen.
+    /// Nothing of the client's is left to be read, here or in the kernel.
     pub(super) fn is_read_out(&self) -> bool {
-        self.body.is_done() && self.stream.filled().is_empty()
+        self.body.is_done() && !self.stream.has_unread()
     }
 
     /// Queues an interim response and sends what the client takes at once.
