@@ -2,7 +2,7 @@
 //!
 //! A test is named for the row it holds: `h1_` requests in HTTP/1, `rs_` responses and the reuse of
 //! connections to endpoints, `sl_` slow clients and exhaustion, `p_` paths, hosts and what is said
-//! about the client, `u_` endpoints that fail. Tables beside the code hold the rows whose answer
+//! about the client, `u_` endpoints that fail, `g_` gRPC. Tables beside the code hold the rows whose answer
 //! needs no socket; here stands what two connections and a clock have a part in.
 //!
 //! Each test ends with what holds whatever was done: the program lives, nobody else got a byte of
@@ -12,6 +12,7 @@
 
 mod rows {
     mod endpoints;
+    mod grpc;
     mod paths;
     mod request;
     mod resources;

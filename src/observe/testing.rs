@@ -34,6 +34,7 @@ pub(super) fn exchange(worker: usize) -> Exchange {
             query: Some("page=2".into()),
             version: Version::Http11,
             wants: Default::default(),
+            timeout: None,
         },
         site: Rc::new(Arc::new(site(Vec::new()))),
         route: Some(0),

@@ -7,6 +7,7 @@ pub mod chunked;
 pub mod framing;
 pub mod h2;
 pub mod head;
+pub mod trailers;
 
 pub use body::{Decoder, Piece};
 pub use framing::Framing;

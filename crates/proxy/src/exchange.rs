@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::fault::Fault;
 use crate::fields::Fields;
@@ -49,9 +49,13 @@ impl Exchange {
         self.site.routes.get(self.route? as usize)
     }
 
-    /// When all of the response must have been sent, where the route limits that.
+    /// When all of the response must have been sent, where the route or the client limits that.
     pub fn ends_by(&self) -> Option<Instant> {
-        Some(self.started + self.route()?.timeouts.request?)
+        let limit = match (self.route()?.timeouts.request, self.asked.timeout) {
+            (Some(ours), Some(theirs)) => ours.min(theirs),
+            (ours, theirs) => ours.or(theirs)?,
+        };
+        self.started.checked_add(limit)
     }
 
     /// The value of a variable of the path template, as it stands in the canonical path.
@@ -75,6 +79,8 @@ pub struct Asked {
     pub version: Version,
     /// The client's choice of media types, for answers.
     pub wants: Wants,
+    /// How long the client waits for the end of the response, where it says so (gRPC).
+    pub timeout: Option<Duration>,
 }
 
 /// In which form the client takes an answer that Transom makes itself.

@@ -2,5 +2,6 @@
 //! hides what stands behind it.
 
 pub mod forwarded;
+pub mod grpc;
 pub mod hide;
 pub mod hop;

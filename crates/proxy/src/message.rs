@@ -118,6 +118,8 @@ pub struct Request {
     /// Without `Host` and the framing fields, which are written anew for each hop.
     pub fields: Fields,
     pub body: Body,
+    /// The client takes trailers, so the endpoint may send some.
+    pub takes_trailers: bool,
     /// The client asks for this connection to become a tunnel; only `websocket` is ever kept.
     pub upgrade: Option<Upgrade>,
 }

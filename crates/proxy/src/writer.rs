@@ -12,9 +12,8 @@ use transom_net::Stream;
 use transom_net::splice::Pipe;
 
 use crate::body::{Body, Kernel};
-use crate::codec::head::is_clean;
+use crate::codec::trailers;
 use crate::fault::{Code, Fault};
-use crate::fields::Fields;
 
 /// From how many remaining bytes of a file on the kernel sends them by itself: below, the system
 /// call costs more than the copy.
@@ -210,8 +209,10 @@ impl Writer {
             }
             Ending::Chunked => {
                 self.out.extend_from_slice(b"0\r\n");
-                if let Some(trailers) = body.trailers().filter(|_| self.trailers) {
-                    write_trailers(&trailers, &mut self.out);
+                if self.trailers
+                    && let Some(trailers) = body.trailers()
+                {
+                    trailers::passed(trailers).write(&mut self.out);
                 }
                 self.out.extend_from_slice(b"\r\n");
             }
@@ -354,14 +355,6 @@ fn write_hex(n: usize, out: &mut Vec<u8>) {
         out.push(b"0123456789abcdef"[n >> (shift * 4) & 0xf]);
     }
     out.extend_from_slice(b"\r\n");
-}
-
-/// Names that mean something to a recipient before the body are not trailers (RFC 9110 §6.5.1):
-/// only names that Transom itself gives no meaning to pass.
-fn write_trailers(trailers: &Fields, out: &mut Vec<u8>) {
-    let mut passed = trailers.clone();
-    passed.retain(|field| field.known.is_none() && is_clean(field.value));
-    passed.write(out);
 }
 
 #[cfg(test)]

@@ -236,6 +236,10 @@ fn h1_48_fields_for_one_hop_go_no_further() {
             assert_eq!(request.field(name), None, "{name}");
         }
     }
+    assert_eq!(rig.ask(head("GET /", "TE: trailers\r\n")).status, 200);
+    let asked = rig.endpoint.requests();
+    let last = asked.last().expect("it was asked");
+    assert_eq!((last.field("te"), last.field("connection")), (Some("trailers"), Some("TE")));
     rig.holds();
 }
 

@@ -4,6 +4,7 @@ mod attempt;
 mod head;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use smallvec::SmallVec;
 
@@ -14,10 +15,10 @@ use crate::body::replay::replayable;
 use crate::client::h1::{Call, Failure};
 use crate::codec::head::{HeadLimits, ResponseHead};
 use crate::destination::{Ask, AttemptResult, Destination, Endpoint, Http, Lease, Leasing};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Wants};
 use crate::fault::{Blame, Code, Fault, Retry};
 use crate::fields::{Known, Values};
-use crate::headers::{forwarded, hide, hop};
+use crate::headers::{forwarded, grpc, hide, hop};
 use crate::message::{Request, Response};
 use crate::patience::within;
 use crate::policy::Answering;
@@ -96,6 +97,12 @@ impl Forward {
             let endpoint = lease.endpoint().clone();
             exchange.record.attempts += 1;
             exchange.record.endpoint = Some(endpoint.clone());
+            if exchange.asked.wants == Wants::Grpc
+                && let Some(by) = exchange.ends_by()
+            {
+                let left = by.saturating_duration_since(Instant::now());
+                grpc::set_timeout(&mut request.fields, left);
+            }
             let body = std::mem::take(&mut request.body);
             let tried = self.attempt(exchange, &request, body, lease, spent.stale).await;
             exchange.record.reused = tried.reused;

@@ -8,10 +8,11 @@ use std::rc::Rc;
 use crate::answer;
 use crate::codec::framing::{self, Framing, FramingError};
 use crate::codec::head::{HeadError, RequestHead, imitated};
-use crate::exchange::{Asked, RequestId};
+use crate::codec::trailers;
+use crate::exchange::{Asked, RequestId, Wants};
 use crate::fault::{Code, Fault};
-use crate::fields::{Field, Fields, Known, Values};
-use crate::headers::{forwarded, hop};
+use crate::fields::{Fields, Known, Values};
+use crate::headers::{forwarded, grpc, hop};
 use crate::local::Local;
 use crate::message::{Method, Upgrade, Version};
 use crate::normalize::{self, HostError, Target};
@@ -82,6 +83,10 @@ pub fn admit(
         None => None,
     };
     let wants = answer::wanted(&fields);
+    let timeout = match wants {
+        Wants::Grpc => grpc::timeout(&fields).map_err(bad)?,
+        _ => None,
+    };
     let client = forwarded::client(peer.address, &fields, &site.trusted);
     let id = request_id(site, peer, local, &mut fields);
     let hop = hop::take_off_request(&mut fields)?;
@@ -96,7 +101,16 @@ pub fn admit(
         expects: expects && has_body,
         close: hop.close || (version == Version::Http10 && !hop.keep_alive),
         asterisk,
-        asked: Asked { method, scheme: peer.scheme(), authority, path, query, version, wants },
+        asked: Asked {
+            method,
+            scheme: peer.scheme(),
+            authority,
+            path,
+            query,
+            version,
+            wants,
+            timeout,
+        },
         fields,
     })
 }
@@ -123,14 +137,13 @@ fn framing_fault(error: FramingError) -> Fault {
 /// H1-49: a name that a server behind may fold onto one we rely on is refused; any other name with
 /// `_` or `.` in it is taken off, since no two servers read those alike.
 fn refuse_imitations(fields: &mut Fields) -> Result<(), Fault> {
-    let doubtful = |field: &Field<'_>| field.name.iter().any(|b| matches!(b, b'_' | b'.'));
-    if !fields.iter().any(|field| doubtful(&field)) {
+    if !fields.iter().any(|field| trailers::is_doubtful(&field)) {
         return Ok(());
     }
     if fields.iter().any(|field| imitated(field.name).is_some()) {
         return Err(Fault::new(Code::BadRequest, "a field name imitates a known one").closing());
     }
-    fields.retain(|field| !doubtful(&field));
+    fields.retain(|field| !trailers::is_doubtful(&field));
     Ok(())
 }
 

@@ -228,6 +228,7 @@ fn begin(
         query: None,
         version: Version::Http11,
         wants: Default::default(),
+        timeout: None,
     };
     Exchange {
         id,
@@ -351,6 +352,7 @@ fn route(
         version: exchange.asked.version,
         fields: admitted.fields,
         body,
+        takes_trailers: admitted.trailers,
         upgrade: admitted.upgrade,
     })
 }

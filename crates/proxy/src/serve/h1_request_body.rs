@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use transom_net::{Size, Stream, Worker};
 
 use crate::body::Source;
-use crate::codec::{Decoder, Framing, Piece};
+use crate::codec::{Decoder, Framing, Piece, trailers};
 use crate::exchange::ClientSide;
 use crate::fault::{Code, Fault};
 use crate::fields::Fields;
@@ -212,5 +212,9 @@ impl Source for RequestBody {
 
     fn length(&self) -> Option<u64> {
         self.wire.state().body.remaining()
+    }
+
+    fn trailers(&mut self) -> Option<Fields> {
+        self.wire.state().body.trailers().cloned().map(trailers::passed_of_request)
     }
 }

@@ -96,6 +96,7 @@ impl Scene {
             query,
             version: Version::Http11,
             wants: answer::wanted(&fields),
+            timeout: None,
         };
         let request = Request {
             method: asked.method.clone(),
@@ -106,6 +107,7 @@ impl Scene {
             version: asked.version,
             fields,
             body: Body::Empty,
+            takes_trailers: false,
             upgrade: None,
         };
         let files = Files::new(self.settings.clone()).unwrap();

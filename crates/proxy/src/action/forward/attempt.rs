@@ -68,7 +68,7 @@ impl Forward {
             by: exchange.ends_by(),
         };
         let (head, ending) = self.head(exchange, request, &endpoint, &body);
-        let writer = Writer::new(head, ending, false);
+        let writer = Writer::new(head, ending, true);
         let local = exchange.local.clone();
         let mut call =
             Call::new(connection, lease, local, writer, body, waits, self.response_limits);

@@ -41,6 +41,8 @@ impl Forward {
         }
         if request.upgrade.is_some() {
             out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\n");
+        } else if request.takes_trailers {
+            out.extend_from_slice(b"TE: trailers\r\nConnection: TE\r\n");
         }
         let ending = ending_of(request, body);
         match ending {
