@@ -24,7 +24,8 @@ use transom_settings::{
 };
 
 pub use action::{
-    Action, Answer, Encoding, Files, Forward, Redirect, RedirectStatus, Respond, Target, Upgrade,
+    Action, Answer, Encoding, Files, Forward, Redirect, RedirectStatus, Respond, Retries, Target,
+    Upgrade,
 };
 pub use admin::Admin;
 pub use check::check;

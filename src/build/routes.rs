@@ -7,6 +7,8 @@ use bytes::Bytes;
 use regex::RegexBuilder;
 use transom_proxy::action::files::{Coding, FilesSettings, Try};
 use transom_proxy::action::forward::HostRule;
+use transom_proxy::action::forward::backoff::Backoff;
+use transom_proxy::action::forward::retry::Retrying;
 use transom_proxy::action::{self, Files, Forward, Redirect};
 use transom_proxy::codec::head::HeadLimits;
 use transom_proxy::destination::Destination;
@@ -16,7 +18,7 @@ use transom_proxy::policy::edit::{Edit, Edits};
 use transom_proxy::policy::rewrite::{Change, Rewrite};
 use transom_proxy::site;
 use transom_proxy::variables::{Template, Variable};
-use transom_settings::{HeaderName, Spanned, quote};
+use transom_settings::{HeaderName, Spanned, StatusPattern, quote};
 
 use super::{Build, timeouts};
 use crate::config::{
@@ -26,9 +28,6 @@ use crate::config::{
 
 /// Policies with a name, built once for all routes that use them.
 pub(super) type NamedPolicies<'a> = HashMap<&'a str, Arc<dyn Running>>;
-
-/// Attempts after the first where no connection came to be, so that nothing was sent.
-const CONNECT_RETRIES: u16 = 3;
 
 impl<'a> Build<'a> {
     /// The routes of a listener in the order of the file, if all of them can run.
@@ -135,8 +134,9 @@ impl<'a> Build<'a> {
                         HostRewrite::Upstream => HostRule::Endpoint,
                         HostRewrite::Literal(host) => HostRule::Fixed(host.clone()),
                     },
-                    retries: u16::try_from(forward.retries).unwrap_or(u16::MAX),
-                    connect_retries: CONNECT_RETRIES,
+                    retry: retrying(&forward.retries),
+                    hedge: forward.hedge.get().map(|time| time.get()),
+                    deadline: forward.deadline_header.as_ref().map(ToString::to_string),
                     response_limits: HeadLimits { line: fields, fields, ..HeadLimits::RESPONSE },
                     upgrade: forward.upgrade.contains(&Upgrade::WebSocket),
                 })
@@ -277,6 +277,25 @@ pub fn rewrite(written: &config::Rewrite) -> Result<Option<Rewrite>, String> {
         changes.push(Change::Regex { pattern, with: regex.replace.value.clone() });
     }
     Ok((!changes.is_empty()).then_some(Rewrite { changes }))
+}
+
+fn retrying(written: &config::Retries) -> Retrying {
+    Retrying {
+        retries: written.count.value,
+        connect_retries: written.connect,
+        statuses: written.statuses.iter().map(|pattern| bounds(pattern.value)).collect(),
+        any_method: written.any_method,
+        backoff: Backoff { base: written.backoff.value.get(), most: written.max_backoff.get() },
+        per_try: written.per_attempt.get().map(|time| time.get()),
+    }
+}
+
+/// The first and the last status of a pattern.
+fn bounds(pattern: StatusPattern) -> (u16, u16) {
+    match pattern {
+        StatusPattern::Exact(status) => (status.code(), status.code()),
+        StatusPattern::Class(digit) => (u16::from(digit) * 100, u16::from(digit) * 100 + 99),
+    }
 }
 
 fn coding(written: Encoding) -> Coding {

@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use transom_settings::{
-    Context, Definitions, EndpointAddress, EndpointHost, FromText, HeaderName, HeaderValue, Map,
-    Name, Node, Refusal, Setting, Spanned, Status, Value,
+    Context, Definitions, Duration, EndpointAddress, EndpointHost, FromText, HeaderName,
+    HeaderValue, Limit, Map, Name, Node, Refusal, Setting, Spanned, Status, StatusPattern, Value,
     json::{Value as Json, json},
     quote, settings,
 };
@@ -31,8 +31,38 @@ settings! {
         pub to: Spanned<Target>,
         /// Protocols that a client may change to.
         pub upgrade: Vec<Upgrade> = vec![Upgrade::WebSocket],
-        /// How often a request is tried again that surely had no effect.
-        pub retries: u32 = 1,
+        /// When a request is tried again at another endpoint: how often, or settings.
+        pub retries: Retries = Retries::default(),
+        /// After how long without a response another attempt is made beside the first, at another
+        /// endpoint; the one that answers first counts. Only for requests without a body that may
+        /// be sent twice, and within the pool's budget of retries.
+        pub hedge: Limit<Duration> = Limit::Unlimited,
+        /// The header that tells the endpoint how many milliseconds are left of `timeouts.request`.
+        pub deadline_header: Option<Spanned<HeaderName>> = None,
+    }
+
+    /// When a request is tried again at another endpoint.
+    pub struct Retries short(count) {
+        /// How often a request is tried again that may have reached an endpoint: only where its
+        /// method is idempotent, nothing of a response has come, and its body is empty or of at
+        /// most 64 KiB.
+        pub count: Spanned<u16> = 1.into(),
+        /// How often a request is tried again of which nothing was sent, because there was no
+        /// connection. The next endpoint is asked at once.
+        pub connect: u16 = 3,
+        /// Statuses of a response after which a request is tried again: `503` or `5xx`. Not where
+        /// the response has `Retry-After` with a longer time than `max-backoff`.
+        pub statuses: Vec<Spanned<StatusPattern>> = Vec::new(),
+        /// Whether requests whose method is not idempotent (POST, PATCH) are tried again too. They
+        /// may then take effect twice.
+        pub any_method: bool = false,
+        /// The longest wait before the first retry. Each further one may wait twice as long; how
+        /// long it waits is random below that.
+        pub backoff: Spanned<Duration> = Duration::milliseconds(25).into(),
+        /// The longest wait before any retry.
+        pub max_backoff: Duration = Duration::milliseconds(250),
+        /// How long one attempt may take up to the head of its response.
+        pub per_attempt: Limit<Duration> = Limit::Unlimited,
     }
 
     /// A protocol that a client may change to.

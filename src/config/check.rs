@@ -2,6 +2,7 @@
 //! times fit into each other. Everything is reported together.
 
 mod addresses;
+mod attempts;
 
 use std::collections::{HashMap, HashSet};
 
@@ -284,6 +285,9 @@ impl<'a> Check<'a> {
         let effective = listener.timeouts.with(&route.timeouts, pool.map(|pool| &pool.timeouts));
         if effective != listener.timeouts {
             self.nesting(&effective, &format!("{path}.timeouts"));
+        }
+        if let Action::Forward(forward) = &route.action {
+            self.attempts(forward, &effective, path);
         }
     }
 

@@ -51,6 +51,11 @@ pub trait Source {
         false
     }
 
+    /// Whether [`Source::rewind`] would succeed.
+    fn can_rewind(&self) -> bool {
+        false
+    }
+
     /// From where the kernel could move the bytes that are still to come by itself.
     fn kernel(&mut self) -> Option<Kernel<'_>> {
         None
@@ -163,6 +168,15 @@ impl Body {
             Body::Empty => true,
             Body::Bytes(_) => false,
             Body::Stream(source) => source.rewind(),
+        }
+    }
+
+    /// See [`Source::can_rewind`].
+    pub fn can_rewind(&self) -> bool {
+        match self {
+            Body::Empty => true,
+            Body::Bytes(_) => false,
+            Body::Stream(source) => source.can_rewind(),
         }
     }
 

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use transom_net::Target;
@@ -71,6 +72,11 @@ pub trait Destination: Send + Sync {
     /// A member for one attempt.
     fn lease(&self, ask: &Ask<'_>) -> Leasing;
 
+    /// Leave for one attempt more than clients ask for, if there may be one now.
+    fn retry(&self, _now: Instant) -> Option<Permit> {
+        Some(Permit::default())
+    }
+
     /// Every endpoint that could be chosen, for `transom explain`.
     fn candidates(&self) -> Vec<Arc<Endpoint>>;
 }
@@ -79,8 +85,31 @@ pub trait Destination: Send + Sync {
 pub enum Leasing {
     Ready(Lease),
     /// Every usable member is busy: wait in its queue.
-    Wait(Pin<Box<dyn Future<Output = Result<Lease, Fault>>>>),
+    Wait(Waiting),
     Refused(Fault),
+}
+
+/// A place in the queue for a member.
+pub type Waiting = Pin<Box<dyn Future<Output = Result<Lease, Fault>>>>;
+
+/// Leave for an attempt beyond the first, given back when dropped.
+#[derive(Debug, Default)]
+pub struct Permit(Option<Arc<AtomicUsize>>);
+
+impl Permit {
+    /// One that is counted as long as it lasts.
+    pub fn counted(running: Arc<AtomicUsize>) -> Self {
+        running.fetch_add(1, Ordering::Relaxed);
+        Permit(Some(running))
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(running) = &self.0 {
+            running.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// A member of a destination with its live state.

@@ -185,6 +185,18 @@ faults! {
         "The service is not available at the moment.",
         "the pool has no endpoint that may be used",
         "look at the pool's members and why they are out";
+    CircuitOpen "circuit-open" 503 UNAVAILABLE destination_unavailable Upstream No
+        "The service is not available at the moment.",
+        "so many requests to the pool have failed that its `breaker` keeps all away for a while",
+        "look for what made them fail before that; see `transom_pool_breaker` and the log";
+    PoolFull "pool-full" 503 UNAVAILABLE connection_limit_reached Upstream No
+        "The service is overloaded at the moment.",
+        "every member that may be used has as many requests as `limits` of the pool allow, and its queue is full",
+        "add members, or raise `limits` or `queue.length` if the endpoints can take more";
+    QueueTimeout "queue-timeout" 503 UNAVAILABLE connection_limit_reached Upstream No
+        "The service is overloaded at the moment.",
+        "no member had room within `queue.timeout`",
+        "add members, or raise `limits` if the endpoints can take more";
     Overloaded "overloaded" 503 UNAVAILABLE proxy_internal_response Transom No
         "The service is overloaded at the moment.",
         "a limit on connections, requests or memory is reached",

@@ -16,6 +16,7 @@ pub struct Local {
     pub idle: RefCell<Idle>,
     id_high: u64,
     id_low: Cell<u64>,
+    random: Cell<u64>,
     date: RefCell<Date>,
 }
 
@@ -37,6 +38,7 @@ impl Local {
             idle: RefCell::default(),
             id_high: random(1),
             id_low: Cell::new(random(2)),
+            random: Cell::new(random(3)),
             date: RefCell::new(Date { made: None, text: String::new() }),
         }
     }
@@ -46,6 +48,16 @@ impl Local {
         let low = self.id_low.get().wrapping_add(1);
         self.id_low.set(low);
         RequestId::Own(self.id_high, low)
+    }
+
+    /// A number from 0 up to 1 that nobody outside can foretell well enough to matter; never for
+    /// secrets (SplitMix64).
+    pub fn random(&self) -> f64 {
+        let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.random.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// Shows the value of a `Date` field, made anew once a second.

@@ -1,26 +1,33 @@
 //! Sends the request to an endpoint and brings its response back.
 
 mod attempt;
+pub mod backoff;
 mod head;
+mod hedge;
+pub mod retry;
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use self::attempt::{remaining, too_long};
+use self::attempt::{Tried, remaining, result_of, too_long};
+use self::retry::Retrying;
 use super::Action;
 use crate::body::Body;
 use crate::body::replay::replayable;
 use crate::client::h1::{Call, Failure};
 use crate::codec::head::{HeadLimits, ResponseHead};
-use crate::destination::{Ask, AttemptResult, Destination, Endpoint, Http, Lease, Leasing};
+use crate::destination::{Ask, Destination, Endpoint, Http, Lease, Leasing, Permit, Waiting};
 use crate::exchange::{Exchange, Wants};
-use crate::fault::{Blame, Code, Fault, Retry};
-use crate::fields::{Known, Values};
+use crate::fault::{Code, Fault, Retry};
+use crate::fields::{Fields, Known, Values};
 use crate::headers::{forwarded, grpc, hide, hop};
 use crate::message::{Request, Response};
-use crate::patience::within;
+use crate::patience::Patience;
 use crate::policy::Answering;
 use crate::upgrade::Tunnel;
 
@@ -39,11 +46,13 @@ pub enum HostRule {
 pub struct Forward {
     pub destination: Arc<dyn Destination>,
     pub host: HostRule,
-    /// Attempts after the first for requests that may have reached an endpoint and may be sent
-    /// twice. Default 1.
-    pub retries: u16,
-    /// Attempts after the first where no connection came to be, so nothing was sent. Default 3.
-    pub connect_retries: u16,
+    /// When a request is tried again.
+    pub retry: Retrying,
+    /// After how long without a response another attempt is made beside the first. Default: none.
+    pub hedge: Option<Duration>,
+    /// The field that tells the endpoint how many milliseconds are left of the time of the whole
+    /// exchange. Default: none.
+    pub deadline: Option<String>,
     pub response_limits: HeadLimits,
     /// WebSocket may pass. Default: yes.
     pub upgrade: bool,
@@ -73,6 +82,15 @@ struct Spent {
     connect_retries: u16,
     /// The one free attempt after a kept connection turned out to be closed (RS-13).
     stale: bool,
+    /// The pool's leave for the retry that runs.
+    permit: Option<Permit>,
+}
+
+/// Why another attempt is wanted.
+enum Why<'a> {
+    Fault(&'a Fault),
+    /// An answer with these fields.
+    Answer(&'a Fields),
 }
 
 impl Forward {
@@ -88,37 +106,59 @@ impl Forward {
             return Err(Fault::new(Code::Loop, "Via names us twice"));
         }
         forwarded::apply(exchange, &mut request.fields);
-        if request.method.is_idempotent() {
+        if let Some(name) = &self.deadline {
+            request.fields.remove(name.as_str());
+        }
+        if self.retry.is_resendable(&request) {
             request.body = replayable(request.body);
         }
         let mut spent = Spent::default();
         let mut lease = self.lease(exchange, &request, &spent).await?;
         loop {
-            let endpoint = lease.endpoint().clone();
             exchange.record.attempts += 1;
-            exchange.record.endpoint = Some(endpoint.clone());
+            exchange.record.endpoint = Some(lease.endpoint().clone());
             if exchange.asked.wants == Wants::Grpc
                 && let Some(by) = exchange.ends_by()
             {
                 let left = by.saturating_duration_since(Instant::now());
                 grpc::set_timeout(&mut request.fields, left);
             }
-            let body = std::mem::take(&mut request.body);
-            let tried = self.attempt(exchange, &request, body, lease, spent.stale).await;
-            exchange.record.reused = tried.reused;
-            exchange.record.connected = tried.connected.or(exchange.record.connected);
-            exchange.record.answered = tried.answered.or(exchange.record.answered);
-            let answered = tried
-                .outcome
-                .and_then(|(call, head)| self.response(exchange, &request, &endpoint, call, head));
-            let failure = match answered {
+            let tried = match self.hedges(&request) {
+                None => {
+                    let body = std::mem::take(&mut request.body);
+                    self.attempt(exchange, &request, body, lease, spent.stale).await
+                }
+                Some(after) => {
+                    let hedged = self.hedged(exchange, &request, lease, after, &spent.tried);
+                    Box::pin(hedged).await
+                }
+            };
+            note(exchange, &tried);
+            spent.tried.extend(tried.also);
+            let outcome = match tried.outcome {
+                Ok((call, head)) if self.retry.asks(head.status) => {
+                    // Rare, and only where it is wanted: the others stay small.
+                    let again = self.again(exchange, &mut request, &mut spent, &call, &head);
+                    match Box::pin(again).await {
+                        Some(next) => {
+                            request.body = call.discard();
+                            lease = next;
+                            continue;
+                        }
+                        None => self.response(exchange, &request, &tried.endpoint, call, head),
+                    }
+                }
+                Ok((call, head)) => self.response(exchange, &request, &tried.endpoint, call, head),
+                Err(failure) => Err(failure),
+            };
+            let failure = match outcome {
                 Ok(response) => return Ok(response),
                 Err(failure) => failure,
             };
             let fresh_may_help = failure.broken && exchange.record.reused && !spent.stale;
             request.body = failure.body;
             let Some(failed) = failure.lease else { return Err(failure.fault) };
-            let can_resend = failure.untouched && is_resendable(&request, &failure.fault);
+            let can_resend = failure.untouched && self.retry.after(&request, &failure.fault);
             if can_resend && fresh_may_help {
                 spent.stale = true;
                 lease = failed;
@@ -127,15 +167,79 @@ impl Forward {
             spent.stale = false;
             spent.tried.push(failed.endpoint().key);
             failed.end(result_of(&failure.fault));
-            let over = remaining(exchange).is_some_and(|time| time.is_zero());
-            if over || !can_resend || !self.may_retry(&mut spent, &failure.fault) {
+            if !can_resend {
                 return Err(failure.fault);
             }
-            lease = match self.lease(exchange, &request, &spent).await {
-                Ok(lease) => lease,
+            let why = Why::Fault(&failure.fault);
+            lease = match self.next(exchange, &request, &mut spent, why).await {
+                Some(lease) => lease,
                 // Nowhere else to go: the first failure is the one to tell.
-                Err(_) => return Err(failure.fault),
+                None => return Err(failure.fault),
             };
+        }
+    }
+
+    /// A lease for another attempt after an answer that asks for one, if there may be one.
+    async fn again(
+        &self,
+        exchange: &Exchange,
+        request: &mut Request,
+        spent: &mut Spent,
+        call: &Call,
+        head: &ResponseHead,
+    ) -> Option<Lease> {
+        if !self.retry.is_resendable(request) || !call.can_begin_anew() {
+            return None;
+        }
+        spent.stale = false;
+        spent.tried.extend(call.endpoint().map(|endpoint| endpoint.key));
+        self.next(exchange, request, spent, Why::Answer(&head.fields)).await
+    }
+
+    /// A lease for another attempt at another member, if there may be one: within what the route
+    /// allows each request, what the pool allows all of them, and the time that is left.
+    async fn next(
+        &self,
+        exchange: &Exchange,
+        request: &Request,
+        spent: &mut Spent,
+        why: Why<'_>,
+    ) -> Option<Lease> {
+        spent.permit = None;
+        let random = || exchange.local.random();
+        let wait = match why {
+            // Nothing was sent, and the next one is another member: it need not wait.
+            Why::Fault(fault) if fault.code().row().retry == Retry::Yes => {
+                spent.connect_retries += 1;
+                (spent.connect_retries <= self.retry.connect_retries).then_some(Duration::ZERO)?
+            }
+            Why::Fault(_) => {
+                spent.retries += 1;
+                let wait = self.retry.backoff.wait(spent.retries, random());
+                (spent.retries <= self.retry.retries).then_some(wait)?
+            }
+            Why::Answer(fields) => {
+                spent.retries += 1;
+                let wait = self.retry.wait(spent.retries, fields, random())?;
+                (spent.retries <= self.retry.retries).then_some(wait)?
+            }
+        };
+        if remaining(exchange).is_some_and(|time| time <= wait) {
+            return None;
+        }
+        spent.permit = Some(self.destination.retry(exchange.local.worker.now())?);
+        if !wait.is_zero() {
+            Box::pin(rest(exchange, wait)).await.ok()?;
+        }
+        self.lease(exchange, request, spent).await.ok()
+    }
+
+    fn ask<'a>(&self, exchange: &'a Exchange, request: &'a Request, tried: &'a [u64]) -> Ask<'a> {
+        Ask {
+            client: exchange.client,
+            http: Some(Http { exchange, request }),
+            tried,
+            now: exchange.local.worker.now(),
         }
     }
 
@@ -145,33 +249,12 @@ impl Forward {
         request: &Request,
         spent: &Spent,
     ) -> Result<Lease, Fault> {
-        let ask = Ask {
-            client: exchange.client,
-            http: Some(Http { exchange, request }),
-            tried: &spent.tried,
-            now: exchange.local.worker.now(),
-        };
-        match self.destination.lease(&ask) {
+        match self.destination.lease(&self.ask(exchange, request, &spent.tried)) {
             Leasing::Ready(lease) => Ok(lease),
-            Leasing::Wait(waiting) => match remaining(exchange) {
-                Some(time) => {
-                    let waited = within(&exchange.local.worker, time, waiting).await;
-                    waited.unwrap_or_else(|| Err(too_long("no endpoint")))
-                }
-                None => waiting.await,
-            },
             Leasing::Refused(fault) => Err(fault),
+            // Boxed, as it is rare.
+            Leasing::Wait(waiting) => Box::pin(waited(exchange, waiting)).await,
         }
-    }
-
-    fn may_retry(&self, spent: &mut Spent, fault: &Fault) -> bool {
-        let (used, limit) = match fault.code().row().retry {
-            Retry::No => return false,
-            Retry::Yes => (&mut spent.connect_retries, self.connect_retries),
-            Retry::IfIdempotent => (&mut spent.retries, self.retries),
-        };
-        *used += 1;
-        *used <= limit
     }
 
     fn response(
@@ -211,24 +294,58 @@ impl Forward {
     }
 }
 
-/// What a fault says about the endpoint: nothing, where it is not to blame.
-fn result_of(fault: &Fault) -> AttemptResult {
-    match fault.code().row().blame {
-        Blame::Upstream => AttemptResult::Failed(fault.code()),
-        Blame::Client | Blame::Transom => AttemptResult::Abandoned,
+/// Writes down how a try went.
+fn note(exchange: &mut Exchange, tried: &Tried) {
+    let record = &mut exchange.record;
+    if tried.hedged {
+        record.attempts += 1;
+        record.endpoint = Some(tried.endpoint.clone());
+    }
+    record.reused = tried.reused;
+    record.connected = tried.connected.or(record.connected);
+    record.answered = tried.answered.or(record.answered);
+}
+
+/// The lease that is waited for, as long as there is time and somebody who wants it.
+async fn waited(exchange: &Exchange, mut waiting: Waiting) -> Result<Lease, Fault> {
+    let mut patience = Patience::new(&exchange.local.worker);
+    let limit = remaining(exchange);
+    poll_fn(|cx| {
+        if let Poll::Ready(lease) = waiting.as_mut().poll(cx) {
+            return Poll::Ready(lease);
+        }
+        if patience.poll_over(limit, cx).is_ready() {
+            return Poll::Ready(Err(too_long("no endpoint")));
+        }
+        // Nobody waits for the dead (U-15).
+        poll_gone(exchange, cx).map(Err)
+    })
+    .await
+}
+
+/// Lets so much time pass.
+///
+/// # Errors
+/// When the client leaves meanwhile.
+async fn rest(exchange: &Exchange, time: Duration) -> Result<(), Fault> {
+    // More exact than the worker's wheel, and rare.
+    let mut over = pin!(tokio::time::sleep(time));
+    poll_fn(|cx| match over.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(Ok(())),
+        Poll::Pending => poll_gone(exchange, cx).map(Err),
+    })
+    .await
+}
+
+/// Ready when the client has gone.
+fn poll_gone(exchange: &Exchange, cx: &mut Context<'_>) -> Poll<Fault> {
+    match &exchange.client_side {
+        Some(client) => client.poll_gone(cx),
+        None => Poll::Pending,
     }
 }
 
 /// A fault after the response had come: nothing to send again.
 fn ended(fault: Fault) -> Failure {
     Failure { fault, untouched: false, broken: false, body: Body::Empty, lease: None }
-}
-
-/// RFC 9110 §9.2.2: what may have reached the endpoint is sent twice only if that does no harm.
-fn is_resendable(request: &Request, fault: &Fault) -> bool {
-    match fault.code().row().retry {
-        Retry::Yes => true,
-        Retry::IfIdempotent => request.method.is_idempotent() && request.upgrade.is_none(),
-        Retry::No => false,
-    }
 }

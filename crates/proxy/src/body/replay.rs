@@ -85,6 +85,10 @@ impl Source for Replay {
         self.taken = 0;
         !self.too_much
     }
+
+    fn can_rewind(&self) -> bool {
+        !self.too_much
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use super::pool::Connection;
 use crate::body::{Body, Kernel, Source};
 use crate::codec::head::{self, HeadError, HeadLimits, ResponseHead};
 use crate::codec::{Decoder, Piece, framing};
-use crate::destination::{AttemptResult, Lease};
+use crate::destination::{AttemptResult, Endpoint, Lease};
 use crate::fault::{Code, Fault};
 use crate::fields::{Fields, Known, list};
 use crate::local::Local;
@@ -247,6 +248,42 @@ impl Call {
             return Body::Empty;
         }
         Body::Stream(Box::new(self))
+    }
+
+    /// The endpoint that is called, as long as it is.
+    pub fn endpoint(&self) -> Option<&Arc<Endpoint>> {
+        self.lease.as_ref().map(Lease::endpoint)
+    }
+
+    /// Whether the request could be sent once more after its response: it was sent whole or not
+    /// begun, and [`Call::discard`] can give its body back.
+    pub fn can_begin_anew(&self) -> bool {
+        match self.upload {
+            Upload::Done => self.request_body.can_rewind(),
+            Upload::Going | Upload::Broken => self.writer.body_bytes() == 0,
+        }
+    }
+
+    /// Ends a call whose response nobody wants; the request's body, for another one. A response
+    /// that is there already leaves the connection fit for another exchange.
+    pub fn discard(mut self) -> Body {
+        self.request_body.rewind();
+        let body = std::mem::take(&mut self.request_body);
+        while let Some(connection) = &mut self.connection {
+            match self.decoder.front(connection.stream.filled()) {
+                Ok(Piece::Data(n)) => {
+                    self.decoder.took(n);
+                    connection.stream.consume(n);
+                }
+                Ok(Piece::Skip(n)) => connection.stream.consume(n),
+                Ok(Piece::End) => self.finish(),
+                Ok(Piece::More) | Err(_) => break,
+            }
+        }
+        if let Some(lease) = self.lease.take() {
+            lease.end(AttemptResult::Answered(self.status));
+        }
+        body
     }
 
     /// The connection itself, after a 101.

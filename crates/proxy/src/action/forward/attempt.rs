@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use transom_net::{DialError, dial};
+use transom_net::{Deadline, DialError, dial};
 
-use super::Forward;
+use super::{Forward, poll_gone};
 use crate::body::Body;
 use crate::client::h1::{Call, Failure, Heard, Waits};
 use crate::client::pool::Connection;
 use crate::codec::head::ResponseHead;
-use crate::destination::{Endpoint, Lease};
+use crate::destination::{AttemptResult, Endpoint, Lease};
 use crate::exchange::Exchange;
-use crate::fault::{Code, Fault};
+use crate::fault::{Blame, Code, Fault};
 use crate::fields::Known;
 use crate::headers::hop;
 use crate::message::Request;
@@ -22,6 +22,11 @@ use crate::writer::Writer;
 
 /// What came of a try, and when.
 pub(super) struct Tried {
+    pub(super) endpoint: Arc<Endpoint>,
+    /// There were two at once.
+    pub(super) hedged: bool,
+    /// The endpoint of the other one, if that has failed.
+    pub(super) also: Option<u64>,
     /// It went over a connection that was already open.
     pub(super) reused: bool,
     /// When a connection was opened for it.
@@ -42,13 +47,18 @@ impl Forward {
         fresh: bool,
     ) -> Tried {
         let endpoint = lease.endpoint().clone();
+        let over = self.retry.per_try.map(|time| {
+            let mut over = exchange.local.worker.deadline();
+            over.set(exchange.local.worker.now() + time);
+            over
+        });
         let kept = if fresh { None } else { kept(exchange, &endpoint) };
         let reused = kept.is_some();
         let mut connected = None;
         let connection = match kept {
             Some(connection) => connection,
             // Boxed, as it is rare: kept connections are the rule, and their exchanges stay small.
-            None => match Box::pin(opened(exchange, &endpoint)).await {
+            None => match Box::pin(self.opened(exchange, &endpoint)).await {
                 Ok((connection, at)) => {
                     connected = Some(at);
                     connection
@@ -56,7 +66,15 @@ impl Forward {
                 Err(fault) => {
                     let lease = Some(lease);
                     let failure = Failure { fault, untouched: true, broken: false, body, lease };
-                    return Tried { reused, connected, answered: None, outcome: Err(failure) };
+                    return Tried {
+                        endpoint,
+                        hedged: false,
+                        also: None,
+                        reused,
+                        connected,
+                        answered: None,
+                        outcome: Err(failure),
+                    };
                 }
             },
         };
@@ -73,11 +91,45 @@ impl Forward {
         let mut call =
             Call::new(connection, lease, local, writer, body, waits, self.response_limits);
         let mut answered = None;
-        let outcome = match converse(exchange, request, &mut call, &mut answered).await {
+        let heard = converse(exchange, request, &mut call, over.as_ref(), &mut answered).await;
+        let outcome = match heard {
             Ok(head) => Ok((call, head)),
             Err(fault) => Err(call.fail(fault)),
         };
-        Tried { reused, connected, answered, outcome }
+        Tried { endpoint, hedged: false, also: None, reused, connected, answered, outcome }
+    }
+
+    /// A new connection, and since when it is open.
+    async fn opened(
+        &self,
+        exchange: &Exchange,
+        endpoint: &Arc<Endpoint>,
+    ) -> Result<(Connection, Instant), Fault> {
+        let worker = &exchange.local.worker;
+        let connect = exchange.route().map(|r| r.timeouts).unwrap_or_default().connect;
+        let connect = self.retry.per_try.map_or(connect, |time| time.min(connect));
+        let remaining = remaining(exchange).filter(|time| *time < connect);
+        let limit = remaining.unwrap_or(connect);
+        let stream = match within(worker, limit, dial(&endpoint.target, worker)).await {
+            Some(dialed) => dialed.map_err(|e| dial_fault(&e))?,
+            None if remaining.is_some() => return Err(too_long("no connection")),
+            None => {
+                return Err(Fault::new(Code::ConnectTimeout, "no connection within the timeout"));
+            }
+        };
+        let now = Instant::now();
+        Ok((Connection::new(stream, &endpoint.keep_alive, now), now))
+    }
+}
+
+impl Tried {
+    /// Ends a try beside which another one goes on. The endpoint that has failed.
+    pub(super) fn end(self) -> Option<u64> {
+        let failure = self.outcome.err()?;
+        if let Some(lease) = failure.lease {
+            lease.end(result_of(&failure.fault));
+        }
+        Some(self.endpoint.key)
     }
 }
 
@@ -86,35 +138,21 @@ fn kept(exchange: &Exchange, endpoint: &Endpoint) -> Option<Connection> {
     exchange.local.idle.borrow_mut().take(endpoint, exchange.local.worker.now())
 }
 
-/// A new connection, and since when it is open.
-async fn opened(
-    exchange: &Exchange,
-    endpoint: &Arc<Endpoint>,
-) -> Result<(Connection, Instant), Fault> {
-    let worker = &exchange.local.worker;
-    let connect = exchange.route().map(|r| r.timeouts).unwrap_or_default().connect;
-    let remaining = remaining(exchange).filter(|time| *time < connect);
-    let limit = remaining.unwrap_or(connect);
-    let stream = match within(worker, limit, dial(&endpoint.target, worker)).await {
-        Some(dialed) => dialed.map_err(|e| dial_fault(&e))?,
-        None if remaining.is_some() => return Err(too_long("no connection")),
-        None => return Err(Fault::new(Code::ConnectTimeout, "no connection within the timeout")),
-    };
-    let now = Instant::now();
-    Ok((Connection::new(stream, &endpoint.keep_alive, now), now))
-}
-
 /// Sends the request and waits for the final head; interim ones go to the client at once.
 async fn converse(
     exchange: &Exchange,
     request: &Request,
     call: &mut Call,
+    over: Option<&Deadline>,
     answered: &mut Option<Instant>,
 ) -> Result<ResponseHead, Fault> {
     let client = exchange.client_side.as_ref();
-    let mut watch = |cx: &mut Context<'_>| match client {
-        Some(client) => client.poll_gone(cx),
-        None => Poll::Pending,
+    let mut watch = |cx: &mut Context<'_>| {
+        if over.is_some_and(|over| over.poll_passed(cx).is_ready()) {
+            let detail = "no response within the time of one attempt";
+            return Poll::Ready(Fault::new(Code::ResponseTimeout, detail));
+        }
+        poll_gone(exchange, cx)
     };
     loop {
         match call.head(&mut watch).await? {
@@ -134,6 +172,14 @@ async fn converse(
                 return Ok(head);
             }
         }
+    }
+}
+
+/// What a fault says about the endpoint: nothing, where it is not to blame.
+pub(super) fn result_of(fault: &Fault) -> AttemptResult {
+    match fault.code().row().blame {
+        Blame::Upstream => AttemptResult::Failed(fault.code()),
+        Blame::Client | Blame::Transom => AttemptResult::Abandoned,
     }
 }
 

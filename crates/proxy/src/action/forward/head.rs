@@ -1,5 +1,7 @@
 //! The head of a request as an endpoint over HTTP/1 gets it.
 
+use std::time::Instant;
+
 use super::{Forward, HostRule};
 use crate::body::Body;
 use crate::destination::Endpoint;
@@ -37,6 +39,16 @@ impl Forward {
             out.extend_from_slice(name.as_bytes());
             out.extend_from_slice(b": ");
             exchange.id.write(&mut out);
+            out.extend_from_slice(b"\r\n");
+        }
+        if let Some(name) = &self.deadline
+            && let Some(by) = exchange.ends_by()
+        {
+            let left = by.saturating_duration_since(Instant::now());
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b": ");
+            let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            out.extend_from_slice(itoa::Buffer::new().format(left).as_bytes());
             out.extend_from_slice(b"\r\n");
         }
         if request.upgrade.is_some() {
