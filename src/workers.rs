@@ -150,6 +150,9 @@ async fn run(worker: Worker, mut orders: mpsc::Receiver<Command>) {
     while let Some(command) = orders.recv().await {
         match command {
             Command::Open(door, socket) => {
+                if let Err(e) = socket.await_first_word() {
+                    crate::log::debug(&format!("{} accepts at once: {e}", door.address));
+                }
                 let listener = match socket.listen() {
                     Ok(listener) => listener,
                     Err(e) => {

@@ -12,6 +12,8 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::libc;
+use nix::sys::socket::setsockopt;
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, TcpKeepalive, Type};
@@ -182,6 +184,17 @@ impl Bound {
         self.local
     }
 
+    /// Accepts a connection only once its client has said something, or a second has passed: for
+    /// protocols in which the client speaks first. One that sends its request right behind the
+    /// handshake, as almost all do, then is served without being waited for. Apache's httpd does
+    /// so too.
+    pub fn await_first_word(&self) -> io::Result<()> {
+        match self.local {
+            PeerAddr::Ip(_) => Ok(setsockopt(&self.socket, DeferAccept, &1)?),
+            PeerAddr::Unix => Ok(()),
+        }
+    }
+
     /// Joins the runtime of this thread. Panics outside of one.
     pub fn listen(self) -> io::Result<Listener> {
         let socket = OwnedFd::from(self.socket);
@@ -192,6 +205,18 @@ impl Bound {
         Ok(Listener { inner, local: self.local })
     }
 }
+
+/// TCP_DEFER_ACCEPT, in seconds. Only this crate makes options that it does not name itself
+/// without `unsafe` on our side.
+#[derive(Clone, Copy, Debug)]
+struct DeferAccept;
+nix::setsockopt_impl!(
+    DeferAccept,
+    libc::IPPROTO_TCP,
+    libc::TCP_DEFER_ACCEPT,
+    usize,
+    nix::sys::socket::sockopt::SetUsize
+);
 
 /// Accepts connections on one worker.
 #[derive(Debug)]
@@ -398,6 +423,30 @@ mod tests {
             let Accepted::Tcp(stream, from) = accepted else { panic!("is TCP") };
             assert_eq!(from.ip(), Some([127, 0, 0, 1].into()));
             assert!(stream.nodelay().unwrap(), "inherited from the listener");
+        });
+    }
+
+    #[test]
+    fn a_connection_comes_with_its_first_word_or_after_a_while_without() {
+        use std::io::Read;
+        block_on(async {
+            let bound = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+            bound.await_first_word().unwrap();
+            let address = ([127, 0, 0, 1], port(&bound));
+            let listener = bound.listen().unwrap();
+            let _silent = tokio::net::TcpStream::connect(address).await.unwrap();
+            let mut talker = tokio::net::TcpStream::connect(address).await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut talker, b"hello").await.unwrap();
+            // The one that came later is there first, and can be read from at once.
+            let Accepted::Tcp(mut stream, from) = listener.accept(|_| ()).await else {
+                panic!("is TCP")
+            };
+            assert_eq!(from, PeerAddr::from(talker.local_addr().unwrap()));
+            assert_eq!(stream.read(&mut [0; 8]).unwrap(), 5);
+            let Accepted::Tcp(mut stream, _) = listener.accept(|_| ()).await else {
+                panic!("is TCP")
+            };
+            assert_eq!(stream.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
         });
     }
 

@@ -144,7 +144,7 @@ impl Stream {
 
     /// Reads once behind the filled bytes; ready with how many came, 0 at the end of the stream.
     ///
-    /// A full buffer grows from small to large; a full large one is `InvalidInput`, so callers
+    /// A full buffer grows from small to large; a full larger one is `InvalidInput`, so callers
     /// consume or give up before. `UnexpectedEof` is a TLS stream cut off without `close_notify`.
     pub fn poll_fill(&mut self, size: Size, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.ended {
@@ -158,7 +158,7 @@ impl Stream {
         }
         let Some(buffer) = &mut self.buffer else { return Poll::Pending };
         if buffer.is_full() {
-            if buffer.size() == Size::Large {
+            if buffer.size() != Size::Small {
                 return Poll::Ready(Err(io::ErrorKind::InvalidInput.into()));
             }
             buffer.enlarge();

@@ -350,7 +350,7 @@ impl Source for Call {
                     self.finish();
                     return Poll::Ready(Ok(0));
                 }
-                Ok(Piece::More) => match stream.poll_fill(Size::Large, cx) {
+                Ok(Piece::More) => match stream.poll_fill(self.decoder.size(), cx) {
                     Poll::Ready(Ok(0)) => {
                         if !self.decoder.close() {
                             let fault = self.incomplete("it closed before the end of the body");

@@ -1,5 +1,7 @@
 //! Takes a body apart by its framing, over the bytes of a stream's buffer.
 
+use transom_net::Size;
+
 use super::chunked::{ChunkError, ChunkedReader, Front};
 use super::framing::Framing;
 use crate::fields::Fields;
@@ -88,6 +90,14 @@ impl Decoder {
         match self {
             Decoder::Length(left) => Some(*left),
             _ => None,
+        }
+    }
+
+    /// How much to read at once.
+    pub fn size(&self) -> Size {
+        match self.remaining() {
+            Some(n) if n > Size::Large.bytes() as u64 => Size::Bulk,
+            _ => Size::Large,
         }
     }
 

@@ -166,7 +166,7 @@ impl Source for RequestBody {
                 }
                 Ok(Piece::Skip(n)) => state.stream.consume(n),
                 Ok(Piece::End) => return Poll::Ready(Ok(0)),
-                Ok(Piece::More) => match state.stream.poll_fill(Size::Large, cx) {
+                Ok(Piece::More) => match state.stream.poll_fill(state.body.size(), cx) {
                     Poll::Ready(Ok(0)) => {
                         let detail = "the client ended the connection before the end of the body";
                         break Fault::new(Code::ClientClosed, detail);
