@@ -432,7 +432,7 @@ mod tests {
         block_on(async {
             let bound = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
             bound.await_first_word().unwrap();
-            let address = ([127, 0, 0, 1], port(&bound));
+            let address = ("127.0.0.1", port(&bound));
             let listener = bound.listen().unwrap();
             let _silent = tokio::net::TcpStream::connect(address).await.unwrap();
             let mut talker = tokio::net::TcpStream::connect(address).await.unwrap();
