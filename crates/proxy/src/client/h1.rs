@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use transom_net::{Size, Stream};
+use transom_net::Stream;
 
 use super::pool::Connection;
 use crate::body::{Body, Kernel, Source};
@@ -149,7 +149,7 @@ impl Call {
                     Err(e) => return Poll::Ready(Err(bad_head(e))),
                 }
             }
-            match stream.poll_fill(Size::Large, cx) {
+            match stream.poll_fill(connection.size, cx) {
                 Poll::Ready(Ok(0)) => {
                     return Poll::Ready(Err(self.broke("it closed the connection")));
                 }
@@ -224,6 +224,9 @@ impl Call {
         let framing = framing::of_response(head.version, head.status, &head.fields, method)
             .map_err(|e| Fault::new(Code::BadResponse, e.to_string()))?;
         self.decoder = Decoder::new(framing);
+        if let Some(connection) = &mut self.connection {
+            connection.size = self.decoder.size();
+        }
         self.keep &= keeps(head.version, &head.fields) && framing != framing::Framing::UntilClose;
         if framing == framing::Framing::None && head.fields.has(Known::TransferEncoding) {
             // RS-07: what follows a bodyless response that announces a body is anybody's guess.

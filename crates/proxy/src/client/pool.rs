@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use transom_net::Stream;
+use transom_net::{Size, Stream};
 
 use crate::destination::{Endpoint, KeepAlive};
 use crate::local::Local;
@@ -22,6 +22,8 @@ pub struct Connection {
     pub stream: Stream,
     /// When it grows too old to be used again.
     pub expires: Instant,
+    /// How much to read at first: a response is taken to be as long as the one before it.
+    pub size: Size,
 }
 
 impl Connection {
@@ -30,7 +32,7 @@ impl Connection {
     pub fn new(stream: Stream, keep_alive: &KeepAlive, now: Instant) -> Self {
         let spread = u32::from(std::ptr::from_ref(&stream).addr() as u8);
         let age = keep_alive.age - keep_alive.age / 10 * spread / 256;
-        Connection { stream, expires: now + age }
+        Connection { stream, expires: now + age, size: Size::Large }
     }
 }
 
