@@ -20,6 +20,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use rustix::process::{Resource, getrlimit};
 use transom_balance::Pool;
+use transom_net::blocks::Rule;
 use transom_net::tls::server::ServerTls;
 use transom_proxy::codec::head::HeadLimits;
 use transom_proxy::fields::Known;
@@ -53,6 +54,8 @@ pub struct Snapshot {
 pub struct Listening {
     pub name: Arc<str>,
     pub addresses: Vec<ListenAddress>,
+    /// Who may connect; none where everybody may.
+    pub clients: Option<Rule>,
     /// What is served; its limits and timeouts are there too.
     pub site: Arc<Site>,
     pub tls: Option<Arc<ServerTls>>,
@@ -191,6 +194,7 @@ impl<'a> Build<'a> {
         Some(Listening {
             name: site.name.clone(),
             addresses: listener.address.iter().map(|address| address.value.clone()).collect(),
+            clients: (!listener.clients.is_empty()).then(|| self.addresses(&listener.clients)),
             site: Arc::new(site),
             tls,
             proxy_protocol: listener.proxy_protocol.as_ref().map(|rule| ProxyRule {

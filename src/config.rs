@@ -7,6 +7,7 @@
 mod action;
 mod admin;
 mod check;
+mod clients;
 mod hardening;
 mod headers;
 mod limits;
@@ -29,6 +30,7 @@ pub use action::{
 };
 pub use admin::Admin;
 pub use check::check;
+pub use clients::Addresses;
 pub use hardening::{Hardening, Relaxed, hardening};
 pub use headers::HeaderChanges;
 pub use limits::{Limits, RouteLimits};

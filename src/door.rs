@@ -15,6 +15,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use transom_net::blocks;
 use transom_net::listen::{Accepted, Listener};
 use transom_net::peer::PeerAddr;
 use transom_net::proxy_protocol::{self, Parsed};
@@ -47,6 +48,7 @@ pub struct Door {
 
 /// What a connection passes before HTTP.
 struct Rules {
+    clients: Option<blocks::Rule>,
     tls: Option<Arc<ServerTls>>,
     proxy_protocol: Option<ProxyRule>,
     handshake_timeout: Option<Duration>,
@@ -58,12 +60,21 @@ struct Rules {
 impl Rules {
     fn of(listening: &Listening) -> Arc<Self> {
         Arc::new(Rules {
+            clients: listening.clients.clone(),
             tls: listening.tls.clone(),
             proxy_protocol: listening.proxy_protocol.clone(),
             handshake_timeout: listening.handshake_timeout,
             handshakes: listening.handshakes,
             proxy_timeout: listening.proxy_timeout,
         })
+    }
+}
+
+impl Rules {
+    /// Whether the listener is for this address. What comes over a Unix socket has none.
+    fn let_pass(&self, address: SocketAddr) -> bool {
+        address == Peer::NOWHERE
+            || self.clients.as_ref().is_none_or(|rule| rule.lets_pass(address.ip()))
     }
 }
 
@@ -167,6 +178,13 @@ fn take_in(
         door.metrics.refused(worker, Refusal::Connections);
         return;
     }
+    // Behind a balancer it is not the peer who is asked for.
+    let rules = door.rules.load();
+    if rules.proxy_protocol.is_none() && !rules.let_pass(address) {
+        door.metrics.refused(worker, Refusal::Address);
+        return;
+    }
+    drop(rules);
     let client = Clients::key(address.ip());
     if address != Peer::NOWHERE && !door.clients.enter(client, limits.connections_per_client) {
         door.metrics.refused(worker, Refusal::ConnectionsPerClient);
@@ -215,6 +233,9 @@ async fn tcp(
             Ok(None) => {}
             Err(Refused) => return door.metrics.refused(worker.id(), Refusal::ProxyHeader),
         }
+    }
+    if rules.proxy_protocol.is_some() && !rules.let_pass(address) {
+        return door.metrics.refused(worker.id(), Refusal::Address);
     }
     let Some(tls) = &rules.tls else {
         let peer = Rc::new(Peer::new(address, local, None));

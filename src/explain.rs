@@ -14,6 +14,7 @@ use transom_proxy::destination::Destination;
 use transom_proxy::fault::{Code, Fault, Retry};
 use transom_proxy::local::Local;
 use transom_proxy::peer::Peer;
+use transom_proxy::policy;
 use transom_proxy::route::{Captures, Failure, Step, Verdict};
 use transom_proxy::serve::admit::{self, Admitted};
 use transom_proxy::site;
@@ -83,7 +84,13 @@ pub fn explain(
         }
         Facts::imagined(name, tls.policy_of(name))
     });
-    let peer = Peer::new(SocketAddr::new(question.from, 0), address, tls);
+    let client = SocketAddr::new(question.from, 0);
+    if let Some(rule) = &listening.clients {
+        let passes = if rule.lets_pass(question.from) { "may" } else { "may not" };
+        let rule = policy::address::describe(rule);
+        let _ = writeln!(told, "clients: the listener {rule}; {} {passes} connect", question.from);
+    }
+    let peer = Peer::new(client, address, tls);
     let local = Local::new(Worker::new(0));
     let bytes = request(question, &url)?;
     let site = &listening.site;
@@ -278,6 +285,10 @@ impl Telling<'_> {
             return Err(Fault::new(Code::TooLarge, "Content-Length is over the limit"));
         }
         self.chain(route);
+        let client = Peer::new(SocketAddr::new(admitted.client, 0), Peer::NOWHERE, None);
+        for policy in &route.chain {
+            policy.admit(&client)?;
+        }
         self.action(index as usize, route, &asked.path)?;
         Ok(route.name.to_string())
     }

@@ -3,18 +3,22 @@
 //! Nothing else opens them. What is served from disk while running (`files:`) is not read here.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+use transom_net::blocks::Blocks;
+use transom_net::blocks::text::{self, BadLine};
 use transom_net::tls::client::{Roots, system_roots};
 use transom_net::tls::server::Pem;
 use transom_settings::{Diagnostic, Diagnostics, HostPattern, Span, Spanned, StatusPattern, quote};
 
-use crate::config::{Action, Config, Target, Tls};
-use crate::load::read_bytes;
+use crate::config::{Action, Addresses, Config, Policy, PolicyUse, Target, Tls};
+use crate::load::{read_bytes, reason};
 
 /// What a configuration refers to, in memory.
 #[derive(Debug)]
@@ -25,7 +29,18 @@ pub struct Materials {
     /// By the name of the listener.
     self_signed: HashMap<String, SelfSigned>,
     system_roots: Option<Roots>,
+    /// Blocks of addresses, by the path as it is written.
+    lists: HashMap<PathBuf, List>,
     seen: Vec<(PathBuf, Stamp)>,
+}
+
+/// A list of blocks as it was read.
+#[derive(Clone, Debug)]
+struct List {
+    blocks: Arc<Blocks>,
+    stamp: Stamp,
+    /// How long reading took; none where an earlier reading goes on.
+    took: Option<Duration>,
 }
 
 /// A certificate made for a listener that asked for one.
@@ -49,14 +64,37 @@ impl Materials {
     /// # Errors
     /// A finding for each that cannot be read, at its place in the configuration.
     pub fn load(config: &Config, base: &Path) -> Result<Self, Diagnostics> {
+        Self::read(config, base, None)
+    }
+
+    /// As [`Materials::load`], going on with what an earlier run has and need not change: lists
+    /// whose files did not, and the certificates made for the same names: who has accepted one by
+    /// hand need not do so again after a reload.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn following(config: &Config, base: &Path, previous: &Self) -> Result<Self, Diagnostics> {
+        let mut materials = Self::read(config, base, Some(previous))?;
+        for (listener, made) in &mut materials.self_signed {
+            let earlier = previous.self_signed.get(listener);
+            if let Some(earlier) = earlier.filter(|earlier| earlier.names == made.names) {
+                *made = earlier.clone();
+            }
+        }
+        Ok(materials)
+    }
+
+    fn read(config: &Config, base: &Path, previous: Option<&Self>) -> Result<Self, Diagnostics> {
         let mut reading = Reading {
             materials: Materials {
                 base: base.to_owned(),
                 files: HashMap::new(),
                 self_signed: HashMap::new(),
                 system_roots: None,
+                lists: HashMap::new(),
                 seen: Vec::new(),
             },
+            earlier: previous.map(|previous| &previous.lists),
             findings: Diagnostics::new(),
         };
         for (name, listener) in config.listeners.iter() {
@@ -65,9 +103,15 @@ impl Materials {
                 reading.tls(name, tls, &format!("{at}.tls"));
             }
             reading.pages(&listener.error_pages, &at);
+            reading.lists(&listener.clients, &format!("{at}.clients"));
             for (index, route) in listener.routes.numbered() {
                 let at = format!("{at}.routes[{index}]");
                 reading.pages(&route.error_pages, &at);
+                for (index, policy) in route.policies.numbered() {
+                    if let PolicyUse::Inline(Policy::Address(addresses)) = policy {
+                        reading.lists(addresses, &format!("{at}.policies[{index}].address"));
+                    }
+                }
                 match &route.action {
                     Action::Files(files) => reading.directory(&files.root, &at),
                     Action::Forward(forward) => {
@@ -77,6 +121,11 @@ impl Materials {
                     }
                     Action::Redirect(_) | Action::Respond(_) => {}
                 }
+            }
+        }
+        for (name, policy) in config.policies.iter() {
+            if let Policy::Address(addresses) = policy {
+                reading.lists(addresses, &format!("policies.{name}.address"));
             }
         }
         for (name, pool) in config.pools.iter() {
@@ -97,21 +146,22 @@ impl Materials {
         }
     }
 
-    /// These materials, with the certificates that an earlier run of `load` made for the same
-    /// names: who has accepted one by hand need not do so again after a reload.
-    pub fn following(mut self, previous: &Materials) -> Self {
-        for (listener, made) in &mut self.self_signed {
-            let earlier = previous.self_signed.get(listener);
-            if let Some(earlier) = earlier.filter(|earlier| earlier.names == made.names) {
-                *made = earlier.clone();
-            }
-        }
-        self
-    }
-
     /// What a file held, by the path that the configuration writes.
     pub fn file(&self, path: &Path) -> Option<&Bytes> {
         self.files.get(path)
+    }
+
+    /// The blocks that a file lists, by the path that the configuration writes.
+    pub fn list(&self, path: &Path) -> Option<&Arc<Blocks>> {
+        self.lists.get(path).map(|list| &list.blocks)
+    }
+
+    /// Which lists were read this time: where, how many blocks, bytes of memory, and how long it
+    /// took.
+    pub fn lists_read(&self) -> impl Iterator<Item = (&Path, usize, usize, Duration)> {
+        self.lists.iter().filter_map(|(path, list)| {
+            Some((path.as_path(), list.blocks.len(), list.blocks.size(), list.took?))
+        })
     }
 
     /// Where a path of the configuration leads.
@@ -140,12 +190,14 @@ impl Materials {
     }
 }
 
-struct Reading {
+struct Reading<'a> {
     materials: Materials,
+    /// What an earlier run has.
+    earlier: Option<&'a HashMap<PathBuf, List>>,
     findings: Diagnostics,
 }
 
-impl Reading {
+impl Reading<'_> {
     fn tls(&mut self, listener: &str, tls: &Tls, at: &str) {
         if let Some(certificate) = &tls.certificate {
             self.file(certificate, format!("{at}.certificate"));
@@ -195,11 +247,69 @@ impl Reading {
                 self.materials.files.insert(written.value.clone(), bytes.into());
                 self.materials.seen.push((path, stamp));
             }
-            Err(why) => {
-                let hint = self.hint(written, &why);
-                let what = format!("cannot read {}: {why}", quote(&written.display().to_string()));
-                self.findings.push(Diagnostic::error(written.span, at, what).hint(hint));
+            Err(why) => self.unreadable(written, at, &why),
+        }
+    }
+
+    fn unreadable(&mut self, written: &Spanned<PathBuf>, at: String, why: &str) {
+        let hint = self.hint(written, why);
+        let what = format!("cannot read {}: {why}", quote(&written.display().to_string()));
+        self.findings.push(Diagnostic::error(written.span, at, what).hint(hint));
+    }
+
+    fn lists(&mut self, addresses: &Addresses, at: &str) {
+        for (key, files) in
+            [("allow-files", &addresses.allow_files), ("deny-files", &addresses.deny_files)]
+        {
+            for file in files {
+                self.list(file, format!("{at}.{key}"));
             }
+        }
+    }
+
+    fn list(&mut self, written: &Spanned<PathBuf>, at: String) {
+        if self.materials.lists.contains_key(&written.value) {
+            return;
+        }
+        let path = self.materials.resolve(written);
+        let stamp = stamp(&path);
+        let earlier = self.earlier.and_then(|earlier| earlier.get(&written.value));
+        let list = match earlier.filter(|list| list.stamp == stamp && stamp.is_some()) {
+            Some(list) => List { took: None, ..list.clone() },
+            None => {
+                let start = Instant::now();
+                let read = File::open(&path).and_then(|file| text::read(BufReader::new(file)));
+                match read {
+                    Ok(Ok(blocks)) => {
+                        List { blocks: Arc::new(blocks), stamp, took: Some(start.elapsed()) }
+                    }
+                    Ok(Err((lines, wrong))) => return self.bad_lines(written, &at, lines, wrong),
+                    Err(error) => return self.unreadable(written, at, &reason(error)),
+                }
+            }
+        };
+        self.materials.lists.insert(written.value.clone(), list);
+        self.materials.seen.push((path, stamp));
+    }
+
+    fn bad_lines(
+        &mut self,
+        written: &Spanned<PathBuf>,
+        at: &str,
+        lines: Vec<BadLine>,
+        wrong: usize,
+    ) {
+        let (shown, untold) = (written.display(), wrong - lines.len());
+        for BadLine { number, why } in lines {
+            let what = format!("{shown}:{number}: {}", why.what);
+            let mut finding = Diagnostic::error(written.span, at, what);
+            finding.hint = why.hint;
+            self.findings.push(finding);
+        }
+        if untold > 0 {
+            let what = format!("{shown}: {untold} more lines are wrong");
+            let hint = "a list has one address or block a line, `#` begins a comment";
+            self.findings.push(Diagnostic::error(written.span, at, what).hint(hint));
         }
     }
 
@@ -313,8 +423,39 @@ mod tests {
         let own = second.self_signed("web").unwrap().key.clone();
         let kept = first.self_signed("web").unwrap().key.clone();
         assert_ne!(own, kept);
-        assert_eq!(second.following(&first).self_signed("web").unwrap().key, kept);
+        let third = Materials::following(&config, folder.path(), &first);
+        let third = third.map_err(|f| f.render()).unwrap();
+        assert_eq!(third.self_signed("web").unwrap().key, kept);
         fs::remove_file(&page).unwrap();
         assert!(first.changed());
+    }
+
+    #[test]
+    fn lists_are_read_once_and_their_wrong_lines_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = folder.path().join("bad.txt");
+        let config = config(
+            "listeners:\n  web:\n    address: :80\n    clients: { deny-files: bad.txt }\n    \
+             routes: [{ policies: [{ address: { allow-files: bad.txt } }], respond: hello }]\n",
+        );
+        fs::write(&list, "192.0.2.0/24\n10.0.0.1/8\n").unwrap();
+        let said = Materials::load(&config, folder.path()).unwrap_err().render();
+        let expected = "listeners.web.clients.deny-files: bad.txt:2: `10.0.0.1/8` is not an address \
+                        block: the address is not the first of the block";
+        assert!(said.contains(expected), "{said}");
+        assert!(said.contains("hint: did you mean `10.0.0.0/8`"), "{said}");
+        fs::write(&list, "192.0.2.0/24\n").unwrap();
+        let first = Materials::load(&config, folder.path()).map_err(|f| f.render()).unwrap();
+        let following = |previous| {
+            let next = Materials::following(&config, folder.path(), previous);
+            next.map_err(|f| f.render()).unwrap()
+        };
+        let second = following(&first);
+        let path = Path::new("bad.txt");
+        assert!(Arc::ptr_eq(first.list(path).unwrap(), second.list(path).unwrap()));
+        assert_eq!((first.lists_read().count(), second.lists_read().count()), (1, 0));
+        fs::write(&list, "192.0.2.0/24\n10.0.0.0/8\n").unwrap();
+        assert!(second.changed());
+        assert_eq!(following(&second).list(path).unwrap().len(), 2);
     }
 }

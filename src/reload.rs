@@ -397,10 +397,11 @@ fn prepare(
     previous: Option<&Previous>,
 ) -> Result<Prepared, StartError> {
     let findings = |found| StartError::Config(together(&loaded.findings, found).render());
-    let mut materials = Materials::load(&loaded.config, &loaded.base).map_err(&findings)?;
-    if let Some(previous) = previous {
-        materials = materials.following(&previous.materials);
-    }
+    let materials = match previous {
+        Some(previous) => Materials::following(&loaded.config, &loaded.base, &previous.materials),
+        None => Materials::load(&loaded.config, &loaded.base),
+    };
+    let materials = materials.map_err(&findings)?;
     let access = match &loaded.config.log.access {
         Switch::Off => None,
         Switch::On(settings) => match previous.and_then(|previous| previous.access.as_ref()) {
@@ -535,6 +536,10 @@ fn take_inherited(
 /// Says what was noticed, and which safe defaults are relaxed.
 fn report(prepared: &Prepared) {
     eprint!("{}", together(&prepared.loaded.findings, prepared.snapshot.warnings.clone()).render());
+    for (path, blocks, size, took) in prepared.materials.lists_read() {
+        let (path, size, took) = (path.display(), size / 1000, took.as_millis());
+        log::info(&format!("{path}: {blocks} blocks of addresses in {size} kB, read in {took} ms"));
+    }
     log::info(&crate::config::hardening(&prepared.loaded.config).to_string());
 }
 

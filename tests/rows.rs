@@ -11,6 +11,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests wait on threads of their own")]
 
 mod rows {
+    mod addresses;
     mod attempts;
     mod endpoints;
     mod grpc;

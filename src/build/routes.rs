@@ -1,10 +1,12 @@
 //! Routes: their chain of policies, their action, their limits and timeouts.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use regex::RegexBuilder;
+use transom_net::blocks::Rule;
 use transom_proxy::action::files::{Coding, FilesSettings, Try};
 use transom_proxy::action::forward::HostRule;
 use transom_proxy::action::forward::backoff::Backoff;
@@ -14,11 +16,12 @@ use transom_proxy::codec::head::HeadLimits;
 use transom_proxy::destination::Destination;
 use transom_proxy::fields::{Fields, Known, Name as FieldName};
 use transom_proxy::policy::Policy as Running;
+use transom_proxy::policy::address::Address;
 use transom_proxy::policy::edit::{Edit, Edits};
 use transom_proxy::policy::rewrite::{Change, Rewrite};
 use transom_proxy::site;
 use transom_proxy::variables::{Template, Variable};
-use transom_settings::{HeaderName, Spanned, StatusPattern, quote};
+use transom_settings::{Cidr, HeaderName, Spanned, StatusPattern, quote};
 
 use super::{Build, timeouts};
 use crate::config::{
@@ -83,11 +86,15 @@ impl<'a> Build<'a> {
         let mut chain: Vec<Arc<dyn Running>> = Vec::new();
         for policy in &route.policies {
             match policy {
-                PolicyUse::Inline(policy) => chain.push(running(policy)),
+                PolicyUse::Inline(policy) => chain.push(self.running(policy)),
                 PolicyUse::Named(name) => {
                     let Some(policy) = self.config.policies.get(&***name) else { continue };
-                    let built = self.named.entry(name).or_insert_with(|| running(policy));
-                    chain.push(built.clone());
+                    let built = match self.named.get(&***name) {
+                        Some(built) => built.clone(),
+                        None => self.running(policy),
+                    };
+                    self.named.insert(name, built.clone());
+                    chain.push(built);
                 }
             }
         }
@@ -115,6 +122,30 @@ impl<'a> Build<'a> {
         }
         chain.sort_by_key(|policy| policy.stage());
         Some(chain)
+    }
+
+    fn running(&self, policy: &Policy) -> Arc<dyn Running> {
+        match policy {
+            Policy::Address(addresses) => Arc::new(Address(self.addresses(addresses))),
+            Policy::Headers(headers) => Arc::new(Edit {
+                request: edits(&headers.request),
+                response: edits(&headers.response),
+            }),
+        }
+    }
+
+    /// Who passes: what stands in the file itself is one list more.
+    pub(super) fn addresses(&self, written: &config::Addresses) -> Rule {
+        let lists = |blocks: &[Spanned<Cidr>], files: &[Spanned<PathBuf>]| {
+            let own = (!blocks.is_empty())
+                .then(|| Arc::new(blocks.iter().map(|block| block.value).collect()));
+            let files = files.iter().filter_map(|file| self.materials.list(file).cloned());
+            own.into_iter().chain(files).collect()
+        };
+        Rule {
+            allow: lists(&written.allow, &written.allow_files),
+            deny: lists(&written.deny, &written.deny_files),
+        }
     }
 
     fn action(
@@ -227,14 +258,6 @@ impl<'a> Build<'a> {
 
 fn texts_of(changes: &HeaderChanges) -> impl Iterator<Item = &Template> {
     changes.set.values().chain(changes.append.values().flatten())
-}
-
-fn running(policy: &Policy) -> Arc<dyn Running> {
-    match policy {
-        Policy::Headers(headers) => {
-            Arc::new(Edit { request: edits(&headers.request), response: edits(&headers.response) })
-        }
-    }
 }
 
 fn edits(changes: &HeaderChanges) -> Edits {

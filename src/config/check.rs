@@ -358,6 +358,14 @@ impl<'a> Check<'a> {
 
     fn policy(&mut self, policy: &Policy, path: &str, route: Option<&Route>) {
         match policy {
+            Policy::Address(addresses) => {
+                if addresses.is_empty() && self.decoded(path) {
+                    let path = format!("{path}.address");
+                    self.error(addresses.span, path, "it names no addresses")
+                        .hint("add `deny: [192.0.2.0/24]` or `deny-files: [blocked.txt]`")
+                        .done();
+                }
+            }
             Policy::Headers(headers) => {
                 self.headers(&headers.request, &format!("{path}.headers.request"), route);
                 self.headers(&headers.response, &format!("{path}.headers.response"), route);

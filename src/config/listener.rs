@@ -6,13 +6,15 @@ use transom_settings::{
     Cidr, HeaderName, List, ListenAddress, Map, OneOrMany, Spanned, StatusPattern, settings,
 };
 
-use super::{Limits, Route, Timeouts, Tls};
+use super::{Addresses, Limits, Route, Timeouts, Tls};
 
 settings! {
     /// An address and protocol on which connections are accepted, and what is served there.
     pub struct Listener {
         /// Where to accept: `0.0.0.0:443`, `:443` for every address, `unix:/path`, or several.
         pub address: OneOrMany<Spanned<ListenAddress>>,
+        /// Who may connect, by address. Anyone else is turned away before a byte is read.
+        pub clients: Addresses = Addresses::default(),
         /// What is spoken.
         pub protocol: Protocol = Protocol::Http,
         /// Encryption. Without it, connections are plain.

@@ -6,11 +6,13 @@ use transom_settings::{
     settings,
 };
 
-use super::HeaderChanges;
+use super::{Addresses, HeaderChanges};
 
 settings! {
     /// A rule wrapped around an action.
     pub choice Policy {
+        /// Lets clients pass or not, by their address.
+        "address" => Address(Spanned<Addresses>),
         /// Changes header fields.
         "headers" => Headers(HeadersPolicy),
     }

@@ -1,6 +1,7 @@
 //! Level 0: moves bytes. Accepts, dials, encrypts; knows nothing of HTTP, routes or pools.
 
 pub mod background;
+pub mod blocks;
 pub mod buffer;
 pub mod deadline;
 pub mod dial;

@@ -11,6 +11,7 @@ use crate::fault::Fault;
 use crate::message::{Request, Response};
 use crate::stage::Stage;
 
+pub mod address;
 pub mod edit;
 pub mod rewrite;
 

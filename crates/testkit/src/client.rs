@@ -1,11 +1,12 @@
 //! A client that sends any bytes.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use socket2::{Domain, Socket, Type};
 
 use crate::PATIENCE;
 use crate::message::{Reader, Response};
@@ -35,6 +36,17 @@ impl Client {
 
     pub fn try_connect(address: SocketAddr) -> io::Result<Self> {
         Ok(Client { reader: Reader::new(Wire::Plain(dial(address)?)) })
+    }
+
+    /// From another of this machine's own addresses, such as 127.0.0.2.
+    pub fn try_connect_from(from: Ipv4Addr, address: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from((from, 0)).into())?;
+        socket.connect(&address.into())?;
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(Client { reader: Reader::new(Wire::Plain(stream)) })
     }
 
     /// Asks for `name` over TLS, with the trust and versions of `config`.

@@ -1,0 +1,79 @@
+//! # address
+//!
+//! **What it does.** Lets clients pass or not by their address.
+//!
+//! **When it runs.** Stage `admit`: it costs less than anything else that could refuse them. The
+//! client is the peer, or whom a trusted proxy names.
+//!
+//! **Settings.** `allow`, `deny`: blocks; `allow-files`, `deny-files`: files of them. The most
+//! specific block decides, and one that stands on both sides is denied. Where there is anything to
+//! allow, who is on neither side is denied.
+//!
+//! **What the client sees.** `forbidden` (403).
+//!
+//! **Limits and cost.** Millions of blocks; a look-up is some tens of nanoseconds.
+
+use std::net::IpAddr;
+
+use transom_net::blocks::{Blocks, Rule};
+
+use super::{Answering, Policy};
+use crate::chain::Next;
+use crate::exchange::Exchange;
+use crate::fault::{Code, Fault};
+use crate::message::Request;
+use crate::peer::Peer;
+use crate::stage::Stage;
+
+/// Lets clients pass by their address.
+#[derive(Debug)]
+pub struct Address(pub Rule);
+
+impl Address {
+    fn check(&self, client: IpAddr) -> Result<(), Fault> {
+        match self.0.lets_pass(client) {
+            true => Ok(()),
+            false => Err(Fault::new(Code::Forbidden, format!("the address {client} may not pass"))),
+        }
+    }
+}
+
+impl Policy for Address {
+    fn kind(&self) -> &'static str {
+        "address"
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Admit
+    }
+
+    fn describe(&self) -> String {
+        describe(&self.0)
+    }
+
+    fn admit(&self, peer: &Peer) -> Result<(), Fault> {
+        self.check(peer.ip())
+    }
+
+    fn handle<'a>(
+        &'a self,
+        exchange: &'a mut Exchange,
+        request: Request,
+        next: Next,
+    ) -> Answering<'a> {
+        Box::pin(async move {
+            self.check(exchange.client)?;
+            Ok(next.run(exchange, request).await)
+        })
+    }
+}
+
+/// A rule in a few words, for `transom explain`.
+pub fn describe(rule: &Rule) -> String {
+    let count = |lists: &[std::sync::Arc<Blocks>]| lists.iter().map(|l| l.len()).sum::<usize>();
+    match (count(&rule.allow), count(&rule.deny)) {
+        (0, denied) => format!("denies {denied} blocks"),
+        (allowed, 0) => format!("allows {allowed} blocks only"),
+        (allowed, denied) => format!("allows {allowed} blocks only, less {denied}"),
+    }
+}
