@@ -197,7 +197,7 @@ fn modules_of_proxy_use_only_what_is_below_them() {
         ("record", &["destination", "exchange", "fault", "fields"]),
         ("route", &["normalize"]),
         ("upgrade", &["destination", "patience"]),
-        ("variables", &["exchange", "fields"]),
+        ("variables", &["exchange", "fields", "headers"]),
         ("writer", &["body", "codec", "fault", "fields"]),
     ];
     let all = sources("crates/proxy/src");

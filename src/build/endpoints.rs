@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use transom_balance::Pool;
+use transom_balance::algorithm::Kind;
 use transom_balance::members::MemberSpec;
 use transom_balance::pool;
 use transom_net::tls::client::{ClientTls, Identity, Settings, server_name};
@@ -16,7 +17,7 @@ use transom_settings::{Diagnostic, EndpointAddress, EndpointHost, Name, Spanned,
 
 use super::tls::{HTTP_1_1, Place};
 use super::{Build, always};
-use crate::config::{self, UpstreamTls};
+use crate::config::{self, Algorithm, UpstreamTls};
 use crate::materials::Materials;
 
 /// What goes on over reloads: ticket keys, the keys of endpoints, what names stood for.
@@ -129,6 +130,9 @@ impl Build<'_> {
         }
         let earlier = self.previous.and_then(|previous| previous.pools.get(&***name));
         let settings = pool::Settings {
+            algorithm: match written.algorithm {
+                Algorithm::RoundRobin => Kind::RoundRobin,
+            },
             panic_threshold: written.panic_threshold.ratio(),
             ..pool::Settings::default()
         };

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_utils::CachePadded;
 use transom_proxy::destination::{AttemptResult, Endpoint, Member, Outcome};
+use transom_proxy::fields::Fields;
 
+use crate::load;
 use crate::state::{Standing, State, WHOLE};
 
 /// What a file, a source or an operator says of a member.
@@ -41,22 +43,28 @@ pub trait Passive: Send + Sync {
     fn ended(&self, member: &PoolMember, outcome: &Outcome);
 }
 
+/// What members tell their pool.
+#[derive(Clone, Default)]
+pub struct Hooks {
+    pub passive: Option<Arc<dyn Passive>>,
+    /// The field of responses that tells a member's load.
+    pub load_field: Option<Box<str>>,
+    /// What all members have in flight together, where an algorithm asks for it.
+    pub in_flight: Option<Arc<CachePadded<AtomicUsize>>>,
+}
+
 /// One endpoint of a pool with its live state.
 pub struct PoolMember {
     pub spec: MemberSpec,
     /// Kept as long as the endpoint belongs to the pool, over reloads and discoveries.
     pub state: Arc<CachePadded<State>>,
-    passive: Option<Arc<dyn Passive>>,
+    hooks: Arc<Hooks>,
 }
 
 impl PoolMember {
     /// A member that goes on with `state`.
-    pub fn new(
-        spec: MemberSpec,
-        state: Arc<CachePadded<State>>,
-        passive: Option<Arc<dyn Passive>>,
-    ) -> Arc<Self> {
-        Arc::new(PoolMember { spec, state, passive })
+    pub fn new(spec: MemberSpec, state: Arc<CachePadded<State>>, hooks: Arc<Hooks>) -> Arc<Self> {
+        Arc::new(PoolMember { spec, state, hooks })
     }
 
     /// The weight that counts now, in thousandths.
@@ -68,10 +76,23 @@ impl PoolMember {
         weight.max(least).min(u64::from(u32::MAX)) as u32
     }
 
-    /// One attempt begins.
-    pub(crate) fn begin(&self) {
-        self.state.in_flight.fetch_add(1, Ordering::Relaxed);
+    /// One attempt begins, if it still has room.
+    pub(crate) fn begin(&self) -> bool {
+        let in_flight = &self.state.in_flight;
+        match self.state.ceiling() {
+            usize::MAX => drop(in_flight.fetch_add(1, Ordering::Relaxed)),
+            most => {
+                let more = |now| (now < most).then_some(now + 1);
+                if in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
+                    return false;
+                }
+            }
+        }
         self.state.attempts.fetch_add(1, Ordering::Relaxed);
+        if let Some(all) = &self.hooks.in_flight {
+            all.fetch_add(1, Ordering::Relaxed);
+        }
+        true
     }
 
     /// What is to be shown of it.
@@ -93,6 +114,7 @@ impl PoolMember {
             attempts: state.attempts.load(Ordering::Relaxed),
             failures: state.failures.load(Ordering::Relaxed),
             latency: state.latency(),
+            load: state.reported_load(now),
         }
     }
 }
@@ -102,19 +124,35 @@ impl Member for PoolMember {
         &self.spec.endpoint
     }
 
+    fn heard(&self, fields: &Fields) {
+        if let Some(field) = &self.hooks.load_field
+            && let Some(load) = fields.get(&**field).and_then(load::parse)
+        {
+            self.state.report_load(load, Instant::now());
+        }
+    }
+
     fn ended(&self, outcome: &Outcome) {
         self.state.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if let Some(all) = &self.hooks.in_flight {
+            all.fetch_sub(1, Ordering::Relaxed);
+        }
         if matches!(outcome.result, AttemptResult::Failed(_)) {
             self.state.failures.fetch_add(1, Ordering::Relaxed);
-        }
-        if let Some(latency) = outcome.latency {
+            let now = Instant::now();
+            self.state.measure(FAILED.max(now.saturating_duration_since(outcome.began)), now);
+        } else if let Some(latency) = outcome.latency {
             self.state.measure(latency, outcome.began + latency);
         }
-        if let Some(passive) = &self.passive {
+        if let Some(passive) = &self.hooks.passive {
             passive.ended(self, outcome);
         }
     }
 }
+
+/// What an attempt that failed counts as having taken, at least: who refuses at once must not look
+/// like the fastest.
+const FAILED: Duration = Duration::from_secs(1);
 
 /// A member as it stood at one moment, to be shown.
 #[derive(Clone, Debug)]
@@ -135,4 +173,6 @@ pub struct MemberView {
     pub attempts: u64,
     pub failures: u64,
     pub latency: Option<Duration>,
+    /// What it says of its load, if it does: 1 is what it can do.
+    pub load: Option<f64>,
 }

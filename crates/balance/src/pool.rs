@@ -1,30 +1,62 @@
 //! A named set of interchangeable endpoints.
 
-use std::collections::HashMap;
+mod plan;
+mod set;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use crossbeam_utils::CachePadded;
 use transom_proxy::destination::{Ask, Destination, Endpoint, Lease, Leasing};
 use transom_proxy::fault::{Code, Fault};
 
-use crate::algorithm::round_robin::RoundRobin;
-use crate::members::{MemberSpec, MemberView, Passive, PoolMember};
-use crate::state::Administrative;
+pub use self::plan::{Locality, Preference};
+pub use self::set::Chance;
+use self::set::Set;
+use crate::algorithm::Kind;
+use crate::members::{Hooks, MemberSpec, MemberView, Passive, PoolMember};
 
 /// What holds for a pool as a whole.
 #[derive(Clone)]
 pub struct Settings {
+    pub algorithm: Kind,
     /// Where a smaller part of the members is usable, all are used, as the fault is then more
     /// likely in what judges them (Envoy's panic threshold). Default 0.5; 0 never does so.
     pub panic_threshold: f64,
+    /// Whether members near us are preferred. Default: no.
+    pub locality: Option<Locality>,
+    /// The field of responses that tells a member's load. Default: none is looked for.
+    pub load_field: Option<Box<str>>,
     /// Told of every attempt that ends.
     pub passive: Option<Arc<dyn Passive>>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { panic_threshold: 0.5, passive: None }
+        Settings {
+            algorithm: Kind::default(),
+            panic_threshold: 0.5,
+            locality: None,
+            load_field: None,
+            passive: None,
+        }
+    }
+}
+
+/// By which somebody picks from a pool.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rule {
+    /// Only members with all of these labels.
+    pub subset: BTreeMap<String, String>,
+    pub algorithm: Kind,
+}
+
+impl Rule {
+    fn takes(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.subset.iter().all(|(name, value)| labels.get(name) == Some(value))
     }
 }
 
@@ -32,45 +64,49 @@ impl Default for Settings {
 pub struct Pool {
     name: String,
     settings: Settings,
-    /// Members and picking table in one value, so that no reader sees half an update.
+    /// What every member needs of the pool.
+    hooks: Arc<Hooks>,
+    /// Members and picking tables in one value, so that no reader sees half an update.
     set: ArcSwap<Set>,
-    /// Held by whoever makes the next set; never by who picks.
-    changing: Mutex<()>,
-}
-
-/// The members, and who of them is picked in which order.
-struct Set {
-    members: Vec<Arc<PoolMember>>,
-    /// Those that are picked, as indices into `members`.
-    usable: Vec<u32>,
-    /// What the table was made from: usable members with their weights.
-    weights: Vec<u32>,
-    panics: bool,
-    order: RoundRobin,
+    /// The rules, the first of which is the pool's own. Held by whoever makes the next set; never by
+    /// who picks.
+    rules: Mutex<Vec<Arc<Rule>>>,
 }
 
 impl Pool {
-    /// A pool of these members. Those that were in `previous` go on with their state, and the order
-    /// goes on where that stands.
+    /// A pool of these members. Those that were in `previous` go on with their state, and turns go
+    /// on where those stand.
     pub fn new(
         name: impl Into<String>,
         specs: Vec<MemberSpec>,
         settings: Settings,
         previous: Option<&Pool>,
     ) -> Arc<Self> {
+        let counted = settings.algorithm.hashing().is_some_and(|hashing| hashing.bound.is_some());
+        let in_flight = counted.then(|| {
+            let earlier = previous.and_then(|previous| previous.hooks.in_flight.clone());
+            earlier.unwrap_or_else(|| Arc::new(CachePadded::new(AtomicUsize::new(0))))
+        });
+        let hooks = Arc::new(Hooks {
+            passive: settings.passive.clone(),
+            load_field: settings.load_field.clone(),
+            in_flight,
+        });
         let earlier = previous.map(|previous| previous.set.load_full());
-        let members = members(specs, earlier.as_deref(), &settings);
-        let set = Set::new(members, &settings, earlier.as_deref());
-        let (set, changing) = (ArcSwap::from_pointee(set), Mutex::new(()));
-        Arc::new(Pool { name: name.into(), settings, set, changing })
+        let rule = Rule { subset: BTreeMap::new(), algorithm: settings.algorithm.clone() };
+        let rules = vec![Arc::new(rule)];
+        let members = members(specs, earlier.as_deref(), &hooks);
+        let set = Set::new(members, &rules, &settings, earlier.as_deref());
+        let set = ArcSwap::from_pointee(set);
+        Arc::new(Pool { name: name.into(), settings, hooks, set, rules: Mutex::new(rules) })
     }
 
     /// Puts other members in the place of all. Those that stay go on with their state.
     pub fn replace(&self, specs: Vec<MemberSpec>) {
-        let _changing = self.changing();
+        let rules = self.changing();
         let earlier = self.set.load_full();
-        let members = members(specs, Some(&earlier), &self.settings);
-        self.set.store(Arc::new(Set::new(members, &self.settings, Some(&earlier))));
+        let members = members(specs, Some(&earlier), &self.hooks);
+        self.set.store(Arc::new(Set::new(members, &rules, &self.settings, Some(&earlier))));
     }
 
     /// Takes into account that members have become usable or unusable, or have another weight. To
@@ -78,13 +114,22 @@ impl Pool {
     /// nothing has changed.
     pub fn refresh(&self) {
         let _changing = self.changing();
-        let earlier = self.set.load_full();
-        let (usable, weights, panics) = usable(&earlier.members, &self.settings);
-        if usable == earlier.usable && weights == earlier.weights && panics == earlier.panics {
-            return;
+        if let Some(set) = self.set.load().refreshed(&self.settings) {
+            self.set.store(Arc::new(set));
         }
-        let members = earlier.members.clone();
-        self.set.store(Arc::new(Set::new(members, &self.settings, Some(&earlier))));
+    }
+
+    /// The pool as seen by one that picks by another rule.
+    pub fn by(self: &Arc<Self>, rule: Rule) -> Scoped {
+        let mut rules = self.changing();
+        let place = rules.iter().position(|known| **known == rule).unwrap_or_else(|| {
+            rules.push(Arc::new(rule));
+            let earlier = self.set.load_full();
+            let members = earlier.members.clone();
+            self.set.store(Arc::new(Set::new(members, &rules, &self.settings, Some(&earlier))));
+            rules.len() - 1
+        });
+        Scoped { pool: self.clone(), place }
     }
 
     /// The members, in the order of the file.
@@ -98,65 +143,61 @@ impl Pool {
         self.set.load().members.iter().map(|member| member.view(now)).collect()
     }
 
-    /// Whether so few members are usable that all are used.
-    pub fn panics(&self) -> bool {
-        self.set.load().panics
+    /// What each member stands to get by the pool's own rule, in the order of the file; nothing for
+    /// those that are not picked.
+    pub fn chances(&self) -> Vec<Option<Chance>> {
+        self.chances_at(0)
     }
 
-    fn changing(&self) -> MutexGuard<'_, ()> {
-        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether so few members are usable that all are used.
+    pub fn panics(&self) -> bool {
+        self.set.load().scopes.first().is_some_and(|scope| scope.plan.panics)
+    }
+
+    fn chances_at(&self, place: usize) -> Vec<Option<Chance>> {
+        let (set, now) = (self.set.load(), Instant::now());
+        let Some(scope) = set.scopes.get(place) else { return Vec::new() };
+        let chance = |member: &Arc<PoolMember>| scope.chance(member.spec.endpoint.key, now);
+        set.members.iter().map(chance).collect()
+    }
+
+    fn lease_at(&self, place: usize, ask: &Ask<'_>) -> Leasing {
+        let set = self.set.load();
+        let in_flight = self.hooks.in_flight.as_ref().map(|all| all.load(Ordering::Relaxed));
+        let scope = set.scopes.get(place);
+        // another worker may take the last place of the one that was picked
+        let mut picks = (0..TRIES).map_while(|_| scope?.pick(ask, in_flight));
+        match picks.find(|member| member.begin()) {
+            Some(member) => Leasing::Ready(Lease::new(member.clone(), ask.now)),
+            None => {
+                let detail = format!("pool `{}` has no endpoint left to try", self.name);
+                Leasing::Refused(Fault::new(Code::NoEndpoint, detail))
+            }
+        }
+    }
+
+    fn changing(&self) -> MutexGuard<'_, Vec<Arc<Rule>>> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// How often a member is picked anew when others were faster.
+const TRIES: usize = 4;
 
 /// Members as they are said to be, with the state of those that were there before.
 fn members(
     specs: Vec<MemberSpec>,
     earlier: Option<&Set>,
-    settings: &Settings,
+    hooks: &Arc<Hooks>,
 ) -> Vec<Arc<PoolMember>> {
     let earlier = earlier.map_or(&[][..], |set| &set.members);
     let states: HashMap<u64, _> =
         earlier.iter().map(|member| (member.spec.endpoint.key, &member.state)).collect();
     let member = |spec: MemberSpec| {
         let state = states.get(&spec.endpoint.key).map(|state| Arc::clone(state));
-        PoolMember::new(spec, state.unwrap_or_default(), settings.passive.clone())
+        PoolMember::new(spec, state.unwrap_or_default(), hooks.clone())
     };
     specs.into_iter().map(member).collect()
-}
-
-/// Who is picked, with which weight, and whether that is all of them for want of usable ones.
-fn usable(members: &[Arc<PoolMember>], settings: &Settings) -> (Vec<u32>, Vec<u32>, bool) {
-    let now = Instant::now();
-    let wanted: Vec<u32> = (0..members.len() as u32)
-        .filter(|index| {
-            let member = &members[*index as usize];
-            member.spec.weight > 0 && member.state.administrative() == Administrative::Ready
-        })
-        .collect();
-    let is_usable = |index: &u32| members[*index as usize].state.standing(now).is_usable();
-    let usable: Vec<u32> = wanted.iter().copied().filter(is_usable).collect();
-    let panics = usable.len() < wanted.len()
-        && (usable.len() as f64) < wanted.len() as f64 * settings.panic_threshold;
-    let picked = if panics { wanted } else { usable };
-    let weights = picked.iter().map(|index| members[*index as usize].effective_weight()).collect();
-    (picked, weights, panics)
-}
-
-impl Set {
-    fn new(members: Vec<Arc<PoolMember>>, settings: &Settings, earlier: Option<&Set>) -> Self {
-        let (usable, weights, panics) = usable(&members, settings);
-        let mut order = RoundRobin::new(&weights);
-        if let Some(earlier) = earlier {
-            order = order.following(&earlier.order);
-        }
-        Set { members, usable, weights, panics, order }
-    }
-
-    /// The member for this ask, if there is one that was not tried yet.
-    fn pick(&self, ask: &Ask<'_>) -> Option<&Arc<PoolMember>> {
-        let mut order = self.order.pick().map(|turn| &self.members[self.usable[turn] as usize]);
-        order.find(|member| !ask.tried.contains(&member.spec.endpoint.key))
-    }
 }
 
 impl Destination for Pool {
@@ -165,20 +206,42 @@ impl Destination for Pool {
     }
 
     fn lease(&self, ask: &Ask<'_>) -> Leasing {
-        match self.set.load().pick(ask) {
-            Some(member) => {
-                member.begin();
-                Leasing::Ready(Lease::new(member.clone(), ask.now))
-            }
-            None => {
-                let detail = format!("pool `{}` has no endpoint left to try", self.name);
-                Leasing::Refused(Fault::new(Code::NoEndpoint, detail))
-            }
-        }
+        self.lease_at(0, ask)
     }
 
     fn candidates(&self) -> Vec<Arc<Endpoint>> {
         self.set.load().members.iter().map(|member| member.spec.endpoint.clone()).collect()
+    }
+}
+
+/// A pool as one route sees it: some of its members, or another algorithm.
+pub struct Scoped {
+    pool: Arc<Pool>,
+    place: usize,
+}
+
+impl Scoped {
+    /// What each member of the pool stands to get, in the order of the file.
+    pub fn chances(&self) -> Vec<Option<Chance>> {
+        self.pool.chances_at(self.place)
+    }
+}
+
+impl Destination for Scoped {
+    fn name(&self) -> &str {
+        &self.pool.name
+    }
+
+    fn lease(&self, ask: &Ask<'_>) -> Leasing {
+        self.pool.lease_at(self.place, ask)
+    }
+
+    fn candidates(&self) -> Vec<Arc<Endpoint>> {
+        let set = self.pool.set.load();
+        let rule = set.scopes.get(self.place).map(|scope| &scope.rule);
+        let taken =
+            set.members.iter().filter(|it| rule.is_some_and(|rule| rule.takes(&it.spec.labels)));
+        taken.map(|member| member.spec.endpoint.clone()).collect()
     }
 }
 

@@ -80,10 +80,16 @@ pub struct State {
     ejected_until: AtomicU64,
     /// Thousandths of the weight that count, as long as a member starts slowly.
     share: AtomicU32,
+    /// Most attempts in flight.
+    ceiling: AtomicUsize,
     /// Of peak latency, in nanoseconds; zero: none measured.
     latency: AtomicU64,
     /// When that was measured, in nanoseconds from `origin`.
     measured: AtomicU64,
+    /// What it says of its load, as the bits of an `f32`; all ones: nothing.
+    load: AtomicU32,
+    /// When it said so, in milliseconds from `origin`.
+    load_said: AtomicU64,
     origin: Instant,
     reasons: Mutex<Reasons>,
 }
@@ -107,8 +113,11 @@ impl Default for State {
             administrative: AtomicU8::new(0),
             ejected_until: AtomicU64::new(0),
             share: AtomicU32::new(WHOLE),
+            ceiling: AtomicUsize::new(usize::MAX),
             latency: AtomicU64::new(0),
             measured: AtomicU64::new(0),
+            load: AtomicU32::new(NO_LOAD),
+            load_said: AtomicU64::new(0),
             origin: Instant::now(),
             reasons: Mutex::new(Reasons {
                 health: start.clone(),
@@ -122,6 +131,11 @@ impl Default for State {
 /// How fast measured latency is forgotten: after this long a value weighs 1/e. The default of
 /// peak-EWMA in Finagle, APISIX and Kong.
 pub const DECAY: Duration = Duration::from_secs(10);
+
+/// How long a reported load is believed: Envoy's `weight_expiration_period`.
+pub const LOAD_EXPIRES: Duration = Duration::from_secs(180);
+
+const NO_LOAD: u32 = u32::MAX;
 
 impl State {
     pub fn health(&self) -> Health {
@@ -220,11 +234,48 @@ impl State {
         let mean = if value >= mean {
             value
         } else {
-            let kept = (-(since as f64) / DECAY.as_nanos() as f64).exp();
+            let kept = kept(since);
             (mean as f64 * kept + value as f64 * (1.0 - kept)) as u64
         };
         self.latency.store(mean.max(1), Ordering::Relaxed);
         self.measured.store(at, Ordering::Relaxed);
+    }
+
+    /// The most attempts it may have in flight; `usize::MAX` where nothing limits them.
+    pub fn ceiling(&self) -> usize {
+        self.ceiling.load(Ordering::Relaxed)
+    }
+
+    pub fn set_ceiling(&self, most: usize) {
+        self.ceiling.store(most, Ordering::Relaxed);
+    }
+
+    /// Whether it has all the attempts it may have.
+    pub fn is_full(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) >= self.ceiling()
+    }
+
+    /// It says how busy it is: 0 is idle, 1 is what it can do, more is too much.
+    pub fn report_load(&self, load: f64, now: Instant) {
+        if load.is_finite() && load >= 0.0 {
+            self.load.store((load as f32).to_bits(), Ordering::Relaxed);
+            self.load_said.store(self.millis(now), Ordering::Relaxed);
+        }
+    }
+
+    /// What it said of its load, if that is not too long ago.
+    pub fn reported_load(&self, now: Instant) -> Option<f64> {
+        let load = self.load.load(Ordering::Relaxed);
+        let said = self.load_said.load(Ordering::Relaxed);
+        let fresh = self.millis(now).saturating_sub(said) < LOAD_EXPIRES.as_millis() as u64;
+        (load != NO_LOAD && fresh).then(|| f64::from(f32::from_bits(load)))
+    }
+
+    /// The mean latency in nanoseconds, less by what it has faded since it was measured.
+    pub fn faded_latency(&self, now: Instant) -> Option<f64> {
+        let mean = self.latency.load(Ordering::Relaxed);
+        let since = self.nanos(now).saturating_sub(self.measured.load(Ordering::Relaxed));
+        (mean != 0).then(|| mean as f64 * kept(since))
     }
 
     /// The mean latency as it was last measured.
@@ -246,6 +297,11 @@ impl State {
     fn reasons(&self) -> MutexGuard<'_, Reasons> {
         self.reasons.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The part of a mean that is left after so many nanoseconds.
+fn kept(since: u64) -> f64 {
+    (-(since as f64) / DECAY.as_nanos() as f64).exp()
 }
 
 #[cfg(test)]
@@ -297,6 +353,18 @@ mod tests {
         assert_eq!(state.standing(now + Duration::from_secs(31)), Standing::Unchecked);
         assert!(state.readmit() && !state.readmit());
         assert_eq!(state.standing(now), Standing::Unchecked);
+    }
+
+    #[test]
+    fn a_reported_load_is_believed_for_a_while() {
+        let state = State::default();
+        let now = Instant::now();
+        assert_eq!(state.reported_load(now), None);
+        for (load, expected) in [(0.5, 0.5), (f64::NAN, 0.5), (-1.0, 0.5), (1.5, 1.5), (0.0, 0.0)] {
+            state.report_load(load, now);
+            assert_eq!(state.reported_load(now), Some(expected));
+        }
+        assert_eq!(state.reported_load(now + LOAD_EXPIRES), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use transom_settings::{FromText, HeaderName, HeaderValue, Refusal, closest, list
 
 use crate::exchange::Exchange;
 use crate::fields::Fields;
+use crate::headers::cookie;
 
 /// A text with variables in it: `{client.address}, {request.id}`. Taken apart once, when the
 /// configuration is read; `{{` and `}}` are the braces themselves.
@@ -34,6 +35,8 @@ pub enum Variable {
     ClientAddress,
     /// The client's port; empty where a trusted proxy speaks for the client.
     ClientPort,
+    /// A cookie of the request: `{cookie.session}`.
+    Cookie(String),
     /// A header field of the request as it came: `{header.user-agent}`. Several lines are joined
     /// with commas.
     Header(HeaderName),
@@ -43,8 +46,12 @@ pub enum Variable {
     Method,
     /// The canonical path.
     Path,
+    /// A segment of the canonical path, counted from 1: `{path.2}` of `/a/b` is `b`.
+    PathSegment(u8),
     /// The query without its `?`.
     Query,
+    /// A parameter of the query as it was sent: `{query.id}`.
+    QueryParameter(String),
     RequestId,
     /// The name of the route, or its place.
     Route,
@@ -95,6 +102,19 @@ impl Variable {
         if let Some(capture) = name.strip_prefix("capture.").filter(|name| !name.is_empty()) {
             return Ok(Variable::Capture(capture.to_owned()));
         }
+        if let Some(cookie) = name.strip_prefix("cookie.").filter(|name| !name.is_empty()) {
+            return Ok(Variable::Cookie(cookie.to_owned()));
+        }
+        if let Some(parameter) = name.strip_prefix("query.").filter(|name| !name.is_empty()) {
+            return Ok(Variable::QueryParameter(parameter.to_owned()));
+        }
+        if let Some(number) = name.strip_prefix("path.") {
+            let number = number.parse().ok().filter(|number| *number > 0);
+            return number.map(Variable::PathSegment).ok_or_else(|| {
+                Refusal::new(format!("{} counts no segment of the path", quote(name)))
+                    .hint("write a number from 1 to 255, such as `{path.1}`")
+            });
+        }
         if let Some((_, variable)) = VARIABLES.iter().find(|(known, _)| *known == name) {
             return Ok(variable.clone());
         }
@@ -103,7 +123,7 @@ impl Variable {
         Err(refusal.hint(match closest(name, known()) {
             Some(meant) => format!("did you mean `{{{meant}}}`?"),
             None => format!(
-                "known are {}, `header.NAME` and `capture.NAME`; write `{{{{` for a brace",
+                "known are {}, `header.NAME`, `cookie.NAME`, `query.NAME`, `path.NUMBER` and `capture.NAME`; write `{{{{` for a brace",
                 list(known(), "and")
             ),
         }))
@@ -115,6 +135,9 @@ impl fmt::Display for Variable {
         match self {
             Variable::Header(name) => write!(f, "header.{name}"),
             Variable::Capture(name) => write!(f, "capture.{name}"),
+            Variable::Cookie(name) => write!(f, "cookie.{name}"),
+            Variable::QueryParameter(name) => write!(f, "query.{name}"),
+            Variable::PathSegment(number) => write!(f, "path.{number}"),
             other => {
                 let known = VARIABLES.iter().find(|(_, variable)| variable == other);
                 f.write_str(known.map_or("", |(name, _)| name))
@@ -216,7 +239,8 @@ impl Kept {
     pub fn of(names: &[HeaderName], fields: &Fields) -> Self {
         let value = |name: &HeaderName| {
             let lines: Vec<&[u8]> = fields.all(&**name).collect();
-            (name.clone(), lines.join(&b", "[..]))
+            let between = if **name == *"cookie" { &b"; "[..] } else { b", " };
+            (name.clone(), lines.join(between))
         };
         Kept(names.iter().map(value).collect())
     }
@@ -239,10 +263,16 @@ fn write_value(variable: &Variable, exchange: &Exchange, out: &mut Vec<u8>) {
             return;
         }
         Variable::Header(name) => {
-            let kept = exchange.extensions.get::<Kept>().map_or(&[][..], |kept| &kept.0);
-            if let Some((_, value)) = kept.iter().find(|(kept, _)| kept == name) {
-                out.extend_from_slice(value);
-            }
+            out.extend_from_slice(kept(exchange, name));
+            return;
+        }
+        Variable::Cookie(name) => {
+            let value = cookie::value(kept(exchange, "cookie"), name);
+            out.extend_from_slice(value.unwrap_or_default());
+            return;
+        }
+        Variable::QueryParameter(name) => {
+            out.extend_from_slice(parameter(asked.query.as_deref().unwrap_or_default(), name));
             return;
         }
         Variable::RequestId => return exchange.id.write(out),
@@ -258,6 +288,9 @@ fn write_value(variable: &Variable, exchange: &Exchange, out: &mut Vec<u8>) {
         Variable::Authority => &asked.authority,
         Variable::Scheme => asked.scheme,
         Variable::Path => &asked.path,
+        Variable::PathSegment(number) => {
+            asked.path.split('/').nth(usize::from(*number)).unwrap_or_default()
+        }
         Variable::Query => asked.query.as_deref().unwrap_or_default(),
         Variable::Method => asked.method.as_str(),
         Variable::Route => exchange.route().map_or("", |route| &*route.name),
@@ -271,6 +304,19 @@ fn write_value(variable: &Variable, exchange: &Exchange, out: &mut Vec<u8>) {
         Variable::TlsClientSubject => shown().map_or("", |client| &*client.subject),
     };
     out.extend_from_slice(text.as_bytes());
+}
+
+/// A field of the request as it came; empty where it was not there or not kept.
+fn kept<'a>(exchange: &'a Exchange, name: &str) -> &'a [u8] {
+    let kept = exchange.extensions.get::<Kept>().map_or(&[][..], |kept| &kept.0);
+    kept.iter().find(|(kept, _)| **kept == *name).map_or(&[], |(_, value)| value)
+}
+
+/// The value of the first parameter of this name, as it was sent.
+fn parameter<'a>(query: &'a str, name: &str) -> &'a [u8] {
+    let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let mut named = pairs.filter(|(key, _)| *key == name);
+    named.next().map_or(&[], |(_, value)| value.as_bytes())
 }
 
 /// An authority without its port.
@@ -294,6 +340,9 @@ mod tests {
             ("{request.id}{header.X-A}", Ok(2)),
             ("{{literal}}", Ok(1)),
             ("{capture.id}", Ok(1)),
+            ("{cookie.session}{query.id}{path.2}", Ok(3)),
+            ("{path.0}", Err("`path.0` counts no segment of the path")),
+            ("{cookie.}", Err("there is no variable `cookie.`")),
             ("{clientaddress}", Err("there is no variable `clientaddress`")),
             ("a { b", Err("`a { b` has a lone `{`")),
             ("a } b", Err("`a } b` has a lone `}`")),
@@ -310,6 +359,15 @@ mod tests {
             if let Ok(template) = found {
                 assert_eq!(Template::from_text(&template.to_string()), Ok(template));
             }
+        }
+    }
+
+    #[test]
+    fn parameters_are_found_by_their_whole_name() {
+        for (query, expected) in
+            [("id=1", "1"), ("a=2&id=x=y&id=3", "x=y"), ("id", ""), ("xid=1", ""), ("", "")]
+        {
+            assert_eq!(parameter(query, "id"), expected.as_bytes(), "{query}");
         }
     }
 
