@@ -161,6 +161,14 @@ impl Pool {
         set.members.iter().map(chance).collect()
     }
 
+    /// Whom a lease would be for, without giving one.
+    pub fn peek(&self, ask: &Ask<'_>) -> Option<Arc<Endpoint>> {
+        let in_flight = self.hooks.in_flight.as_ref().map(|all| all.load(Ordering::Relaxed));
+        let set = self.set.load();
+        let member = set.scopes.first()?.pick(ask, in_flight)?;
+        Some(member.spec.endpoint.clone())
+    }
+
     fn lease_at(&self, place: usize, ask: &Ask<'_>) -> Leasing {
         let set = self.set.load();
         let in_flight = self.hooks.in_flight.as_ref().map(|all| all.load(Ordering::Relaxed));

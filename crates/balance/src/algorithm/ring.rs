@@ -95,7 +95,7 @@ mod tests {
             weights[gone] = 0;
             let moved = moved(&whole, &Bench::new(&ring(), &weights), 20_000);
             assert!(moved.share() <= 0.12, "{} of the keys of {gone} moved", moved.share());
-            assert_eq!(moved.from_others(gone), 0);
+            assert_eq!(moved.not_from(gone), 0);
             assert!(moved.targets() >= 8, "they spread over the others");
         }
     }

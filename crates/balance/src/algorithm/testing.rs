@@ -250,7 +250,7 @@ impl Moved {
     }
 
     /// How many of them were not with this one.
-    pub(crate) fn from_others(&self, gone: usize) -> usize {
+    pub(crate) fn not_from(&self, gone: usize) -> usize {
         self.all().filter(|(before, _)| *before != Some(gone)).count()
     }
 
