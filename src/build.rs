@@ -28,7 +28,9 @@ use transom_proxy::headers::forwarded::ForwardedStyle;
 use transom_proxy::normalize::{self, PathRules};
 use transom_proxy::record::Sink;
 use transom_proxy::site::{self, RequestIdRule, Site};
-use transom_settings::{Diagnostic, Diagnostics, Limit, ListenAddress, Name, Span, Spanned};
+use transom_settings::{
+    ByteSize, Diagnostic, Diagnostics, Limit, ListenAddress, Name, Span, Spanned,
+};
 
 use crate::config::{self, Config, EncodedSlashes, Listener};
 use crate::materials::Materials;
@@ -158,7 +160,9 @@ impl<'a> Build<'a> {
         sinks: &Sinks<'_>,
     ) -> Option<Listening> {
         let at = format!("listeners.{name}");
-        let tls = listener.tls.as_ref().map(|tls| self.server_tls(name, tls, &format!("{at}.tls")));
+        let tls = listener.tls.as_ref().map(|tls| {
+            self.server_tls(name, tls, listener.http2.on().is_some(), &format!("{at}.tls"))
+        });
         let router = self.router(listener, &at);
         let routes = self.routes(name, listener, &at);
         let routes = routes?;
@@ -168,6 +172,7 @@ impl<'a> Build<'a> {
             router: router?,
             limits: limits(&listener.limits),
             timeouts: timeouts(&listener.timeouts),
+            http2: listener.http2.on().map(http2),
             paths: PathRules {
                 merge_slashes: listener.merge_slashes,
                 encoded_slashes: match listener.encoded_slashes.value {
@@ -248,6 +253,19 @@ fn limits(written: &config::Limits) -> site::Limits {
         age: always(&written.connection_age),
         connections: written.connections.map_or_else(connections, |count| count as usize),
         connections_per_client: unlimited(written.connections_per_client.value),
+    }
+}
+
+fn http2(written: &config::Http2) -> site::Http2 {
+    let window = |size: &Spanned<ByteSize>| u32::try_from(size.bytes()).unwrap_or(u32::MAX >> 1);
+    site::Http2 {
+        prior_knowledge: written.prior_knowledge,
+        streams: written.streams.value,
+        stream_window: window(&written.stream_window),
+        connection_window: window(&written.connection_window),
+        resets: written.resets.value,
+        control_frames: written.control_frames.value,
+        ping: optional(&written.ping),
     }
 }
 

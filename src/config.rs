@@ -10,6 +10,7 @@ mod check;
 mod clients;
 mod hardening;
 mod headers;
+mod http2;
 mod limits;
 mod listener;
 mod log;
@@ -33,6 +34,7 @@ pub use check::check;
 pub use clients::Addresses;
 pub use hardening::{Hardening, Relaxed, hardening};
 pub use headers::HeaderChanges;
+pub use http2::Http2;
 pub use limits::{Limits, RouteLimits};
 pub use listener::{
     EncodedSlashes, ForwardedHeaders, Listener, Protocol, ProxyProtocol, RequestId,

@@ -24,7 +24,7 @@ use transom_net::tls::server::{self, HandshakeError, ServerTls, Turns};
 use transom_net::{Stream, Worker};
 use transom_proxy::patience::within;
 use transom_proxy::peer::Peer;
-use transom_proxy::serve::{Serving, h1};
+use transom_proxy::serve::{self, Serving};
 use transom_proxy::site::Site;
 
 use clients::Clients;
@@ -201,7 +201,7 @@ fn take_in(
             Accepted::Unix(socket) => {
                 let stream = Stream::unix(socket, serving.local.worker.clone());
                 let peer = Rc::new(Peer::new(Peer::NOWHERE, Peer::NOWHERE, None));
-                h1::serve(stream, peer, serving).await;
+                serve::serve(stream, peer, serving).await;
             }
         }
     });
@@ -219,7 +219,7 @@ async fn tcp(
     if rules.tls.is_none() && rules.proxy_protocol.is_none() {
         drop(rules);
         let peer = Rc::new(Peer::new(address, door.local_address(), None));
-        return h1::serve(Stream::fresh(socket, worker), peer, serving).await;
+        return serve::serve(Stream::fresh(socket, worker), peer, serving).await;
     }
     let Ok(mut socket) = TcpStream::from_std(socket) else {
         return door.metrics.refused(worker.id(), Refusal::Exhausted);
@@ -240,7 +240,7 @@ async fn tcp(
     let Some(tls) = &rules.tls else {
         let peer = Rc::new(Peer::new(address, local, None));
         drop(rules);
-        return h1::serve(Stream::tcp(socket, worker), peer, serving).await;
+        return serve::serve(Stream::tcp(socket, worker), peer, serving).await;
     };
     let limit = rules.handshake_timeout.unwrap_or(Duration::MAX / 4);
     let accepting = server::accept_in_turn(&mut socket, tls, turns, rules.handshakes);
@@ -248,7 +248,7 @@ async fn tcp(
         Some(Ok((session, facts))) => {
             let peer = Rc::new(Peer::new(address, local, Some(facts)));
             drop(rules);
-            h1::serve(Stream::tls(socket, session, worker), peer, serving).await;
+            serve::serve(Stream::tls(socket, session, worker), peer, serving).await;
         }
         Some(Err(HandshakeError::PlainHttp)) => {
             door.metrics.refused(worker.id(), Refusal::Tls);

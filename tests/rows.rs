@@ -1,9 +1,9 @@
 //! The catalogue of attacks and faults, row by row, over real sockets against the real program.
 //!
-//! A test is named for the row it holds: `h1_` requests in HTTP/1, `rs_` responses and the reuse of
-//! connections to endpoints, `sl_` slow clients and exhaustion, `p_` paths, hosts and what is said
-//! about the client, `u_` endpoints that fail, `g_` gRPC. Tables beside the code hold the rows whose answer
-//! needs no socket; here stands what two connections and a clock have a part in.
+//! A test is named for the row it holds: `h1_` requests in HTTP/1, `h2_` HTTP/2, `rs_` responses and
+//! the reuse of connections to endpoints, `sl_` slow clients and exhaustion, `p_` paths, hosts and
+//! what is said about the client, `u_` endpoints that fail, `g_` gRPC. Tables beside the code hold the
+//! rows whose answer needs no socket; here stands what two connections and a clock have a part in.
 //!
 //! Each test ends with what holds whatever was done: the program lives, nobody else got a byte of
 //! the attack, and the access log has one line for each exchange.
@@ -15,6 +15,7 @@ mod rows {
     mod attempts;
     mod endpoints;
     mod grpc;
+    mod http2;
     mod paths;
     mod request;
     mod resources;

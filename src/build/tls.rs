@@ -8,6 +8,7 @@ use transom_net::tls::server::{
     self, CertificateError, ClientAuth, Pem, Policy, ServerTls, Settings, TlsError, UnknownNames,
     Version, Warning, examine,
 };
+use transom_proxy::serve::ALPN_H2;
 use transom_settings::{Diagnostic, Span, Spanned, quote};
 
 use super::Build;
@@ -29,6 +30,7 @@ impl Build<'_> {
         &mut self,
         listener: &str,
         tls: &Spanned<Tls>,
+        http2: bool,
         at: &str,
     ) -> Option<Arc<ServerTls>> {
         let mut certificates = Vec::new();
@@ -69,7 +71,10 @@ impl Build<'_> {
                     TlsVersion::V1_2 => Version::Tls12,
                     TlsVersion::V1_3 => Version::Tls13,
                 },
-                alpn: vec![HTTP_1_1.to_vec()],
+                alpn: match http2 {
+                    true => vec![ALPN_H2.to_vec(), HTTP_1_1.to_vec()],
+                    false => vec![HTTP_1_1.to_vec()],
+                },
             },
             policies: Vec::new(),
             unknown_names: match tls.unknown_names.value {

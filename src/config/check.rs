@@ -3,6 +3,7 @@
 
 mod addresses;
 mod attempts;
+mod http2;
 
 use std::collections::{HashMap, HashSet};
 
@@ -171,6 +172,9 @@ impl<'a> Check<'a> {
         }
         self.nesting(&listener.timeouts, &format!("{path}.timeouts"));
         self.heads(&listener.limits, &format!("{path}.limits"));
+        if let Some(http2) = listener.http2.on() {
+            self.http2(http2, &format!("{path}.http2"));
+        }
         let mut names: HashMap<&str, Span> = HashMap::new();
         for (index, route) in listener.routes.numbered() {
             let path = format!("{path}.routes[{index}]");

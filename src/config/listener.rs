@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use transom_settings::{
-    Cidr, HeaderName, List, ListenAddress, Map, OneOrMany, Spanned, StatusPattern, settings,
+    Cidr, HeaderName, List, ListenAddress, Map, OneOrMany, Spanned, StatusPattern, Switch, settings,
 };
 
-use super::{Addresses, Limits, Route, Timeouts, Tls};
+use super::{Addresses, Http2, Limits, Route, Timeouts, Tls};
 
 settings! {
     /// An address and protocol on which connections are accepted, and what is served there.
@@ -28,6 +28,9 @@ settings! {
         pub forwarded: ForwardedHeaders = ForwardedHeaders::default(),
         /// The id that each request carries through logs, endpoints and answers.
         pub request_id: RequestId = RequestId::default(),
+        /// HTTP/2 toward clients: inside TLS where they ask for it, and in clear where they begin
+        /// with it. `off` leaves HTTP/1.1 only.
+        pub http2: Switch<Http2> = Switch::On(Http2::default()),
         /// How much a client or an endpoint may send.
         pub limits: Limits = Limits::default(),
         /// How long each part of an exchange may take.

@@ -16,6 +16,7 @@ use transom_proxy::record::Sink;
 use super::access_log;
 
 mod cells;
+mod http2;
 mod listeners;
 mod members;
 mod pools;

@@ -88,6 +88,7 @@ pub(super) fn site(sinks: Vec<Arc<dyn Sink>>) -> Site {
         routes: vec![route],
         limits: Default::default(),
         timeouts: Default::default(),
+        http2: None,
         paths: Default::default(),
         trusted: vec![],
         forwarded: Default::default(),

@@ -38,6 +38,14 @@ pub trait Source {
     /// Forgets the first `n` of them.
     fn consume(&mut self, n: usize);
 
+    /// Takes the first `n` announced bytes out, for whoever has to keep them.
+    fn take(&mut self, n: usize) -> Bytes {
+        let mut taken = Bytes::new();
+        self.look(&mut |bytes| taken = Bytes::copy_from_slice(&bytes[..n.min(bytes.len())]));
+        self.consume(taken.len());
+        taken
+    }
+
     /// How many bytes are still to come, where that is certain.
     fn length(&self) -> Option<u64>;
 
@@ -150,6 +158,15 @@ impl Body {
             Body::Empty => {}
             Body::Bytes(bytes) => drop(bytes.split_to(n.min(bytes.len()))),
             Body::Stream(source) => source.consume(n),
+        }
+    }
+
+    /// See [`Source::take`].
+    pub fn take(&mut self, n: usize) -> Bytes {
+        match self {
+            Body::Empty => Bytes::new(),
+            Body::Bytes(bytes) => bytes.split_to(n.min(bytes.len())),
+            Body::Stream(source) => source.take(n),
         }
     }
 

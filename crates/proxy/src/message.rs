@@ -91,6 +91,9 @@ pub enum Version {
 }
 
 impl Version {
+    pub const ALL: [Version; 4] =
+        [Version::Http10, Version::Http11, Version::Http2, Version::Http3];
+
     /// As in `HTTP/1.1`, without the name.
     pub fn as_str(self) -> &'static str {
         match self {

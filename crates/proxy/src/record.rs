@@ -18,8 +18,23 @@ pub trait Sink: Send + Sync {
     /// Called when the exchange becomes a tunnel; its record comes when that ends.
     fn tunnelled(&self, _exchange: &Exchange) {}
 
+    /// Called now and then with what has happened on the HTTP/2 connections of one worker.
+    fn http2(&self, _worker: usize, _tally: &Http2Tally) {}
+
     /// Called once per exchange, on the worker that carried it. Must not block or wait.
     fn record(&self, exchange: &Exchange);
+}
+
+/// What has happened on HTTP/2 connections beside their exchanges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Http2Tally {
+    pub connections: u32,
+    /// RST_STREAM frames received and sent.
+    pub resets_by_client: u32,
+    pub resets_by_us: u32,
+    /// GOAWAY frames sent, without an error and with one.
+    pub goaways: u32,
+    pub goaways_for_errors: u32,
 }
 
 /// What became of an exchange. Times are instants; a phase that was not reached has none.

@@ -4,12 +4,32 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use transom_net::Stream;
+
 use crate::local::Local;
+use crate::peer::Peer;
 use crate::site::Sites;
 
 pub mod admit;
+mod body_clock;
 pub mod h1;
 mod h1_request_body;
+pub mod h2;
+mod steps;
+
+/// Serves one connection until it ends: HTTP/2 where TLS has agreed on that, else HTTP/1, which
+/// gives way to HTTP/2 when the client begins with its preface.
+pub async fn serve(stream: Stream, peer: Rc<Peer>, serving: Rc<Serving>) {
+    let agreed = peer.tls.as_ref().and_then(|tls| tls.alpn.as_deref());
+    if agreed == Some(ALPN_H2) {
+        Box::pin(h2::serve(stream, peer, serving)).await;
+    } else {
+        h1::serve(stream, peer, serving).await;
+    }
+}
+
+/// The name of HTTP/2 in TLS (RFC 9113 §3.2).
+pub const ALPN_H2: &[u8] = b"h2";
 
 /// What the connections of one listener on one worker share.
 pub struct Serving {

@@ -31,6 +31,8 @@ pub struct Site {
     pub routes: Vec<Route>,
     pub limits: Limits,
     pub timeouts: Timeouts,
+    /// Nothing where HTTP/2 is not spoken.
+    pub http2: Option<Http2>,
     pub paths: PathRules,
     /// Peers that may say for whom they speak.
     pub trusted: Vec<IpNet>,
@@ -77,6 +79,38 @@ impl Default for Limits {
             age: Duration::from_secs(3600),
             connections: 50_000,
             connections_per_client: 512,
+        }
+    }
+}
+
+/// What HTTP/2 allows a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http2 {
+    /// A client without TLS may begin with it, knowing that it is spoken (RFC 9113 §3.3).
+    pub prior_knowledge: bool,
+    /// Streams that one connection has at once.
+    pub streams: u32,
+    /// Bytes of request bodies that one stream, and one connection, may have on the way to us.
+    pub stream_window: u32,
+    pub connection_window: u32,
+    /// Streams reset in ten seconds, by the client before their response or by us for its faults.
+    pub resets: u32,
+    /// PING and SETTINGS frames a second; ten times as many at once.
+    pub control_frames: u32,
+    /// How often a connection with open streams is asked whether it is still there.
+    pub ping: Option<Duration>,
+}
+
+impl Default for Http2 {
+    fn default() -> Self {
+        Http2 {
+            prior_knowledge: true,
+            streams: 100,
+            stream_window: 64 << 10,
+            connection_window: 1 << 20,
+            resets: 100,
+            control_frames: 10,
+            ping: None,
         }
     }
 }

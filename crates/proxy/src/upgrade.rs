@@ -9,6 +9,65 @@ use transom_net::{Size, Stream};
 use crate::destination::{AttemptResult, Lease};
 use crate::patience::Patience;
 
+/// One side of a tunnel: a connection, or one stream of it.
+pub trait Side {
+    /// Ready with how many bytes came; 0 at the end of what this side sends.
+    ///
+    /// # Errors
+    /// When the side is broken.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
+
+    /// Bytes that came and were not consumed.
+    fn filled(&self) -> &[u8];
+
+    /// Forgets the first `n` of them.
+    fn consume(&mut self, n: usize);
+
+    /// Ready with how many of the bytes were taken.
+    ///
+    /// # Errors
+    /// When the side is broken.
+    fn poll_write(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
+
+    /// Ready when nothing written is held back here.
+    ///
+    /// # Errors
+    /// When the side is broken.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Ends what is sent to this side.
+    ///
+    /// # Errors
+    /// When the side is broken.
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+impl Side for Stream {
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        Stream::poll_fill(self, Size::Large, cx)
+    }
+
+    fn filled(&self) -> &[u8] {
+        Stream::filled(self)
+    }
+
+    fn consume(&mut self, n: usize) {
+        Stream::consume(self, n);
+    }
+
+    fn poll_write(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        Stream::poll_write(self, &[IoSlice::new(bytes)], cx)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Stream::poll_flush(self, cx)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Stream::poll_shutdown(self, cx)
+    }
+}
+
 /// The endpoint's side of a tunnel.
 pub struct Tunnel {
     stream: Stream,
@@ -35,7 +94,7 @@ impl Tunnel {
     /// `idle`. The end of one direction is passed on and the other goes on (RS-16).
     pub fn poll(
         &mut self,
-        client: &mut Stream,
+        client: &mut impl Side,
         idle: Option<Duration>,
         cx: &mut Context<'_>,
     ) -> Poll<Passed> {
@@ -71,8 +130,8 @@ impl Half {
     /// Ready when this direction has ended and its end was passed on.
     fn poll(
         &mut self,
-        from: &mut Stream,
-        to: &mut Stream,
+        from: &mut impl Side,
+        to: &mut impl Side,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
@@ -80,7 +139,7 @@ impl Half {
                 return Poll::Ready(Ok(()));
             }
             if !from.filled().is_empty() {
-                match to.poll_write(&[IoSlice::new(from.filled())], cx) {
+                match to.poll_write(from.filled(), cx) {
                     Poll::Ready(Ok(n)) => {
                         from.consume(n);
                         self.moved += n as u64;
@@ -95,7 +154,7 @@ impl Half {
                 self.shut = true;
                 continue;
             }
-            match from.poll_fill(Size::Large, cx) {
+            match from.poll_fill(cx) {
                 Poll::Ready(Ok(0)) => self.ended = true,
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),

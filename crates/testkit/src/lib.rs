@@ -2,7 +2,8 @@
 //! [`Transom`] between them, and the questions of [`check`] that hold after every test.
 //!
 //! Everything here blocks and uses plain threads, and nothing of it shares code with the product:
-//! a fault in the product's own reader must not hide itself. Nothing waits for a time to pass where
+//! a fault in the product's own reader must not hide itself. ([`http2`] speaks through the library
+//! that the product uses as well; [`frames`] does not.) Nothing waits for a time to pass where
 //! it can wait for a condition.
 
 #![allow(clippy::disallowed_methods, reason = "tests wait on threads of their own")]
@@ -11,6 +12,8 @@ pub mod certificate;
 pub mod check;
 pub mod client;
 pub mod endpoint;
+pub mod frames;
+pub mod http2;
 pub mod load;
 pub mod message;
 pub mod server;
@@ -20,6 +23,8 @@ use std::time::{Duration, Instant};
 
 pub use client::Client;
 pub use endpoint::{Endpoint, Line};
+pub use frames::Frames;
+pub use http2::Http2;
 pub use message::{Received, Response};
 pub use transom::{Port, Transom};
 

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use transom_proxy::fault::Code;
+use transom_proxy::message::Version;
 
 use super::cells::{Counter, Sharded};
+use super::http2::{self, Http2Cells};
 use super::registry::Registry;
 use super::text::Text;
 
@@ -19,6 +21,9 @@ pub(super) struct ListenerCells {
     pub(super) faults: [Counter; Code::ALL.len()],
     pub(super) tunnels_begun: Counter,
     pub(super) tunnels_ended: Counter,
+    /// By [`Version`].
+    pub(super) versions: [Counter; Version::ALL.len()],
+    pub(super) http2: Http2Cells,
     accepted: Counter,
     closed: Counter,
     /// By [`Refusal`].
@@ -137,6 +142,20 @@ pub(super) fn render(listeners: &Listeners, text: &mut Text) {
     for (listener, cells) in &listeners {
         text.sample(&[("listener", listener)], cells.sum(|c| &c.accepted));
     }
+    text.family(
+        "transom_requests_by_version_total",
+        "counter",
+        "Exchanges that ended, by the version of HTTP that the client speaks.",
+    );
+    for (listener, cells) in &listeners {
+        for version in Version::ALL {
+            let count = cells.sum(|c| &c.versions[version as usize]);
+            if count > 0 {
+                text.sample(&[("listener", listener), ("version", version.as_str())], count);
+            }
+        }
+    }
+    http2::render(&listeners, text);
     type Pick = fn(&ListenerCells) -> &Counter;
     let open: [(&str, &str, Pick, Pick); 3] = [
         (

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use transom_proxy::exchange::Exchange;
 use transom_proxy::fields::Fields;
-use transom_proxy::record::{Record, Sink};
+use transom_proxy::record::{Http2Tally, Record, Sink};
 
 use super::Names;
 use super::cells::{Counter, Histogram, Sharded};
@@ -58,6 +58,10 @@ impl Sink for SiteSink {
         self.listener.at(exchange.local.worker.id()).tunnels_begun.add(1);
     }
 
+    fn http2(&self, worker: usize, tally: &Http2Tally) {
+        self.listener.at(worker).http2.add(tally);
+    }
+
     fn record(&self, exchange: &Exchange) {
         let worker = exchange.local.worker.id();
         let record = &exchange.record;
@@ -65,6 +69,7 @@ impl Sink for SiteSink {
 
         let listener = self.listener.at(worker);
         listener.ended.add(1);
+        listener.versions[exchange.asked.version as usize].add(1);
         if record.tunnel {
             listener.tunnels_ended.add(1);
         }

@@ -1,5 +1,7 @@
 //! Requests in HTTP/1: lines, names and values of a head.
 
+use transom_testkit::Endpoint;
+
 use super::CL;
 use crate::rows::rig::{Rig, head, post};
 
@@ -274,8 +276,14 @@ fn h1_51_what_is_not_http_is_refused() {
     assert_eq!(client.response().status, 400);
     client.end_sending().ends();
     rig.expect_lines(1);
-    rig.refuses("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505);
     rig.refuses("SSH-2.0-OpenSSH_9.6\r\n", 400);
+    rig.holds();
+}
+
+#[test]
+fn h1_51_http_2_is_refused_where_it_is_switched_off() {
+    let mut rig = Rig::with("http2: off", "", Endpoint::echo());
+    rig.refuses("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505);
     rig.holds();
 }
 

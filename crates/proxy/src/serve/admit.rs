@@ -38,6 +38,13 @@ pub struct Admitted {
     pub asterisk: bool,
 }
 
+impl Admitted {
+    /// The id, which the exchange takes over.
+    pub fn take_id(&mut self) -> RequestId {
+        std::mem::replace(&mut self.id, RequestId::Own(0, 0))
+    }
+}
+
 /// What a head that cannot be parsed is answered with.
 pub fn head_fault(error: HeadError) -> Fault {
     let code = match error {

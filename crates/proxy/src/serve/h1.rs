@@ -5,24 +5,25 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use transom_net::{Size, Stream};
 
 use super::Serving;
 use super::admit::{self, Admitted};
-use super::h1_request_body::{BodyRules, RequestBody, Wire};
+use super::h1_request_body::{RequestBody, Wire};
+use super::h2;
+use super::steps::{self, From};
 use crate::answer;
 use crate::body::Body;
 use crate::chain;
-use crate::codec::{Decoder, Framing, Piece, head};
-use crate::exchange::{Exchange, Extensions, RequestId};
+use crate::codec::{Decoder, Piece, head};
+use crate::exchange::Exchange;
 use crate::fault::{Code, Fault};
-use crate::fields::{Fields, Known};
-use crate::message::{Method, Request, Response, Version, reason};
+use crate::fields::Known;
+use crate::message::{Method, Response, Version, reason};
 use crate::patience::Patience;
 use crate::peer::Peer;
-use crate::record::{Record, Sink};
 use crate::site::Site;
 use crate::writer::{Ending, Stop, Writer};
 
@@ -56,8 +57,15 @@ pub async fn serve(stream: Stream, peer: Rc<Peer>, serving: Rc<Serving>) {
         if !wait_for_request(&wire, &serving, &mut patience, served == 0).await {
             break;
         }
-        served += 1;
         let site = serving.sites.current();
+        if served == 0 && begins_as_h2(&wire, &site, &mut patience).await {
+            // Boxed, so that a connection of HTTP/1 is not the larger for it.
+            if let Some(stream) = wire.into_stream() {
+                Box::pin(h2::serve(stream, peer, serving)).await;
+            }
+            return;
+        }
+        served += 1;
         let age = serving.local.worker.now().saturating_duration_since(opened);
         let last = served >= site.limits.requests || age >= site.limits.age;
         // Boxed, so that an idle connection costs no more than this loop.
@@ -115,6 +123,37 @@ async fn wait_for_request(
     .await;
     patience.set_spare(false);
     there_is_one
+}
+
+/// Whether the client speaks HTTP/2 without having asked (RFC 9113 §3.3): `PRI` is a method of
+/// nothing else.
+async fn begins_as_h2(wire: &Wire, site: &Site, patience: &mut Patience) -> bool {
+    let may = site.http2.is_some_and(|http2| http2.prior_knowledge);
+    if !may || wire.state().stream.session().is_some() {
+        return false;
+    }
+    patience.progress();
+    poll_fn(|cx| {
+        let mut state = wire.state();
+        loop {
+            let filled = state.stream.filled();
+            let seen = filled.len().min(h2::PREFACE.len());
+            if filled[..seen] != h2::PREFACE[..seen] {
+                return Poll::Ready(false);
+            }
+            if seen >= 4 {
+                return Poll::Ready(true);
+            }
+            match state.stream.poll_fill(Size::Small, cx) {
+                Poll::Ready(Ok(n)) if n > 0 => {}
+                Poll::Ready(_) => return Poll::Ready(false),
+                Poll::Pending => {
+                    return patience.poll_over(Some(site.timeouts.header), cx).map(|()| false);
+                }
+            }
+        }
+    })
+    .await
 }
 
 /// Serves one request.
@@ -197,8 +236,8 @@ async fn refuse(
 ) -> Fate {
     let id = serving.local.request_id();
     let response = answer::unread(&fault, &id, &site.request_id, &site.pages);
-    let mut exchange = begin(wire, peer, serving, site, id, None);
-    each_sink(&mut exchange, |sink, exchange| sink.began(exchange, &Fields::new()));
+    let from = From { peer, serving, side: wire.clone(), version: Version::Http11 };
+    let mut exchange = from.begin(site, id, None);
     exchange.record.fail(fault);
     let plan = Plan {
         version: Version::Http11,
@@ -208,45 +247,8 @@ async fn refuse(
         trailers: false,
     };
     let fate = respond(wire, &mut exchange, response, plan).await;
-    finish(&mut exchange);
+    steps::finish(&mut exchange);
     if fate == Fate::Abort { fate } else { Fate::Linger }
-}
-
-fn begin(
-    wire: &Rc<Wire>,
-    peer: &Rc<Peer>,
-    serving: &Rc<Serving>,
-    site: Rc<Arc<Site>>,
-    id: RequestId,
-    admitted: Option<&Admitted>,
-) -> Exchange {
-    let unread = || crate::exchange::Asked {
-        method: Method::Other("-".into()),
-        scheme: peer.scheme(),
-        authority: "".into(),
-        path: "".into(),
-        query: None,
-        version: Version::Http11,
-        wants: Default::default(),
-        timeout: None,
-    };
-    Exchange {
-        id,
-        started: Instant::now(),
-        local: serving.local.clone(),
-        peer: peer.clone(),
-        client: admitted
-            .map_or_else(|| crate::headers::forwarded::unmapped(peer.ip()), |a| a.client),
-        asked: admitted.map_or_else(unread, |a| a.asked.clone()),
-        site,
-        route: None,
-        captures: None,
-        identity: None,
-        extensions: Extensions::default(),
-        record: Record::default(),
-        client_side: Some(wire.clone()),
-        tunnel: None,
-    }
 }
 
 /// Runs an admitted request through its route and sends what comes of it.
@@ -258,9 +260,9 @@ async fn exchange(
     mut admitted: Admitted,
     last: bool,
 ) -> Fate {
-    let id = std::mem::replace(&mut admitted.id, RequestId::Own(0, 0));
-    let mut exchange = begin(wire, peer, serving, site, id, Some(&admitted));
-    each_sink(&mut exchange, |sink, exchange| sink.began(exchange, &admitted.fields));
+    let id = admitted.take_id();
+    let from = From { peer, serving, side: wire.clone(), version: Version::Http11 };
+    let mut exchange = from.begin(site, id, Some(&admitted));
     {
         let mut state = wire.state();
         state.body = Decoder::new(admitted.framing);
@@ -276,7 +278,10 @@ async fn exchange(
         announce_keep: admitted.asked.version == Version::Http10,
         trailers: admitted.trailers,
     };
-    let response = match route(wire, serving, &mut exchange, admitted) {
+    let body = |rules| {
+        Body::Stream(Box::new(RequestBody::new(wire.clone(), rules, &serving.local.worker)))
+    };
+    let response = match steps::route(&mut exchange, admitted, body) {
         Ok(request) => chain::run(&mut exchange, request).await,
         Err(answer) => answer,
     };
@@ -287,74 +292,19 @@ async fn exchange(
         Some(tunnel) if fate == Fate::Keep => {
             let idle = exchange.route().and_then(|route| route.timeouts.tunnel_idle);
             exchange.record.tunnel = true;
-            each_sink(&mut exchange, |sink, exchange| sink.tunnelled(exchange));
+            steps::each_sink(&mut exchange, |sink, exchange| sink.tunnelled(exchange));
             Box::pin(run_tunnel(wire, &mut exchange, tunnel, idle)).await;
             Fate::Close
         }
         _ => fate,
     };
     exchange.record.body_in += wire.state().body_read;
-    finish(&mut exchange);
+    steps::finish(&mut exchange);
     drop(exchange);
     if fate == Fate::Keep && !wire.state().body.is_done() {
         return Box::pin(drain_body(wire, serving)).await;
     }
     fate
-}
-
-/// Finds the route and makes the request for its chain; or the answer that stands in its place.
-fn route(
-    wire: &Rc<Wire>,
-    serving: &Rc<Serving>,
-    exchange: &mut Exchange,
-    admitted: Admitted,
-) -> Result<Request, Response> {
-    if admitted.asterisk {
-        // RFC 9110 §9.3.7: about the server as a whole; answered here (H1-38).
-        let mut response = Response::new(204);
-        response.fields.append(Known::Allow, b"GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS");
-        return Err(response);
-    }
-    let found =
-        admit::find_route(&exchange.site, &exchange.asked, exchange.client, &admitted.fields);
-    match found {
-        Ok((route, captures)) => {
-            exchange.route = Some(route);
-            exchange.captures = Some(captures);
-        }
-        Err(fault) => return Err(answer::to(exchange, fault)),
-    }
-    let Some(route) = exchange.route() else {
-        return Err(answer::to(exchange, Fault::new(Code::Internal, "the route does not exist")));
-    };
-    let rules = BodyRules {
-        limit: route.body_limit,
-        idle: route.timeouts.body_idle,
-        min_rate: route.timeouts.body_min_rate,
-        by: exchange.ends_by(),
-    };
-    if let (Framing::Length(length), Some(limit)) = (admitted.framing, rules.limit)
-        && length > limit
-    {
-        let fault = Fault::new(Code::TooLarge, "Content-Length is over the limit");
-        return Err(answer::to(exchange, fault));
-    }
-    let body = match admitted.framing {
-        Framing::None | Framing::Length(0) => Body::Empty,
-        _ => Body::Stream(Box::new(RequestBody::new(wire.clone(), rules, &serving.local.worker))),
-    };
-    Ok(Request {
-        method: exchange.asked.method.clone(),
-        scheme: exchange.asked.scheme,
-        authority: exchange.asked.authority.clone(),
-        path: exchange.asked.path.clone(),
-        query: exchange.asked.query.clone(),
-        version: exchange.asked.version,
-        fields: admitted.fields,
-        body,
-        takes_trailers: admitted.trailers,
-        upgrade: admitted.upgrade,
-    })
 }
 
 /// How a response is to be sent.
@@ -526,19 +476,6 @@ async fn run_tunnel(
     let passed = poll_fn(|cx| tunnel.poll(&mut wire.state().stream, idle, cx)).await;
     exchange.record.body_in += passed.to_endpoint;
     exchange.record.body_out += passed.to_client;
-}
-
-/// Tells the sinks.
-fn finish(exchange: &mut Exchange) {
-    exchange.record.ended = Some(Instant::now());
-    each_sink(exchange, |sink, exchange| sink.record(exchange));
-}
-
-fn each_sink(exchange: &mut Exchange, tell: impl Fn(&dyn Sink, &mut Exchange)) {
-    let site = exchange.site.clone();
-    for sink in &site.sinks {
-        tell(&**sink, exchange);
-    }
 }
 
 /// Reads the rest of a request body that nobody wanted, if it is short (H1-26).

@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use transom_net::{Size, Stream, Worker};
 
+use super::body_clock::{BodyClock, BodyRules};
 use crate::body::Source;
 use crate::codec::{Decoder, Framing, Piece, trailers};
 use crate::exchange::ClientSide;
@@ -114,36 +115,15 @@ impl ClientSide for Wire {
     }
 }
 
-/// How patient we are with the sender of a body.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct BodyRules {
-    pub(super) limit: Option<u64>,
-    pub(super) idle: Option<Duration>,
-    /// Bytes a second, after the first `idle`.
-    pub(super) min_rate: u64,
-    /// All of it must be there by then.
-    pub(super) by: Option<Instant>,
-}
-
 /// The request body as the chain sees it.
 pub(super) struct RequestBody {
     wire: Rc<Wire>,
-    rules: BodyRules,
-    patience: Patience,
-    since: Option<Instant>,
+    clock: BodyClock,
 }
 
 impl RequestBody {
     pub(super) fn new(wire: Rc<Wire>, rules: BodyRules, worker: &Worker) -> Self {
-        RequestBody { wire, rules, patience: Patience::new(worker), since: None }
-    }
-
-    /// SL-05: after the first wait, less than the least rate is a body that only pretends to come.
-    fn is_too_slow(&mut self, read: u64) -> bool {
-        let (Some(idle), now) = (self.rules.idle, Instant::now()) else { return false };
-        let since = *self.since.get_or_insert(now);
-        let elapsed = now.saturating_duration_since(since);
-        elapsed > idle && read < self.rules.min_rate.saturating_mul(elapsed.as_secs())
+        RequestBody { wire, clock: BodyClock::new(rules, worker) }
     }
 }
 
@@ -157,13 +137,10 @@ impl Source for RequestBody {
         }
         let fault = loop {
             match state.body.front(state.stream.filled()) {
-                Ok(Piece::Data(n)) => {
-                    let total = state.body_read + n as u64;
-                    if self.rules.limit.is_some_and(|limit| total > limit) {
-                        break Fault::new(Code::TooLarge, "the body is over the limit");
-                    }
-                    return Poll::Ready(Ok(n));
-                }
+                Ok(Piece::Data(n)) => match self.clock.check_size(state.body_read + n as u64) {
+                    Ok(()) => return Poll::Ready(Ok(n)),
+                    Err(fault) => break fault,
+                },
                 Ok(Piece::Skip(n)) => state.stream.consume(n),
                 Ok(Piece::End) => return Poll::Ready(Ok(0)),
                 Ok(Piece::More) => match state.stream.poll_fill(state.body.size(), cx) {
@@ -172,22 +149,15 @@ impl Source for RequestBody {
                         break Fault::new(Code::ClientClosed, detail);
                     }
                     Poll::Ready(Ok(_)) => {
-                        self.patience.progress();
-                        if self.is_too_slow(state.body_read) {
-                            break Fault::new(Code::RequestTimeout, "the body is too slow");
+                        if let Err(fault) = self.clock.came(state.body_read) {
+                            break fault;
                         }
                     }
                     Poll::Ready(Err(e)) => {
                         let detail = format!("reading the request body: {e}");
                         break Fault::new(Code::ClientClosed, detail);
                     }
-                    Poll::Pending => {
-                        self.since.get_or_insert_with(Instant::now);
-                        let BodyRules { idle, by, .. } = self.rules;
-                        ready!(self.patience.poll_over_or_by(idle, by, cx));
-                        let detail = "the body stood still or took too long";
-                        break Fault::new(Code::RequestTimeout, detail);
-                    }
+                    Poll::Pending => break ready!(self.clock.poll_late(cx)),
                 },
                 Err(e) => break Fault::new(Code::BadRequest, e.to_string()),
             }

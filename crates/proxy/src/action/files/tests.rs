@@ -150,6 +150,7 @@ fn site(router: Router, routes: Vec<Route>) -> Site {
         routes,
         limits: Limits::default(),
         timeouts: Timeouts::default(),
+        http2: None,
         paths: Default::default(),
         trusted: Vec::new(),
         forwarded: Default::default(),
