@@ -1,5 +1,6 @@
 //! An HTTP/2 client that sends any frames, right or wrong.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -55,6 +56,8 @@ impl Frame {
 /// One connection.
 pub struct Frames {
     wire: Wire,
+    /// By how much windows were opened, by stream; 0 is the connection's.
+    pub opened: BTreeMap<u32, u32>,
 }
 
 enum Wire {
@@ -74,7 +77,7 @@ impl Frames {
     /// Connects, and sends nothing.
     #[track_caller]
     pub fn raw(address: SocketAddr) -> Self {
-        Frames { wire: Wire::Plain(dial(address)) }
+        Frames { wire: Wire::Plain(dial(address)), opened: BTreeMap::new() }
     }
 
     /// As [`Frames::raw`], over TLS; and what was agreed on there.
@@ -91,7 +94,7 @@ impl Frames {
             stream.conn.complete_io(&mut stream.sock).expect("a handshake");
         }
         let agreed = stream.conn.alpn_protocol().map(<[u8]>::to_vec);
-        (Frames { wire: Wire::Tls(Box::new(stream)) }, agreed)
+        (Frames { wire: Wire::Tls(Box::new(stream)), opened: BTreeMap::new() }, agreed)
     }
 
     /// Sends bytes as they are.
@@ -141,6 +144,9 @@ impl Frames {
         let mut payload = vec![0; number(&head[..3]) as usize];
         self.read_exact(&mut payload)?;
         let stream = number(&head[5..]) & 0x7fff_ffff;
+        if head[3] == WINDOW_UPDATE {
+            *self.opened.entry(stream).or_default() += number(&payload);
+        }
         Ok(Frame { kind: head[3], flags: head[4], stream, payload })
     }
 

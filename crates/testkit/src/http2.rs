@@ -22,7 +22,7 @@ pub struct Http2 {
 
 /// A request on its way.
 pub struct Asked {
-    response: ResponseFuture,
+    pub response: ResponseFuture,
     pub body: SendStream<Bytes>,
 }
 
@@ -107,13 +107,18 @@ impl Http2 {
         }))
     }
 
+    /// Serves the connection for so long.
+    pub fn pass(&self, time: std::time::Duration) {
+        self.runtime.block_on(async { tokio::time::sleep(time).await });
+    }
+
     /// Serves the connection until `condition` holds.
     #[track_caller]
     pub fn until(&self, what: &str, mut condition: impl FnMut(&Self) -> bool) {
         let start = std::time::Instant::now();
         while !condition(self) {
             assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
-            self.wait(tokio::time::sleep(std::time::Duration::from_millis(5)));
+            self.pass(std::time::Duration::from_millis(5));
         }
     }
 }

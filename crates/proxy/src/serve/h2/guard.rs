@@ -422,7 +422,7 @@ mod tests {
         let ping = [frame(PING, 0, 0, &[0; 8])];
         check(&ping, 1_000_000, Some((101, Abuse::ControlFrames)));
         check(&ping, 10, None);
-        check(&ping, 20, Some((200, Abuse::ControlFrames)));
+        check(&ping, 20, Some((201, Abuse::ControlFrames)));
         let settings = [frame(SETTINGS, 0, 0, &[])];
         check(&settings, 1_000_000, Some((101, Abuse::ControlFrames)));
         let many = [frame(SETTINGS, 0, 0, &[0; 2000 * 6])];
