@@ -32,7 +32,7 @@ listeners:
         forward: '@endpoint'
       - match: { host: a.example, path: /post, method: POST }
         forward: '@endpoint'
-      - match: { host: a.example, path: /by-header, headers: { x-kind: new } }
+      - match: { host: a.example, path: /by-header, header: { x-kind: new } }
         respond: { status: 200, body: new }
       - match: { host: a.example, path: /away }
         forward: 127.0.0.1:1

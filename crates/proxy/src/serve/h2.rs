@@ -162,7 +162,8 @@ impl Connection {
         let worker = &line.serving.local.worker;
         let opened = worker.now();
         let mut upkeep = worker.deadline();
-        upkeep.set(opened + ACKNOWLEDGE);
+        let age = line.serving.sites.current().limits.age;
+        upkeep.set(opened + ACKNOWLEDGE.min(age).min(rules.ping.unwrap_or(age)));
         let nudge = Nudge::new();
         let pings = rules.ping.and_then(|_| wire.ping_pong());
         Connection {
@@ -312,10 +313,13 @@ impl Connection {
             return;
         }
         let now = self.worker().now();
-        if !self.line.guard.borrow().acknowledged {
-            return self.end(Reason::SETTINGS_TIMEOUT);
-        }
         let mut next = self.opened + site.limits.age;
+        if !self.line.guard.borrow().acknowledged {
+            if now >= self.opened + ACKNOWLEDGE {
+                return self.end(Reason::SETTINGS_TIMEOUT);
+            }
+            next = next.min(self.opened + ACKNOWLEDGE);
+        }
         if let (Some(ping), Some(Pings { pings, asked })) = (self.rules.ping, &mut self.pings) {
             if *asked {
                 return self.end(Reason::NO_ERROR);
@@ -325,6 +329,7 @@ impl Connection {
             }
             next = next.min(now + if *asked { ACKNOWLEDGE } else { ping });
         }
+        // What is due already was done above, or is done as soon as the streams are over.
         self.upkeep.set(next.max(now + ACKNOWLEDGE / 10));
         let _ = self.upkeep.poll_passed(cx);
     }

@@ -427,7 +427,7 @@ mod tests {
         check(&settings, 1_000_000, Some((101, Abuse::ControlFrames)));
         let many = [frame(SETTINGS, 0, 0, &[0; 2000 * 6])];
         check(&many, 1_000_000, Some((2, Abuse::ControlFrames)));
-        check(&[frame(PING, ACK, 0, &[0; 8])], 10_000, Some((102, Abuse::ControlFrames)));
+        check(&[frame(PING, ACK, 0, &[0; 8])], 10_000, Some((101, Abuse::ControlFrames)));
     }
 
     #[test]
