@@ -222,7 +222,7 @@ fn limits_hold(connect: Connect) {
     for (path, lines, body, status) in [
         ("/post", vec![], "b".repeat(1025), 413),
         ("/e/x", vec![("x", long.as_str())], String::new(), 431),
-        ("/e/x", vec![("x", "y"); 100], String::new(), 431),
+        ("/e/x", vec![("x", "y"); 101], String::new(), 431),
         (&*format!("/e/{}", "p".repeat(2048)), vec![], String::new(), 414),
     ] {
         let mut bench = Bench::new(connect, Endpoint::echo());
