@@ -37,7 +37,8 @@ pub(super) fn render(listeners: &[(Arc<str>, Arc<Sharded<ListenerCells>>)], text
         text.sample(&[("listener", listener)], cells.sum(|c| &c.http2.connections));
     }
     type Pick = fn(&ListenerCells) -> &Counter;
-    let families: [(&str, &str, &str, [(&str, Pick); 2]); 2] = [
+    type Family = (&'static str, &'static str, &'static str, [(&'static str, Pick); 2]);
+    let families: [Family; 2] = [
         (
             "transom_http2_resets_total",
             "by",
