@@ -41,7 +41,7 @@ pub use listener::{
 };
 pub use log::{AccessFormat, AccessLog, Level, Log, LogOutput};
 pub use policy::{HeadersPolicy, Policy, PolicyUse};
-pub use pool::{Algorithm, Endpoint, KeepAlive, Pool};
+pub use pool::{Algorithm, Endpoint, KeepAlive, Pool, UpstreamHttp, UpstreamHttp2};
 pub use route::{
     HostRewrite, Match, PathPrefix, RegexRewrite, ReplacePrefix, Rewrite, Route, ValueMatch,
 };

@@ -21,4 +21,5 @@ mod rows {
     mod resources;
     mod response;
     mod rig;
+    mod upstream_h2;
 }

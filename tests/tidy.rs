@@ -194,7 +194,7 @@ fn modules_of_proxy_use_only_what_is_below_them() {
                 "variables",
             ],
         ),
-        ("record", &["destination", "exchange", "fault", "fields"]),
+        ("record", &["destination", "exchange", "fault", "fields", "message"]),
         ("route", &["normalize"]),
         ("upgrade", &["destination", "patience"]),
         ("variables", &["exchange", "fields", "headers"]),

@@ -12,12 +12,13 @@ use transom_net::tls::client::{ClientTls, Identity, Settings, server_name};
 use transom_net::tls::server::TlsError;
 use transom_net::tls::tickets::TicketKeys;
 use transom_net::{Address, Target};
-use transom_proxy::destination::{Destination, Endpoint, KeepAlive, Single};
+use transom_proxy::destination::{Destination, Endpoint, Http2, Http2Rules, KeepAlive, Single};
+use transom_proxy::serve::ALPN_H2;
 use transom_settings::{Diagnostic, EndpointAddress, EndpointHost, Name, Spanned, quote};
 
 use super::tls::{HTTP_1_1, Place};
-use super::{Build, always};
-use crate::config::{self, Algorithm, UpstreamTls};
+use super::{Build, always, optional};
+use crate::config::{self, Algorithm, UpstreamHttp, UpstreamTls};
 use crate::materials::Materials;
 
 /// What goes on over reloads: ticket keys, the keys of endpoints, what names stood for.
@@ -94,7 +95,38 @@ pub(super) struct Upstream {
 struct Common {
     pool: Arc<str>,
     tls: Option<Upstream>,
+    http2: Option<Http2Offer>,
     keep_alive: KeepAlive,
+}
+
+/// How HTTP/2 is offered to the endpoints of one destination.
+struct Http2Offer {
+    /// TLS that offers it.
+    tls: Option<Arc<ClientTls>>,
+    required: bool,
+    rules: Http2Rules,
+}
+
+impl Http2Offer {
+    /// Nothing where it may not be spoken.
+    fn new(http: UpstreamHttp, tls: Option<&Upstream>, rules: Http2Rules) -> Option<Self> {
+        let required = match (http, tls) {
+            (UpstreamHttp::Http1, _) | (UpstreamHttp::Auto, None) => return None,
+            (UpstreamHttp::Auto, Some(_)) => false,
+            (UpstreamHttp::Http2, _) => true,
+        };
+        let protocols: &[&[u8]] = if required { &[ALPN_H2] } else { &[ALPN_H2, HTTP_1_1] };
+        let tls = tls.map(|upstream| Arc::new(upstream.tls.offering(protocols)));
+        Some(Http2Offer { tls, required, rules })
+    }
+
+    /// To this endpoint.
+    fn to(&self, target: &Target) -> Http2 {
+        let name = target.tls.as_ref().map(|(_, name)| name.clone());
+        let tls = self.tls.clone().zip(name);
+        let target = Target { address: target.address.clone(), tls };
+        Http2 { target, required: self.required, rules: self.rules }
+    }
 }
 
 impl Build<'_> {
@@ -112,7 +144,13 @@ impl Build<'_> {
             most: written.keep_alive.max_idle as usize,
             age: always(&written.keep_alive.age),
         };
-        let common = Common { pool: Arc::from(&***name), tls, keep_alive };
+        let http2 = Http2Rules {
+            streams: usize::from(written.http2.streams.value),
+            ping: optional(&written.http2.ping),
+            ping_timeout: written.http2.ping_timeout.get(),
+        };
+        let http2 = Http2Offer::new(written.http.value, tls.as_ref(), http2);
+        let common = Common { pool: Arc::from(&***name), tls, http2, keep_alive };
         let mut members = Vec::with_capacity(written.endpoints.len());
         for (index, endpoint) in written.endpoints.iter().enumerate() {
             let at = format!("{at}.endpoints[{index}]");
@@ -155,7 +193,9 @@ impl Build<'_> {
             true => Some(self.public_tls(address, at)?),
             false => None,
         };
-        let common = Common { pool: Arc::from(&*shown), tls, keep_alive: KeepAlive::default() };
+        let http2 = Http2Offer::new(UpstreamHttp::Auto, tls.as_ref(), Http2Rules::default());
+        let keep_alive = KeepAlive::default();
+        let common = Common { pool: Arc::from(&*shown), tls, http2, keep_alive };
         Some(match self.endpoint(address, &common, at) {
             Some(endpoint) => Arc::new(Single::new(shown, endpoint)),
             // nothing to send to today: requests get `no-endpoint`
@@ -268,9 +308,11 @@ impl Build<'_> {
             }
             identity.tls = Some((upstream.tls.identity(), name));
         }
+        let target = Target { address, tls };
         Some(Endpoint {
             key: self.shared.key(identity),
-            target: Target { address, tls },
+            http2: common.http2.as_ref().map(|http2| Box::new(http2.to(&target))),
+            target,
             name: written.to_string(),
             authority,
             pool: common.pool.clone(),

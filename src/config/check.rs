@@ -15,8 +15,8 @@ use transom_settings::{
 
 use super::{
     Action, Admin, ClientAuth, Config, HeaderChanges, Limits, Listener, Match, Policy, PolicyUse,
-    Pool, Rewrite, Route, Target, Template, Timeouts, Tls, UpstreamTls, ValueMatch, Variable,
-    hardening,
+    Pool, Rewrite, Route, Target, Template, Timeouts, Tls, UpstreamHttp, UpstreamHttp2,
+    UpstreamTls, ValueMatch, Variable, hardening,
 };
 
 /// Finds what is wrong with a configuration as a whole. With `strict`, a safe default that was
@@ -544,6 +544,19 @@ impl<'a> Check<'a> {
         {
             let what = "it is not used, `insecure-skip-verify` accepts any certificate";
             self.warning(ca.span, format!("{path}.tls.ca"), what).done();
+        }
+        if pool.http2.streams.value == 0 {
+            self.error(
+                pool.http2.streams.span,
+                format!("{path}.http2.streams"),
+                "no stream at all",
+            )
+            .hint("allow at least one, or set `http: 1.1`")
+            .done();
+        }
+        if pool.http.value == UpstreamHttp::Http1 && pool.http2 != UpstreamHttp2::default() {
+            let what = "nothing of `http2` is used, `http: 1.1` never speaks it";
+            self.warning(pool.http.span, format!("{path}.http2"), what).done();
         }
         if let (Limit::At(idle), Limit::At(age)) = (pool.keep_alive.idle, pool.keep_alive.age)
             && idle > age

@@ -4,7 +4,7 @@ use transom_settings::{
     Duration, EndpointAddress, Limit, Map, Name, OneOrMany, Percent, Spanned, Switch, settings,
 };
 
-use super::{PoolTimeouts, UpstreamTls};
+use super::{PoolTimeouts, Timeout, UpstreamTls};
 
 settings! {
     /// A set of interchangeable endpoints.
@@ -18,6 +18,10 @@ settings! {
         pub panic_threshold: Percent = Percent::of(50),
         /// Encryption toward the endpoints: `on`, `off` or settings.
         pub tls: Switch<UpstreamTls> = Switch::Off,
+        /// The version of HTTP that is spoken to the endpoints.
+        pub http: Spanned<UpstreamHttp> = UpstreamHttp::Auto.into(),
+        /// How HTTP/2 is spoken to the endpoints, where it is.
+        pub http2: UpstreamHttp2 = UpstreamHttp2::default(),
         /// How connections are kept for further requests.
         pub keep_alive: KeepAlive = KeepAlive::default(),
         /// Timeouts that differ from the listener's.
@@ -42,6 +46,29 @@ settings! {
     pub enum Algorithm {
         /// One after the other, in proportion to their weights.
         RoundRobin = "round-robin",
+    }
+
+    /// The version of HTTP that is spoken to endpoints.
+    pub enum UpstreamHttp {
+        /// With TLS what the endpoint chooses of HTTP/2 and HTTP/1.1 (ALPN), without it HTTP/1.1.
+        Auto = "auto",
+        /// HTTP/1.1 alone.
+        Http1 = "1.1",
+        /// HTTP/2 alone: endpoints must choose it with TLS, and know it without.
+        Http2 = "2",
+    }
+
+    /// How HTTP/2 is spoken to endpoints.
+    pub struct UpstreamHttp2 {
+        /// Exchanges at once on one connection, where the endpoint allows as many. For more, another
+        /// connection is opened.
+        pub streams: Spanned<u16> = 100.into(),
+        /// How often an endpoint is asked whether it is still there; with `off` only after it was
+        /// late. Servers of gRPC end connections on which they are asked more often than every five
+        /// minutes.
+        pub ping: Timeout = Limit::Unlimited.into(),
+        /// How long the answer to that may take, before the connection is given up.
+        pub ping_timeout: Duration = Duration::seconds(10),
     }
 
     /// How connections to endpoints are kept for further requests.

@@ -66,6 +66,7 @@ pub(super) fn endpoint(pool: &str, name: &str) -> Endpoint {
         authority: name.into(),
         pool: pool.into(),
         keep_alive: KeepAlive::default(),
+        http2: None,
     }
 }
 

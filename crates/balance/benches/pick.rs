@@ -102,6 +102,7 @@ fn specs(count: u32) -> Vec<MemberSpec> {
             authority: address.to_string(),
             pool: Arc::from("bench"),
             keep_alive: KeepAlive::default(),
+            http2: None,
         });
         spec.weight = if n.is_multiple_of(3) { 2 } else { 1 };
         spec

@@ -39,7 +39,7 @@ fn render(
 ) -> Response {
     let row = fault.code().row();
     let mut response = match (wants, page) {
-        (Wants::Grpc, _) => grpc(row.grpc.0, row.sentence),
+        (Wants::Grpc, _) => grpc(fault.grpc_status(), row.sentence),
         (_, Some(page)) => with_body(row.status, &page.content_type, page.body.clone()),
         (Wants::Json, None) => {
             let body = problem(row.status, row.code, row.sentence, id);

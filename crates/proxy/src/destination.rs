@@ -28,6 +28,35 @@ pub struct Endpoint {
     /// The name of the pool it belongs to, or of the address that stands in its place.
     pub pool: Arc<str>,
     pub keep_alive: KeepAlive,
+    /// Nothing where it is spoken to in HTTP/1.1 alone.
+    pub http2: Option<Box<Http2>>,
+}
+
+/// How HTTP/2 is spoken to an endpoint.
+#[derive(Clone, Debug)]
+pub struct Http2 {
+    /// As the endpoint's own target, which offers HTTP/1.1 alone; here HTTP/2 is offered (ALPN).
+    pub target: Target,
+    /// Whether an endpoint that does not choose it is of no use.
+    pub required: bool,
+    pub rules: Http2Rules,
+}
+
+/// What a connection that carries many exchanges may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http2Rules {
+    /// Exchanges at once, where the endpoint allows as many. Default 100.
+    pub streams: usize,
+    /// How often the endpoint is asked whether it is still there. Default: only after it was late.
+    pub ping: Option<Duration>,
+    /// How long its answer may take before the connection is given up. Default 10 s.
+    pub ping_timeout: Duration,
+}
+
+impl Default for Http2Rules {
+    fn default() -> Self {
+        Http2Rules { streams: 100, ping: None, ping_timeout: Duration::from_secs(10) }
+    }
 }
 
 /// How idle connections to an endpoint are kept.

@@ -28,7 +28,7 @@ impl Blame {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
     No,
-    /// Nothing of the request was sent.
+    /// Nothing of the request was done.
     Yes,
     IfIdempotent,
 }
@@ -201,6 +201,10 @@ faults! {
         "The service is overloaded at the moment.",
         "a limit on connections, requests or memory is reached",
         "raise the limit, or add capacity";
+    StreamRefused "stream-refused" 503 UNAVAILABLE destination_unavailable Upstream Yes
+        "The service is not available at the moment.",
+        "the endpoint refused the stream of a request in HTTP/2, or ended the connection before it looked at it",
+        "nothing, unless it is frequent: then the endpoint allows fewer streams than it announces, or restarts";
     ConnectTimeout "connect-timeout" 504 UNAVAILABLE connection_timeout Upstream Yes
         "The service behind this address did not answer in time.",
         "no connection to the endpoint within `timeouts.connect`",
@@ -245,6 +249,7 @@ struct Inner {
     retry_after: Option<Duration>,
     challenge: Option<String>,
     allow: Option<String>,
+    grpc: Option<u8>,
     close: bool,
 }
 
@@ -257,6 +262,7 @@ impl Fault {
             retry_after: None,
             challenge: None,
             allow: None,
+            grpc: None,
             close: false,
         }))
     }
@@ -285,6 +291,12 @@ impl Fault {
         self
     }
 
+    /// Tells clients of gRPC this status instead of the code's.
+    pub fn grpc(mut self, status: u8) -> Self {
+        self.0.grpc = Some(status);
+        self
+    }
+
     pub fn code(&self) -> Code {
         self.0.code
     }
@@ -303,6 +315,10 @@ impl Fault {
 
     pub(crate) fn challenge_text(&self) -> Option<&str> {
         self.0.challenge.as_deref()
+    }
+
+    pub(crate) fn grpc_status(&self) -> u8 {
+        self.0.grpc.unwrap_or(self.code().row().grpc.0)
     }
 
     pub(crate) fn allow_text(&self) -> Option<&str> {

@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime};
 
 use transom_net::Worker;
 
+use crate::client::h2::Connections;
 use crate::client::pool::Idle;
 use crate::exchange::RequestId;
 
@@ -14,6 +15,8 @@ use crate::exchange::RequestId;
 pub struct Local {
     pub worker: Worker,
     pub idle: RefCell<Idle>,
+    /// Upstream connections that carry many exchanges at once.
+    pub http2: Connections,
     id_high: u64,
     id_low: Cell<u64>,
     random: Cell<u64>,
@@ -36,6 +39,7 @@ impl Local {
         Local {
             worker,
             idle: RefCell::default(),
+            http2: Connections::default(),
             id_high: random(1),
             id_low: Cell::new(random(2)),
             random: Cell::new(random(3)),

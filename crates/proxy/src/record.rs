@@ -8,6 +8,7 @@ use crate::destination::Endpoint;
 use crate::exchange::Exchange;
 use crate::fault::{Code, Fault};
 use crate::fields::Fields;
+use crate::message::Version;
 
 /// Where finished exchanges go: the access log, metrics, analytics.
 pub trait Sink: Send + Sync {
@@ -51,6 +52,8 @@ pub struct Record {
     pub endpoint: Option<Arc<Endpoint>>,
     /// Whether the last attempt went over a connection that was already open.
     pub reused: bool,
+    /// What was spoken to that endpoint, where there was a connection.
+    pub upstream: Option<Version>,
     /// Bytes of body received from the client and sent to it.
     pub body_in: u64,
     pub body_out: u64,

@@ -29,7 +29,7 @@ pub async fn serve(stream: Stream, peer: Rc<Peer>, serving: Rc<Serving>) {
 }
 
 /// The name of HTTP/2 in TLS (RFC 9113 §3.2).
-pub const ALPN_H2: &[u8] = b"h2";
+pub const ALPN_H2: &[u8] = crate::codec::h2::ALPN;
 
 /// What the connections of one listener on one worker share.
 pub struct Serving {

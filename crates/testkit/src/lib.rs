@@ -12,6 +12,7 @@ pub mod certificate;
 pub mod check;
 pub mod client;
 pub mod endpoint;
+pub mod endpoint_h2;
 pub mod frames;
 pub mod http2;
 pub mod load;
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant};
 
 pub use client::Client;
 pub use endpoint::{Endpoint, Line};
+pub use endpoint_h2::{H2Endpoint, H2Exchange, Manners};
 pub use frames::Frames;
 pub use http2::Http2;
 pub use message::{Received, Response};

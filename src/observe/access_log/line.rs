@@ -4,6 +4,7 @@ use std::io::Write;
 use std::time::{Duration, Instant, SystemTime};
 
 use transom_proxy::exchange::Exchange;
+use transom_proxy::message::Version;
 
 use crate::observe::{escape, redact};
 
@@ -49,10 +50,7 @@ pub(super) fn write(exchange: &Exchange, format: Format, clock: &mut Clock, out:
     if let Some(query) = asked.query.as_deref().filter(|query| !query.is_empty()) {
         line.query(query.as_bytes());
     }
-    line.with("protocol", |out| {
-        out.extend_from_slice(b"HTTP/");
-        out.extend_from_slice(asked.version.as_str().as_bytes());
-    });
+    line.with("protocol", |out| protocol(asked.version, out));
     line.number("status", record.status.into());
     if let Some(fault) = record.fault {
         line.known("fault", fault.as_str());
@@ -71,6 +69,9 @@ pub(super) fn write(exchange: &Exchange, format: Format, clock: &mut Clock, out:
     if record.attempts > 0 {
         line.number("attempts", record.attempts.into());
         line.flag("reused", record.reused);
+        if let Some(version) = record.upstream {
+            line.with("upstream_protocol", |out| protocol(version, out));
+        }
     }
     line.milliseconds("total_ms", Some(total));
     let between =
@@ -103,6 +104,11 @@ pub(super) fn write_dropped(lines: u64, format: Format, clock: &mut Clock, out: 
     line.known("event", "access-log-dropped");
     line.number("lines", lines);
     line.end();
+}
+
+fn protocol(version: Version, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/");
+    out.extend_from_slice(version.as_str().as_bytes());
 }
 
 fn display(value: impl std::fmt::Display, out: &mut Vec<u8>) {

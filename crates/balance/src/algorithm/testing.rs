@@ -27,6 +27,7 @@ pub(crate) fn specs(weights: &[u32]) -> Vec<MemberSpec> {
             name,
             pool: Arc::from("p"),
             keep_alive: KeepAlive::default(),
+            http2: None,
         });
         spec.weight = *weight;
         spec

@@ -120,6 +120,13 @@ impl ClientTls {
         Ok(Self { config: Arc::new(config), name, identity })
     }
 
+    /// The same, with these protocols by preference. Sessions are taken up by either.
+    pub fn offering(&self, alpn: &[&[u8]]) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        Self { config: Arc::new(config), name: self.name.clone(), identity: self.identity }
+    }
+
     /// See [`Identity`].
     pub fn identity(&self) -> Identity {
         self.identity

@@ -3,6 +3,7 @@
 mod attempt;
 pub mod backoff;
 mod head;
+mod head_h2;
 mod hedge;
 pub mod retry;
 
@@ -19,7 +20,7 @@ use self::retry::Retrying;
 use super::Action;
 use crate::body::Body;
 use crate::body::replay::replayable;
-use crate::client::h1::{Call, Failure};
+use crate::client::{Call, Failure};
 use crate::codec::head::{HeadLimits, ResponseHead};
 use crate::destination::{Ask, Destination, Endpoint, Http, Lease, Leasing, Permit, Waiting};
 use crate::exchange::{Exchange, Wants};
@@ -302,6 +303,7 @@ fn note(exchange: &mut Exchange, tried: &Tried) {
         record.endpoint = Some(tried.endpoint.clone());
     }
     record.reused = tried.reused;
+    record.upstream = tried.version.or(record.upstream);
     record.connected = tried.connected.or(record.connected);
     record.answered = tried.answered.or(record.answered);
 }

@@ -1,14 +1,13 @@
 //! One exchange with an endpoint over HTTP/1.
 
-use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
 
 use transom_net::Stream;
 
 use super::pool::Connection;
+use super::{Failure, Heard, INTERIM, Upload, Waits};
 use crate::body::{Body, Kernel, Source};
 use crate::codec::head::{self, HeadError, HeadLimits, ResponseHead};
 use crate::codec::{Decoder, Piece, framing};
@@ -19,22 +18,6 @@ use crate::local::Local;
 use crate::message::{Method, Version};
 use crate::patience::Patience;
 use crate::writer::{Stop, Writer};
-
-/// Most responses before the final one (RS-09).
-const INTERIM: usize = 32;
-
-/// How long an endpoint may take for what.
-#[derive(Clone, Copy, Debug)]
-pub struct Waits {
-    /// From the end of the request to the head of the response.
-    pub response: Option<Duration>,
-    /// Between two reads of the body.
-    pub idle: Option<Duration>,
-    /// Without the endpoint taking any of the request.
-    pub send: Option<Duration>,
-    /// The whole response must be there by then.
-    pub by: Option<Instant>,
-}
 
 /// A request being sent and its response being received.
 pub struct Call {
@@ -54,32 +37,6 @@ pub struct Call {
     patience: Patience,
     waits: Waits,
     limits: HeadLimits,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Upload {
-    Going,
-    Done,
-    /// The endpoint takes no more; its response may still come.
-    Broken,
-}
-
-/// A call that brought no response.
-pub struct Failure {
-    pub fault: Fault,
-    /// The endpoint sent nothing, and the request body is there from its first byte on: the
-    /// request may be sent again as far as the bytes are concerned.
-    pub untouched: bool,
-    /// The connection broke, rather than the endpoint answering wrongly or late.
-    pub broken: bool,
-    pub body: Body,
-    pub lease: Option<Lease>,
-}
-
-/// A response head: the final one, or one before it.
-pub enum Heard {
-    Interim(ResponseHead),
-    Final(ResponseHead),
 }
 
 impl Call {
@@ -112,24 +69,7 @@ impl Call {
         }
     }
 
-    /// The next head. `watch` is asked whenever there is nothing to do, and may give up.
-    ///
-    /// # Errors
-    /// The fault that takes the place of the response; [`Call::fail`] then ends the call.
-    pub async fn head(
-        &mut self,
-        watch: &mut impl FnMut(&mut Context<'_>) -> Poll<Fault>,
-    ) -> Result<Heard, Fault> {
-        poll_fn(|cx| {
-            if let Poll::Ready(heard) = self.poll_head(cx) {
-                return Poll::Ready(heard);
-            }
-            watch(cx).map(Err)
-        })
-        .await
-    }
-
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Heard, Fault>> {
+    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Heard, Fault>> {
         self.poll_upload(cx)?;
         loop {
             let Some(connection) = &mut self.connection else {
@@ -220,7 +160,7 @@ impl Call {
     ///
     /// # Errors
     /// When the end of the body cannot be known for certain (RS-01).
-    pub fn accept(&mut self, head: &ResponseHead, method: &Method) -> Result<(), Fault> {
+    pub(super) fn accept(&mut self, head: &ResponseHead, method: &Method) -> Result<(), Fault> {
         let framing = framing::of_response(head.version, head.status, &head.fields, method)
             .map_err(|e| Fault::new(Code::BadResponse, e.to_string()))?;
         self.decoder = Decoder::new(framing);
@@ -245,7 +185,7 @@ impl Call {
     }
 
     /// The response as a body; ends the call at once where there is none.
-    pub fn into_body(mut self) -> Body {
+    pub(super) fn into_body(mut self) -> Body {
         if self.decoder.is_done() && self.upload == Upload::Done {
             self.finish();
             return Body::Empty;
@@ -253,23 +193,19 @@ impl Call {
         Body::Stream(Box::new(self))
     }
 
-    /// The endpoint that is called, as long as it is.
-    pub fn endpoint(&self) -> Option<&Arc<Endpoint>> {
+    pub(super) fn endpoint(&self) -> Option<&Arc<Endpoint>> {
         self.lease.as_ref().map(Lease::endpoint)
     }
 
-    /// Whether the request could be sent once more after its response: it was sent whole or not
-    /// begun, and [`Call::discard`] can give its body back.
-    pub fn can_begin_anew(&self) -> bool {
+    pub(super) fn can_begin_anew(&self) -> bool {
         match self.upload {
             Upload::Done => self.request_body.can_rewind(),
             Upload::Going | Upload::Broken => self.writer.body_bytes() == 0,
         }
     }
 
-    /// Ends a call whose response nobody wants; the request's body, for another one. A response
-    /// that is there already leaves the connection fit for another exchange.
-    pub fn discard(mut self) -> Body {
+    /// A response that is there already leaves the connection fit for another exchange.
+    pub(super) fn discard(mut self) -> Body {
         self.request_body.rewind();
         let body = std::mem::take(&mut self.request_body);
         while let Some(connection) = &mut self.connection {
@@ -290,12 +226,12 @@ impl Call {
     }
 
     /// The connection itself, after a 101.
-    pub fn into_tunnel(mut self) -> Option<(Stream, Option<Lease>)> {
+    pub(super) fn into_tunnel(mut self) -> Option<(Stream, Option<Lease>)> {
         Some((self.connection.take()?.stream, self.lease.take()))
     }
 
     /// Ends a call that brought no response.
-    pub fn fail(mut self, fault: Fault) -> Failure {
+    pub(super) fn fail(mut self, fault: Fault) -> Failure {
         let broken = fault.code() == Code::BadResponse && !self.heard;
         let whole = self.writer.body_bytes() == 0 || self.request_body.rewind();
         let untouched = !self.heard && whole;

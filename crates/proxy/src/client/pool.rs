@@ -102,6 +102,8 @@ impl Idle {
 pub async fn sweep(local: Rc<Local>) {
     loop {
         tokio::time::sleep(SWEEP).await;
-        local.idle.borrow_mut().sweep(Instant::now());
+        let now = Instant::now();
+        local.idle.borrow_mut().sweep(now);
+        local.http2.sweep(now);
     }
 }

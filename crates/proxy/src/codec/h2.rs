@@ -16,6 +16,9 @@ use crate::message::Version;
 /// What RFC 9113 §6.5.2 counts for a field beside its bytes.
 const OVERHEAD: usize = 32;
 
+/// Its name within TLS (RFC 7301).
+pub const ALPN: &[u8] = b"h2";
+
 /// Trailers: 8 KiB, 32 lines.
 pub const TRAILERS: HeadLimits =
     HeadLimits { start_line: 0, line: 8 << 10, fields: 8 << 10, count: 32 };

@@ -11,7 +11,7 @@ use super::body_clock::BodyRules;
 use crate::answer;
 use crate::body::Body;
 use crate::codec::Framing;
-use crate::exchange::{Asked, ClientSide, Exchange, Extensions, RequestId};
+use crate::exchange::{Asked, ClientSide, Exchange, Extensions, RequestId, Wants};
 use crate::fault::{Code, Fault};
 use crate::fields::{Fields, Known};
 use crate::headers::forwarded;
@@ -99,7 +99,11 @@ pub(super) fn route(
     let rules = BodyRules {
         limit: route.body_limit,
         idle: route.timeouts.body_idle,
-        min_rate: route.timeouts.body_min_rate,
+        // A call of gRPC may be one long conversation.
+        min_rate: match exchange.asked.wants {
+            Wants::Grpc => 0,
+            _ => route.timeouts.body_min_rate,
+        },
         by: exchange.ends_by(),
     };
     if let (Framing::Length(length), Some(limit)) = (admitted.framing, rules.limit)

@@ -4,19 +4,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use transom_net::{Deadline, DialError, dial};
+use transom_net::{Deadline, dial};
 
 use super::{Forward, poll_gone};
 use crate::body::Body;
-use crate::client::h1::{Call, Failure, Heard, Waits};
+use crate::body::replay::replayable;
+use crate::client::h2::{self, Obtained, Slot, obtain};
 use crate::client::pool::Connection;
+use crate::client::{Call, Failure, Heard, Waits, dial_fault, h1};
 use crate::codec::head::ResponseHead;
 use crate::destination::{AttemptResult, Endpoint, Lease};
 use crate::exchange::Exchange;
 use crate::fault::{Blame, Code, Fault};
 use crate::fields::Known;
 use crate::headers::hop;
-use crate::message::Request;
+use crate::message::{Request, Version};
 use crate::patience::within;
 use crate::writer::Writer;
 
@@ -33,6 +35,8 @@ pub(super) struct Tried {
     pub(super) connected: Option<Instant>,
     /// When the head of the response was there.
     pub(super) answered: Option<Instant>,
+    /// What was spoken, where there was a connection.
+    pub(super) version: Option<Version>,
     pub(super) outcome: Result<(Call, ResponseHead), Failure>,
 }
 
@@ -52,16 +56,17 @@ impl Forward {
             over.set(exchange.local.worker.now() + time);
             over
         });
-        let kept = if fresh { None } else { kept(exchange, &endpoint) };
-        let reused = kept.is_some();
+        let kept = kept(exchange, request, &endpoint, fresh);
+        let mut reused = kept.is_some();
         let mut connected = None;
-        let connection = match kept {
-            Some(connection) => connection,
+        let way = match kept {
+            Some(way) => way,
             // Boxed, as it is rare: kept connections are the rule, and their exchanges stay small.
-            None => match Box::pin(self.opened(exchange, &endpoint)).await {
-                Ok((connection, at)) => {
+            None => match Box::pin(self.opened(exchange, request, &endpoint)).await {
+                Ok((way, at)) => {
                     connected = Some(at);
-                    connection
+                    reused = matches!(&way, Way::Http2(slot) if slot.reused);
+                    way
                 }
                 Err(fault) => {
                     let lease = Some(lease);
@@ -73,6 +78,7 @@ impl Forward {
                         reused,
                         connected,
                         answered: None,
+                        version: None,
                         outcome: Err(failure),
                     };
                 }
@@ -85,31 +91,80 @@ impl Forward {
             send: timeouts.send_idle,
             by: exchange.ends_by(),
         };
-        let (head, ending) = self.head(exchange, request, &endpoint, &body);
-        let writer = Writer::new(head, ending, true);
-        let local = exchange.local.clone();
-        let mut call =
-            Call::new(connection, lease, local, writer, body, waits, self.response_limits);
-        let mut answered = None;
-        let heard = converse(exchange, request, &mut call, over.as_ref(), &mut answered).await;
-        let outcome = match heard {
-            Ok(head) => Ok((call, head)),
-            Err(fault) => Err(call.fail(fault)),
+        let (version, begun) = match way {
+            Way::Http1(connection) => {
+                let (head, ending) = self.head(exchange, request, &endpoint, &body);
+                let writer = Writer::new(head, ending, true);
+                let (local, limits) = (exchange.local.clone(), self.response_limits);
+                let call = h1::Call::new(connection, lease, local, writer, body, waits, limits);
+                (Some(Version::Http11), Ok(Call::H1(call)))
+            }
+            Way::Http2(slot) => {
+                (Some(Version::Http2), self.begin(exchange, request, slot, lease, body, waits))
+            }
         };
-        Tried { endpoint, hedged: false, also: None, reused, connected, answered, outcome }
+        let mut answered = None;
+        let outcome = match begun {
+            Ok(mut call) => {
+                let over = over.as_ref();
+                match converse(exchange, request, &mut call, over, &mut answered).await {
+                    Ok(head) => Ok((call, head)),
+                    Err(fault) => Err(call.fail(fault)),
+                }
+            }
+            Err(failure) => Err(failure),
+        };
+        Tried { endpoint, hedged: false, also: None, reused, connected, answered, version, outcome }
     }
 
-    /// A new connection, and since when it is open.
+    /// Begins a stream of HTTP/2 with the request.
+    fn begin(
+        &self,
+        exchange: &Exchange,
+        request: &Request,
+        slot: Slot,
+        lease: Lease,
+        mut body: Body,
+        waits: Waits,
+    ) -> Result<Call, Failure> {
+        let head = match self.head_h2(exchange, request, lease.endpoint(), &body) {
+            Ok(head) => head,
+            Err(fault) => {
+                let lease = Some(lease);
+                return Err(Failure { fault, untouched: false, broken: false, body, lease });
+            }
+        };
+        // A stream that is refused may be sent again whatever its method is, if its body is there.
+        if !body.can_rewind() {
+            body = replayable(body);
+        }
+        let (local, limits) = (exchange.local.clone(), self.response_limits);
+        let call = h2::Call::new(slot, head, lease, local, body, waits, limits)?;
+        Ok(Call::H2(Box::new(call)))
+    }
+
+    /// A new connection, or a place on one that others have opened meanwhile; and since when.
     async fn opened(
         &self,
         exchange: &Exchange,
+        request: &Request,
         endpoint: &Arc<Endpoint>,
-    ) -> Result<(Connection, Instant), Fault> {
+    ) -> Result<(Way, Instant), Fault> {
         let worker = &exchange.local.worker;
         let connect = exchange.route().map(|r| r.timeouts).unwrap_or_default().connect;
         let connect = self.retry.per_try.map_or(connect, |time| time.min(connect));
         let remaining = remaining(exchange).filter(|time| *time < connect);
         let limit = remaining.unwrap_or(connect);
+        if may_share(request, endpoint) {
+            return match obtain(&exchange.local, endpoint, limit).await {
+                Ok(Obtained::Stream(slot)) => Ok((Way::Http2(slot), Instant::now())),
+                Ok(Obtained::Http1(connection)) => Ok((Way::Http1(connection), Instant::now())),
+                Err(fault) if fault.code() == Code::ConnectTimeout && remaining.is_some() => {
+                    Err(too_long("no connection"))
+                }
+                Err(fault) => Err(fault),
+            };
+        }
         let stream = match within(worker, limit, dial(&endpoint.target, worker)).await {
             Some(dialed) => dialed.map_err(|e| dial_fault(&e))?,
             None if remaining.is_some() => return Err(too_long("no connection")),
@@ -118,7 +173,7 @@ impl Forward {
             }
         };
         let now = Instant::now();
-        Ok((Connection::new(stream, &endpoint.keep_alive, now), now))
+        Ok((Way::Http1(Connection::new(stream, &endpoint.keep_alive, now)), now))
     }
 }
 
@@ -133,9 +188,29 @@ impl Tried {
     }
 }
 
-/// A connection to the endpoint that lies idle on this worker.
-fn kept(exchange: &Exchange, endpoint: &Endpoint) -> Option<Connection> {
-    exchange.local.idle.borrow_mut().take(endpoint, exchange.local.worker.now())
+/// What carries one exchange.
+enum Way {
+    Http1(Connection),
+    Http2(Slot),
+}
+
+/// Whether a request may go by HTTP/2: not one that wants the connection for itself.
+fn may_share(request: &Request, endpoint: &Endpoint) -> bool {
+    endpoint.http2.is_some() && request.upgrade.is_none()
+}
+
+/// A connection to the endpoint that this worker has: one with room, or one that lies idle.
+fn kept(exchange: &Exchange, request: &Request, endpoint: &Endpoint, fresh: bool) -> Option<Way> {
+    let local = &exchange.local;
+    if may_share(request, endpoint)
+        && let Some(slot) = local.http2.take(local, endpoint)
+    {
+        return Some(Way::Http2(slot));
+    }
+    if fresh {
+        return None;
+    }
+    local.idle.borrow_mut().take(endpoint, local.worker.now()).map(Way::Http1)
 }
 
 /// Sends the request and waits for the final head; interim ones go to the client at once.
@@ -190,21 +265,4 @@ pub(super) fn remaining(exchange: &Exchange) -> Option<Duration> {
 
 pub(super) fn too_long(what: &str) -> Fault {
     Fault::new(Code::ResponseTimeout, format!("{what} within the time of the exchange"))
-}
-
-fn dial_fault(error: &DialError) -> Fault {
-    use std::error::Error as _;
-    use std::io::ErrorKind;
-    let cause = error.source().map(|e| e.to_string()).unwrap_or_default();
-    let detail = format!("{error}: {cause}");
-    match error {
-        DialError::Connect(_, e) if e.kind() == ErrorKind::ConnectionRefused => {
-            Fault::new(Code::ConnectRefused, detail)
-        }
-        DialError::Connect(_, e) if e.kind() == ErrorKind::TimedOut => {
-            Fault::new(Code::ConnectTimeout, detail)
-        }
-        DialError::Connect(..) => Fault::new(Code::ConnectFailed, detail),
-        DialError::Tls(..) => Fault::new(Code::TlsFailed, detail),
-    }
 }

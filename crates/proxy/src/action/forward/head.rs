@@ -27,12 +27,7 @@ impl Forward {
             out.extend_from_slice(query.as_bytes());
         }
         out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
-        let host = match &self.host {
-            HostRule::Keep if !request.authority.is_empty() => &*request.authority,
-            HostRule::Keep | HostRule::Endpoint => &endpoint.authority,
-            HostRule::Fixed(host) => host,
-        };
-        out.extend_from_slice(host.as_bytes());
+        out.extend_from_slice(self.host(request, endpoint).as_bytes());
         out.extend_from_slice(b"\r\n");
         request.fields.write(&mut out);
         if let Some(name) = &exchange.site.request_id.field {
@@ -69,9 +64,18 @@ impl Forward {
         out.extend_from_slice(b"\r\n");
         (out, ending)
     }
+
+    /// The host that the endpoint is asked for.
+    pub(super) fn host<'a>(&'a self, request: &'a Request, endpoint: &'a Endpoint) -> &'a str {
+        match &self.host {
+            HostRule::Keep if !request.authority.is_empty() => &request.authority,
+            HostRule::Keep | HostRule::Endpoint => &endpoint.authority,
+            HostRule::Fixed(host) => host,
+        }
+    }
 }
 
-fn ending_of(request: &Request, body: &Body) -> Ending {
+pub(super) fn ending_of(request: &Request, body: &Body) -> Ending {
     match (body, body.length()) {
         (Body::Empty, _)
             if matches!(request.method, Method::Post | Method::Put | Method::Patch) =>

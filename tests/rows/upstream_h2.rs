@@ -1,0 +1,469 @@
+//! HTTP/2 to endpoints: many exchanges on one connection, and what an endpoint may do to it.
+
+mod frames;
+mod negotiation;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use h2::Reason;
+use transom_testkit::{Client, Endpoint, H2Endpoint, Manners, Response, Transom, check, client};
+
+use super::rig::{TRANSOM, head, post};
+
+/// A Transom of one worker in front of endpoints that are known to speak HTTP/2.
+fn over(endpoints: &[SocketAddr], pool: &str, listener: &str) -> Transom {
+    let endpoints: Vec<_> = endpoints.iter().map(|address| format!("'{address}'")).collect();
+    let config = format!(
+        "workers: 1\ngrace: 1s\n\
+         listeners:\n  web: {{ address: '@WEB', {listener} routes: [{{ forward: o }}] }}\n\
+         pools:\n  o: {{ endpoints: [{}], http: 2, {pool} }}\n",
+        endpoints.join(", ")
+    );
+    Transom::run(TRANSOM, &config)
+}
+
+fn one(endpoint: &H2Endpoint) -> Transom {
+    over(&[endpoint.address], "", "")
+}
+
+#[track_caller]
+fn get(transom: &Transom, target: &str) -> Response {
+    client::ask(transom.web(), head(&format!("GET {target}"), ""))
+}
+
+/// So many requests at once, each over a connection of its own.
+fn at_once(transom: &Transom, count: usize, bytes: impl AsRef<[u8]>) -> Vec<Response> {
+    let (address, bytes) = (transom.web(), Arc::<[u8]>::from(bytes.as_ref()));
+    let ask = |_| {
+        let bytes = bytes.clone();
+        thread::spawn(move || client::ask(address, &bytes))
+    };
+    let asking: Vec<_> = (0..count).map(ask).collect();
+    asking.into_iter().map(|one| one.join().expect("an answer")).collect()
+}
+
+#[track_caller]
+fn all_are(responses: &[Response], status: u16) {
+    let others: Vec<_> = responses.iter().filter(|response| response.status != status).collect();
+    assert!(others.is_empty(), "{others:#?}");
+    assert!(responses.iter().all(|response| response.whole));
+}
+
+#[track_caller]
+fn rig_holds(transom: &mut Transom) {
+    check::alive(transom);
+}
+
+#[test]
+fn an_exchange_crosses_from_http_1_to_http_2_and_back() {
+    let endpoint = H2Endpoint::echo();
+    let mut transom = one(&endpoint);
+    let response = get(&transom, "/a?b=c");
+    let echo = response.echo();
+    assert_eq!((echo["method"].as_str(), echo["target"].as_str()), (Some("GET"), Some("/a?b=c")));
+    let request = &endpoint.requests()[0];
+    assert_eq!(request.field(":authority"), Some("a"));
+    assert_eq!(request.field(":scheme"), Some("http"));
+    assert_eq!(request.field("x-forwarded-for"), Some("127.0.0.1"));
+    assert_eq!((request.field("host"), request.field("connection")), (None, None));
+    assert!(request.field("x-request-id").is_some());
+    let response = client::ask(transom.web(), post("Content-Length: 5\r\n", "hello"));
+    assert_eq!(response.echo()["body"], "hello");
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    let body = "5\r\nhello\r\n6\r\n world\r\n0\r\nX-Sum: 1\r\nHost: evil\r\n\r\n";
+    let echo = client::ask(transom.web(), post(chunked, body)).echo();
+    assert_eq!(echo["body"], "hello world");
+    assert_eq!(echo["trailers"], serde_json::json!([["x-sum", "1"]]));
+    assert_eq!(endpoint.connections(), 1);
+    let line = transom.lines_when(3).remove(2);
+    assert_eq!(line["upstream_protocol"], "HTTP/2");
+    assert_eq!((&line["reused"], &line["status"]), (&true.into(), &200.into()));
+    rig_holds(&mut transom);
+}
+
+/// Answers once so many streams are open at the same time.
+fn together(count: usize, manners: Manners) -> H2Endpoint {
+    let open = Arc::new(AtomicUsize::new(0));
+    H2Endpoint::new(manners, move |exchange| {
+        let open = open.clone();
+        open.fetch_add(1, Ordering::Relaxed);
+        async move {
+            while open.load(Ordering::Relaxed) < count {
+                exchange.wait(Duration::from_millis(2)).await;
+            }
+            exchange.answer(200, &[], "together").await;
+        }
+    })
+}
+
+#[test]
+fn many_exchanges_share_one_connection() {
+    let endpoint = together(60, Manners::default());
+    let mut transom = one(&endpoint);
+    all_are(&at_once(&transom, 60, head("GET /", "")), 200);
+    assert_eq!((endpoint.connections(), endpoint.log().most_streams), (1, 60));
+    rig_holds(&mut transom);
+}
+
+#[test]
+fn a_connection_that_is_full_is_followed_by_another() {
+    let endpoint = together(6, Manners::default());
+    let mut transom = over(&[endpoint.address], "http2: { streams: 2 }", "");
+    all_are(&at_once(&transom, 6, head("GET /", "")), 200);
+    assert_eq!((endpoint.connections(), endpoint.log().most_streams), (3, 2));
+    rig_holds(&mut transom);
+}
+
+#[test]
+fn h2_29_what_the_endpoint_allows_is_kept() {
+    let endpoint = H2Endpoint::new(
+        Manners { streams: Some(2), ..Manners::default() },
+        |exchange| async move {
+            exchange.wait(Duration::from_millis(10)).await;
+            exchange.answer(200, &[], "ok").await;
+        },
+    );
+    let mut transom = one(&endpoint);
+    for _ in 0..3 {
+        all_are(&at_once(&transom, 20, head("GET /", "")), 200);
+    }
+    assert!(endpoint.log().most_streams <= 2, "{}", endpoint.log().most_streams);
+    rig_holds(&mut transom);
+}
+
+#[test]
+fn h2_29_an_endpoint_that_allows_no_stream_is_given_up_at_once() {
+    let endpoint =
+        H2Endpoint::new(Manners { streams: Some(0), ..Manners::default() }, |exchange| {
+            exchange.answer(200, &[], "never")
+        });
+    let mut transom = one(&endpoint);
+    let started = Instant::now();
+    for _ in 0..3 {
+        for response in at_once(&transom, 5, head("GET /", "")) {
+            // The connection may also end before the request was begun on it.
+            assert!(matches!(response.status, 502 | 503), "{response:?}");
+        }
+    }
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    endpoint.until("its connections are given back", |log| log.open <= 1);
+    rig_holds(&mut transom);
+}
+
+#[test]
+fn h2_29_no_request_is_lost_when_connections_say_goodbye() {
+    let endpoint = H2Endpoint::new(
+        Manners { goaway_after: Some(7), ..Manners::default() },
+        |mut exchange| async move {
+            exchange.read().await;
+            exchange.wait(Duration::from_millis(1)).await;
+            exchange.answer(200, &[], "ok").await;
+        },
+    );
+    let mut transom = one(&endpoint);
+    for _ in 0..10 {
+        all_are(&at_once(&transom, 10, post("Content-Length: 5\r\n", "hello")), 200);
+    }
+    assert!(endpoint.connections() >= 10, "{}", endpoint.connections());
+    rig_holds(&mut transom);
+}
+
+#[test]
+fn h2_29_a_refused_stream_is_sent_again_whatever_its_method() {
+    let refused = Arc::new(AtomicUsize::new(0));
+    let endpoint = H2Endpoint::new(Manners::default(), move |mut exchange| {
+        let first = refused.fetch_add(1, Ordering::Relaxed) % 2 == 1;
+        async move {
+            exchange.read().await;
+            match first {
+                true => exchange.reset(Reason::REFUSED_STREAM),
+                false => exchange.echo().await,
+            }
+        }
+    });
+    let mut transom = one(&endpoint);
+    for _ in 0..3 {
+        let response = client::ask(transom.web(), post("Content-Length: 5\r\n", "hello"));
+        assert_eq!((response.status, &response.echo()["body"]), (200, &"hello".into()));
+    }
+    rig_holds(&mut transom);
+}
+
+#[test]
+fn h2_29_an_endpoint_that_refuses_every_stream_is_given_up() {
+    let endpoint = H2Endpoint::new(Manners::default(), |exchange| async move {
+        exchange.reset(Reason::REFUSED_STREAM);
+    });
+    let mut transom = one(&endpoint);
+    let started = Instant::now();
+    for _ in 0..200 {
+        assert_eq!(get(&transom, "/").status, 503);
+    }
+    assert!(started.elapsed() < Duration::from_secs(10));
+    let line = transom.lines_when(200).remove(0);
+    assert_eq!((&line["fault"], &line["blame"]), (&"stream-refused".into(), &"upstream".into()));
+    assert!(endpoint.requests().len() <= 200 * 5, "{}", endpoint.requests().len());
+    rig_holds(&mut transom);
+}
+
+#[test]
+fn h2_29_a_reset_that_may_have_had_an_effect_is_not_tried_twice() {
+    let bad = H2Endpoint::new(Manners::default(), |mut exchange| async move {
+        exchange.read().await;
+        exchange.reset(Reason::INTERNAL_ERROR);
+    });
+    let good = H2Endpoint::echo();
+    let mut transom = over(&[bad.address, good.address], "", "");
+    // In turn over both: one of two comes to the bad one first.
+    let statuses = |bytes: String| -> Vec<u16> {
+        (0..4).map(|_| client::ask(transom.web(), &bytes).status).collect()
+    };
+    let posted = statuses(post("Content-Length: 5\r\n", "hello"));
+    assert_eq!(posted.iter().filter(|status| **status == 502).count(), 2, "{posted:?}");
+    assert_eq!(statuses(head("GET /", "")), [200; 4]);
+    rig_holds(&mut transom);
+}
+
+#[test]
+fn u_16_a_client_that_leaves_ends_its_stream_and_no_other() {
+    let endpoint = H2Endpoint::new(Manners::default(), |mut exchange| async move {
+        match &*exchange.received.target {
+            "/wait" => {
+                exchange.until_reset().await;
+            }
+            "/body" => {
+                let mut sending = exchange.head(200, &[], false);
+                while sending.send(vec![b'x'; 16 << 10]).await {
+                    exchange.wait(Duration::from_millis(1)).await;
+                }
+                exchange.until_reset().await;
+            }
+            _ => exchange.answer(200, &[], "still here").await,
+        }
+    });
+    let mut transom = one(&endpoint);
+    for target in ["/wait", "/body"] {
+        let before = endpoint.log().resets.len();
+        let mut client = Client::connect(transom.web());
+        client.send(head(&format!("GET {target}"), ""));
+        let asked = endpoint.requests().len();
+        endpoint.until("it is asked", |log| log.requests.len() > asked || log.streams > 0);
+        client.reset();
+        endpoint.until("the stream is reset", |log| log.resets.len() > before);
+        assert_eq!(endpoint.log().resets[before], u32::from(Reason::CANCEL), "{target}");
+        assert_eq!(get(&transom, "/").text(), "still here");
+    }
+    assert_eq!(endpoint.connections(), 1);
+    rig_holds(&mut transom);
+}
+
+#[test]
+fn h2_31_a_download_that_stands_still_stops_no_other() {
+    let endpoint = H2Endpoint::new(Manners::default(), |mut exchange| async move {
+        if exchange.received.target == "/large" {
+            let mut sending = exchange.head(200, &[], false);
+            while sending.send(vec![b'x'; 64 << 10]).await {}
+        } else {
+            exchange.answer(200, &[], vec![b'y'; 1 << 20]).await;
+        }
+    });
+    let mut transom = one(&endpoint);
+    let memory = transom.memory();
+    let stalled: Vec<_> = (0..20)
+        .map(|_| {
+            let mut client = Client::connect(transom.web());
+            client.receive_buffer(4096).send(head("GET /large", ""));
+            client
+        })
+        .collect();
+    endpoint.until("they are served", |log| log.streams == 20);
+    for _ in 0..5 {
+        let response = get(&transom, "/");
+        assert_eq!((response.status, response.body.len()), (200, 1 << 20));
+    }
+    let more = transom.memory().saturating_sub(memory);
+    assert!(more < 40 << 10, "{more} KiB for 20 downloads that stand still");
+    assert_eq!(endpoint.connections(), 1);
+    drop(stalled);
+    endpoint.until("their streams are over", |log| log.streams == 0);
+    rig_holds(&mut transom);
+}
+
+#[test]
+fn an_upload_that_is_not_taken_is_given_up_and_its_place_is_free() {
+    let endpoint = H2Endpoint::new(
+        Manners { window: Some(1000), ..Manners::default() },
+        |mut exchange| async move {
+            match &*exchange.received.method {
+                "PUT" => {
+                    exchange.until_reset().await;
+                }
+                _ => exchange.answer(200, &[], "free").await,
+            }
+        },
+    );
+    let listener = "timeouts: { send-idle: 200ms },";
+    let mut transom = over(&[endpoint.address], "http2: { streams: 1 }", listener);
+    let mut client = Client::connect(transom.web());
+    client.send(head("PUT /", "Content-Length: 100000\r\n"));
+    client.pour(&[b'x'; 100_000]);
+    assert_eq!(client.response().status, 504);
+    endpoint.until("the stream is reset", |log| log.resets.len() == 1);
+    assert_eq!(get(&transom, "/").text(), "free");
+    assert_eq!(endpoint.connections(), 1);
+    rig_holds(&mut transom);
+}
+
+#[test]
+fn a_large_upload_goes_as_fast_as_the_endpoint_takes_it() {
+    let endpoint = H2Endpoint::new(
+        Manners { window: Some(10_000), ..Manners::default() },
+        |mut exchange| async move {
+            let mut length = 0;
+            while let Some(part) = exchange.part().await {
+                length += part.len();
+                if length % 7 == 0 {
+                    exchange.wait(Duration::from_millis(1)).await;
+                }
+            }
+            exchange.answer(200, &[], length.to_string()).await;
+        },
+    );
+    let mut transom = one(&endpoint);
+    let memory = transom.memory();
+    let mut client = Client::connect(transom.web());
+    client.send(head("POST /", "Content-Length: 8000000\r\n"));
+    client.pour(&vec![b'x'; 8_000_000]);
+    assert_eq!(client.response().text(), "8000000");
+    let more = transom.memory().saturating_sub(memory);
+    assert!(more < 8 << 10, "{more} KiB more");
+    rig_holds(&mut transom);
+}
+
+#[test]
+fn a_response_that_comes_before_the_request_is_whole_is_passed_on_at_once() {
+    let endpoint = H2Endpoint::new(Manners::default(), |mut exchange| async move {
+        let mut sending = exchange.head(200, &[], false);
+        while let Some(part) = exchange.part().await {
+            sending.send(part).await;
+        }
+        sending.end();
+    });
+    let mut transom = one(&endpoint);
+    let mut client = Client::connect(transom.web());
+    client.send(head("POST /", "Transfer-Encoding: chunked\r\n"));
+    client.send("4\r\nping\r\n");
+    let begun = b"HTTP/1.1 200 OK\r\n";
+    assert_eq!(client.read(begun.len()).expect("the response begins"), begun);
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"4\r\nping\r\n") {
+        seen.extend(client.read(1).expect("what was sent comes back"));
+    }
+    client.send("4\r\npong\r\n0\r\n\r\n");
+    let rest = b"4\r\npong\r\n0\r\n\r\n";
+    assert_eq!(client.read(rest.len()).expect("both directions end"), rest);
+    rig_holds(&mut transom);
+}
+
+#[test]
+fn rs_20_trailers_reach_who_asks_for_them_from_http_2_too() {
+    let endpoint = H2Endpoint::new(Manners::default(), |mut exchange| async move {
+        let mut sending = exchange.head(200, &[], false);
+        sending.send("hello").await;
+        sending.trailers(&[("x-sum", "1"), ("set-cookie", "a=b")]);
+    });
+    let mut transom = one(&endpoint);
+    let response = get(&transom, "/");
+    assert_eq!((response.text().as_str(), response.trailers.len()), ("hello", 0));
+    let asked = head("GET /", "Connection: TE\r\nTE: trailers\r\n");
+    let response = client::ask(transom.web(), asked);
+    assert_eq!(response.trailers, [("x-sum".to_owned(), "1".to_owned())]);
+    assert_eq!(endpoint.requests()[1].field("te"), Some("trailers"));
+    rig_holds(&mut transom);
+}
+
+#[test]
+fn interim_responses_pass() {
+    let endpoint = H2Endpoint::new(Manners::default(), |mut exchange| async move {
+        exchange.interim(103, &[("link", "</style.css>")]);
+        exchange.interim(100, &[]);
+        exchange.answer(200, &[], "ok").await;
+    });
+    let mut transom = one(&endpoint);
+    let response = get(&transom, "/");
+    assert_eq!((response.interim, response.status), (vec![103], 200));
+    rig_holds(&mut transom);
+}
+
+#[test]
+fn an_endpoint_that_is_there_no_more_is_found_out_by_a_ping() {
+    // Takes everything and says nothing, as behind a firewall that forgot the connection.
+    let endpoint = Endpoint::raw(|line| line.stall());
+    let pool = "http2: { ping: 100ms, ping-timeout: 100ms }";
+    let mut transom = over(&[endpoint.address], pool, "");
+    let started = Instant::now();
+    assert_eq!(get(&transom, "/").status, 502);
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    rig_holds(&mut transom);
+}
+
+#[test]
+fn u_17_connections_end_when_they_are_idle_or_old_and_no_request_is_lost() {
+    let endpoint = H2Endpoint::new(Manners::default(), |exchange| async move {
+        exchange.wait(Duration::from_millis(20)).await;
+        exchange.answer(200, &[], "ok").await;
+    });
+    let pool = "keep-alive: { idle: 200ms, age: 300ms }";
+    let mut transom = over(&[endpoint.address], pool, "");
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_millis(1500) {
+        all_are(&at_once(&transom, 4, head("GET /", "")), 200);
+    }
+    assert!(endpoint.connections() > 2, "{}", endpoint.connections());
+    endpoint.until("all have ended", |log| log.open == 0);
+    rig_holds(&mut transom);
+}
+
+#[test]
+fn h2_01_resets_of_every_stream_cost_nothing_but_their_requests() {
+    let endpoint = H2Endpoint::new(Manners::default(), |exchange| async move {
+        match &*exchange.received.target {
+            "/" => exchange.reset(Reason::ENHANCE_YOUR_CALM),
+            _ => exchange.answer(200, &[], "ok").await,
+        }
+    });
+    let mut transom = one(&endpoint);
+    let memory = transom.memory();
+    for _ in 0..20 {
+        all_are(&at_once(&transom, 20, post("Content-Length: 0\r\n", "")), 502);
+    }
+    assert_eq!(get(&transom, "/ok").status, 200);
+    let more = transom.memory().saturating_sub(memory);
+    assert!(more < 8 << 10, "{more} KiB more");
+    rig_holds(&mut transom);
+}
+
+#[test]
+fn a_body_whose_end_comes_late_does_not_cost_the_stream_a_reset() {
+    let endpoint = H2Endpoint::new(Manners::default(), |mut exchange| async move {
+        let mut sending = exchange.head(200, &[("content-length", "5")], false);
+        sending.send("hello").await;
+        exchange.wait(Duration::from_millis(50)).await;
+        sending.end();
+        exchange.wait(Duration::from_millis(20)).await;
+        if exchange.is_reset() {
+            exchange.until_reset().await;
+        }
+    });
+    let mut transom = one(&endpoint);
+    for _ in 0..5 {
+        assert_eq!(get(&transom, "/").text(), "hello");
+    }
+    endpoint.until("all are over", |log| log.streams == 0);
+    assert!(endpoint.log().resets.is_empty(), "{:?}", endpoint.log().resets);
+    rig_holds(&mut transom);
+}
