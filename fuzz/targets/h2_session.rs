@@ -56,14 +56,15 @@ async fn session(cut: usize, bytes: &[u8]) -> usize {
         }
         let _ = write.shutdown().await;
     };
-    let mut answered = 0;
     let reader = async {
+        let mut answered = 0;
         let mut room = vec![0; 64 << 10];
         while let Ok(n) = read.read(&mut room).await
             && n > 0
         {
             answered += n;
         }
+        answered
     };
     let all = async { tokio::join!(served, client, reader) };
     let wheel = async move { wheel.run().await };
@@ -73,7 +74,7 @@ async fn session(cut: usize, bytes: &[u8]) -> usize {
         let _ = wheel.as_mut().poll(cx);
         all.as_mut().poll(cx)
     });
-    ended.await.expect("a connection that is over ends");
+    let ((), (), answered) = ended.await.expect("a connection that is over ends");
     answered
 }
 
