@@ -333,6 +333,24 @@ fn what_is_open_is_served_when_the_program_is_told_to_stop() {
 }
 
 #[test]
+fn what_is_open_is_served_when_a_reload_takes_the_listener_away() {
+    let endpoint = Endpoint::new(|request, line| {
+        line.wait(Duration::from_millis(300));
+        line.send(transom_testkit::endpoint::echo(request));
+    });
+    let mut transom = over(&endpoint, "");
+    let mut client = Http2::connect(transom.web());
+    let asked = client.begin(request("GET", "/last", &[]), true).unwrap();
+    client.until("the endpoint has it", |_| endpoint.open() == 1);
+    transom
+        .write("listeners:\n  other:\n    address: '@OTHER'\n    routes: [ { respond: 204 } ]\n");
+    transom.signal(rustix::process::Signal::HUP);
+    assert_eq!(client.finish(asked).unwrap().echo()["target"], "/last");
+    client.until("it has ended", Http2::ended);
+    assert_eq!(Http2::connect(transom.address("OTHER")).get("/").status, 204);
+}
+
+#[test]
 fn a_websocket_over_a_stream_becomes_an_upgraded_connection() {
     let endpoint = Endpoint::early(|request, line| {
         assert_eq!(request.field("upgrade"), Some("websocket"));

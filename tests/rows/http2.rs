@@ -649,3 +649,16 @@ fn h2_28_a_stream_opened_while_we_say_goodbye_is_served() {
     answered.sort_unstable();
     assert_eq!(answered, [1, 3]);
 }
+
+#[test]
+fn h2_32_a_head_longer_than_the_client_likes_is_its_own_to_judge() {
+    let long = "x".repeat(2000);
+    let rig = Rig::over(Endpoint::answering(format!(
+        "HTTP/1.1 200 OK\r\nX-Long: {long}\r\nContent-Length: 0\r\n\r\n"
+    )));
+    let mut frames = Frames::raw(rig.address());
+    // SETTINGS_MAX_HEADER_LIST_SIZE is advice (RFC 9113 §10.5.1).
+    frames.send(PREFACE).frame(SETTINGS, 0, 0, &[0, 6, 0, 0, 0, 100]);
+    frames.get(1, "/").answer_of(1);
+    frames.get(3, "/").answer_of(3);
+}

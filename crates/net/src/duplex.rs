@@ -25,11 +25,13 @@ struct Ends {
     stream: Stream,
     /// Written by the library and not yet by us.
     gathered: Option<Buffer>,
+    /// The last read filled a small buffer, so that a large one is worth its while.
+    flowing: bool,
 }
 
 impl Duplex {
     pub fn new(stream: Stream) -> Self {
-        Duplex(Rc::new(RefCell::new(Ends { stream, gathered: None })))
+        Duplex(Rc::new(RefCell::new(Ends { stream, gathered: None, flowing: false })))
     }
 
     /// Sends what was gathered; ready when all of it is with the kernel.
@@ -103,9 +105,14 @@ impl AsyncRead for Duplex {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let mut ends = self.0.borrow_mut();
-        let stream = &mut ends.stream;
-        if stream.filled().is_empty() && ready!(stream.poll_fill(Size::Small, cx))? == 0 {
-            return Poll::Ready(Ok(()));
+        let Ends { stream, flowing, .. } = &mut *ends;
+        if stream.filled().is_empty() {
+            let size = if *flowing { Size::Large } else { Size::Small };
+            let n = ready!(stream.poll_fill(size, cx))?;
+            *flowing = n >= Size::Small.bytes();
+            if n == 0 {
+                return Poll::Ready(Ok(()));
+            }
         }
         let filled = stream.filled();
         let n = filled.len().min(buf.remaining());

@@ -72,7 +72,9 @@ pub async fn serve(stream: Stream, peer: Rc<Peer>, serving: Rc<Serving>) {
     let duplex = Duplex::new(stream);
     let watched = Watched::new(duplex.clone(), guard.clone(), worker.clone());
     let limit = site.timeouts.first_byte;
-    let shaken = within(&worker, limit, handshake(watched, &duplex, &site, &rules)).await;
+    // Boxed, so that what only the handshake needs is not carried along.
+    let shaken = Box::pin(handshake(watched, &duplex, &site, &rules));
+    let shaken = within(&worker, limit, shaken).await;
     tell(&serving, Http2Tally { connections: 1, ..Http2Tally::default() });
     let Some(Some(wire)) = shaken else {
         return tell(&serving, guard.borrow_mut().take_tally());
