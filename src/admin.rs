@@ -7,7 +7,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /healthz` | 200: the program is alive |
-//! | `GET /readyz` | 200, or 503 while it starts or drains |
+//! | `GET /readyz` | 200, or 503 while it drains or accepts nothing for want of room |
 //! | `GET /metrics` | numbers for Prometheus |
 //! | `GET /config` | the running configuration, without its secrets |
 //! | `GET /tasks` | what runs in the background, as JSON |
@@ -51,8 +51,12 @@ pub trait Control: Send + Sync {
     /// Begins to drain; the program ends after that.
     fn stop(&self);
 
-    /// Every listener is up and none drains.
-    fn ready(&self) -> bool;
+    /// Whether every listener is up and none drains, in a few words; with what is given up because
+    /// there is too much.
+    ///
+    /// # Errors
+    /// Why it is not.
+    fn ready(&self) -> Result<String, String>;
 
     /// The running configuration with its generation and hash, secrets masked.
     fn config(&self) -> String;
@@ -230,11 +234,10 @@ fn guarded(mut response: Response) -> Response {
     response
 }
 
-async fn readyz(State(control): Operator) -> (StatusCode, &'static str) {
-    if control.ready() {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+async fn readyz(State(control): Operator) -> (StatusCode, String) {
+    match control.ready() {
+        Ok(how) => (StatusCode::OK, how + "\n"),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why + "\n"),
     }
 }
 
@@ -307,8 +310,11 @@ mod tests {
             self.stopped.store(true, Ordering::SeqCst);
         }
 
-        fn ready(&self) -> bool {
-            !self.stopped.load(Ordering::SeqCst)
+        fn ready(&self) -> Result<String, String> {
+            match self.stopped.load(Ordering::SeqCst) {
+                true => Err("not ready".into()),
+                false => Ok("ready".into()),
+            }
         }
 
         fn config(&self) -> String {

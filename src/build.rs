@@ -21,18 +21,21 @@ use ipnet::IpNet;
 use rustix::process::{Resource, getrlimit};
 use transom_balance::Pool;
 use transom_net::blocks::Rule;
+use transom_net::clients::Pace;
 use transom_net::tls::server::ServerTls;
 use transom_proxy::codec::head::HeadLimits;
 use transom_proxy::fields::Known;
 use transom_proxy::headers::forwarded::ForwardedStyle;
 use transom_proxy::normalize::{self, PathRules};
 use transom_proxy::record::Sink;
+use transom_proxy::serve::ceilings::{self, Ceilings, OverLimit};
 use transom_proxy::site::{self, RequestIdRule, Site};
 use transom_settings::{
-    ByteSize, Diagnostic, Diagnostics, Limit, ListenAddress, Name, Span, Spanned,
+    ByteSize, Diagnostic, Diagnostics, Limit, ListenAddress, Name, Rate, Span, Spanned,
 };
 
 use crate::config::{self, Config, EncodedSlashes, Listener};
+use crate::door;
 use crate::materials::Materials;
 
 pub use endpoints::Shared;
@@ -58,6 +61,11 @@ pub struct Listening {
     pub addresses: Vec<ListenAddress>,
     /// Who may connect; none where everybody may.
     pub clients: Option<Rule>,
+    /// New connections of one client.
+    pub connection_rate: Option<Pace>,
+    pub over_limit: OverLimit,
+    /// What is open and under way; goes on from one configuration to the next.
+    pub counts: Counts,
     /// What is served; its limits and timeouts are there too.
     pub site: Arc<Site>,
     pub tls: Option<Arc<ServerTls>>,
@@ -166,7 +174,9 @@ impl<'a> Build<'a> {
         let router = self.router(listener, &at);
         let routes = self.routes(name, listener, &at);
         let routes = routes?;
+        let counts = self.counts(name);
         let site = Site {
+            ceilings: ceilings(&listener.limits, &counts.requests),
             name: Arc::from(&***name),
             generation,
             router: router?,
@@ -199,6 +209,9 @@ impl<'a> Build<'a> {
         Some(Listening {
             name: site.name.clone(),
             addresses: listener.address.iter().map(|address| address.value.clone()).collect(),
+            connection_rate: pace(&listener.limits.connection_rate_per_client),
+            over_limit: over_limit(&listener.limits),
+            counts,
             clients: (!listener.clients.is_empty()).then(|| self.addresses(&listener.clients)),
             site: Arc::new(site),
             tls,
@@ -211,6 +224,44 @@ impl<'a> Build<'a> {
             proxy_timeout: optional(&listener.timeouts.proxy_protocol),
         })
     }
+}
+
+/// What is counted of a listener, over all its addresses.
+#[derive(Clone, Default)]
+pub struct Counts {
+    pub connections: Arc<door::Counts>,
+    pub requests: Arc<ceilings::Counts>,
+}
+
+impl Build<'_> {
+    /// Those that the listener has already, if it ran before.
+    fn counts(&self, name: &str) -> Counts {
+        let mut before = self.previous.iter().flat_map(|previous| &previous.listeners);
+        before
+            .find(|listener| *listener.name == *name)
+            .map_or_else(Counts::default, |listener| listener.counts.clone())
+    }
+}
+
+fn pace(rate: &Limit<Rate>) -> Option<Pace> {
+    rate.get().map(|rate| Pace::new(rate.count, rate.per.get()))
+}
+
+fn over_limit(limits: &config::Limits) -> OverLimit {
+    match limits.over_limit {
+        config::OverLimit::Refuse => OverLimit::Refuse,
+        config::OverLimit::Tarpit => OverLimit::Tarpit(limits.tarpit.get()),
+        config::OverLimit::Drop => OverLimit::Drop,
+    }
+}
+
+fn ceilings(limits: &config::Limits, counts: &Arc<ceilings::Counts>) -> Option<Ceilings> {
+    let count = |limit: &Limit<u32>| limit.get().map(|count| count as usize);
+    let (requests, per_client) = (count(&limits.requests), count(&limits.requests_per_client));
+    let rate = pace(&limits.request_rate_per_client);
+    let any = requests.is_some() || per_client.is_some() || rate.is_some();
+    let (over, counts) = (over_limit(limits), counts.clone());
+    any.then_some(Ceilings { requests, per_client, rate, over, counts })
 }
 
 /// `off`, where a time must be given: longer than any process runs.

@@ -6,6 +6,7 @@
 
 mod action;
 mod admin;
+mod bandwidth;
 mod check;
 mod clients;
 mod hardening;
@@ -14,6 +15,7 @@ mod http2;
 mod limits;
 mod listener;
 mod log;
+mod overload;
 mod policy;
 mod pool;
 mod route;
@@ -30,16 +32,18 @@ pub use action::{
     Upgrade,
 };
 pub use admin::Admin;
+pub use bandwidth::Bandwidth;
 pub use check::check;
 pub use clients::Addresses;
 pub use hardening::{Hardening, Relaxed, hardening};
 pub use headers::HeaderChanges;
 pub use http2::Http2;
-pub use limits::{Limits, RouteLimits};
+pub use limits::{Limits, OverLimit, RouteLimits};
 pub use listener::{
     EncodedSlashes, ForwardedHeaders, Listener, Protocol, ProxyProtocol, RequestId,
 };
 pub use log::{AccessFormat, AccessLog, Level, Log, LogOutput};
+pub use overload::{MemoryBudget, Overload};
 pub use policy::{HeadersPolicy, Policy, PolicyUse};
 pub use pool::{Algorithm, Endpoint, KeepAlive, Pool, UpstreamHttp, UpstreamHttp2};
 pub use route::{
@@ -72,6 +76,8 @@ settings! {
         pub grace: Duration = Duration::seconds(30),
         /// When the file is read again.
         pub reload: Reload = Reload::default(),
+        /// What is given up when there is too much.
+        pub overload: Overload = Overload::default(),
         /// How the running program is looked into and steered.
         pub admin: Admin = Admin::default(),
         /// What is written about requests and about the program itself.

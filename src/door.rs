@@ -3,31 +3,30 @@
 //! One [`Door`] per listening address, shared by all workers; each worker accepts on a socket of
 //! its own and serves what it accepted.
 
-mod clients;
-
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use transom_net::blocks;
+use transom_net::clients::{Open, Pace, Rates};
 use transom_net::listen::{Accepted, Listener};
 use transom_net::peer::PeerAddr;
+use transom_net::pressure::{BEAT, Level, Room};
 use transom_net::proxy_protocol::{self, Parsed};
 use transom_net::tasks::Tasks;
 use transom_net::tls::server::{self, HandshakeError, ServerTls, Turns};
-use transom_net::{Stream, Worker};
+use transom_net::{Stream, Worker, stream};
 use transom_proxy::patience::within;
 use transom_proxy::peer::Peer;
+use transom_proxy::serve::ceilings::OverLimit;
 use transom_proxy::serve::{self, Serving};
 use transom_proxy::site::Site;
-
-use clients::Clients;
 
 use crate::build::{Listening, ProxyRule};
 use crate::observe::metrics::{ListenerMetrics, Refusal};
@@ -40,7 +39,6 @@ pub struct Door {
     pub local: PeerAddr,
     pub site: Arc<ArcSwap<Site>>,
     rules: ArcSwap<Rules>,
-    clients: Clients,
     /// Open connections over all workers.
     pub open: AtomicUsize,
     metrics: ListenerMetrics,
@@ -49,6 +47,9 @@ pub struct Door {
 /// What a connection passes before HTTP.
 struct Rules {
     clients: Option<blocks::Rule>,
+    connection_rate: Option<Pace>,
+    over_limit: OverLimit,
+    counts: Arc<Counts>,
     tls: Option<Arc<ServerTls>>,
     proxy_protocol: Option<ProxyRule>,
     handshake_timeout: Option<Duration>,
@@ -61,20 +62,15 @@ impl Rules {
     fn of(listening: &Listening) -> Arc<Self> {
         Arc::new(Rules {
             clients: listening.clients.clone(),
+            connection_rate: listening.connection_rate,
+            over_limit: listening.over_limit,
+            counts: listening.counts.connections.clone(),
             tls: listening.tls.clone(),
             proxy_protocol: listening.proxy_protocol.clone(),
             handshake_timeout: listening.handshake_timeout,
             handshakes: listening.handshakes,
             proxy_timeout: listening.proxy_timeout,
         })
-    }
-}
-
-impl Rules {
-    /// Whether the listener is for this address. What comes over a Unix socket has none.
-    fn let_pass(&self, address: SocketAddr) -> bool {
-        address == Peer::NOWHERE
-            || self.clients.as_ref().is_none_or(|rule| rule.lets_pass(address.ip()))
     }
 }
 
@@ -90,7 +86,6 @@ impl Door {
             local,
             site: Arc::new(ArcSwap::new(listening.site.clone())),
             rules: ArcSwap::new(Rules::of(listening)),
-            clients: Clients::default(),
             open: AtomicUsize::new(0),
             metrics,
         })
@@ -134,7 +129,7 @@ pub async fn accept<T>(
     let _order = loop {
         let accepted = tokio::select! {
             biased;
-            accepted = listener.accept(note) => accepted,
+            accepted = accept_while_there_is_room(&listener, worker, note) => accepted,
             order = &mut stop => break order,
         };
         take_in(&door, accepted, &serving, &turns, &connections);
@@ -155,6 +150,18 @@ pub async fn accept<T>(
     drop(listener);
 }
 
+/// Where there is no room, who connects waits in the kernel's queue.
+async fn accept_while_there_is_room(
+    listener: &Listener,
+    worker: &Worker,
+    note: impl FnMut(&io::Error),
+) -> Accepted {
+    while worker.pressure().level() == Level::Closed {
+        tokio::time::sleep(BEAT).await;
+    }
+    listener.accept(note).await
+}
+
 fn take_in(
     door: &Arc<Door>,
     accepted: Accepted,
@@ -168,8 +175,9 @@ fn take_in(
         _ => Peer::NOWHERE,
     };
     let limits = serving.sites.current().limits;
-    let open = door.open.fetch_add(1, Ordering::Relaxed);
-    let mut entry = Entry { door: door.clone(), client: None, counted: None };
+    let rules = door.rules.load_full();
+    let open = rules.counts.open.fetch_add(1, Ordering::Relaxed);
+    let mut entry = Entry::of(door, &rules);
     // From nine tenths on, those that lie idle make room, a hundredth of all at a time (SL-07).
     if open >= limits.connections - limits.connections / 10 {
         serving.make_room(limits.connections / 100 + 1);
@@ -178,26 +186,27 @@ fn take_in(
         door.metrics.refused(worker, Refusal::Connections);
         return;
     }
-    // Behind a balancer it is not the peer who is asked for.
-    let rules = door.rules.load();
-    if rules.proxy_protocol.is_none() && !rules.let_pass(address) {
-        door.metrics.refused(worker, Refusal::Address);
-        return;
+    match serving.local.worker.pressure().connections.enter() {
+        Room::Unlimited => {}
+        Room::Counted => entry.total = Some(serving.local.worker.clone()),
+        Room::None => return door.metrics.refused(worker, Refusal::Connections),
     }
-    drop(rules);
-    let client = Clients::key(address.ip());
-    if address != Peer::NOWHERE && !door.clients.enter(client, limits.connections_per_client) {
-        door.metrics.refused(worker, Refusal::ConnectionsPerClient);
-        return;
+    // Behind a balancer the client is whom it names.
+    if rules.proxy_protocol.is_none()
+        && let Err(why) = entry.let_in(&rules, address, limits.connections_per_client)
+    {
+        door.metrics.refused(worker, why);
+        return turn_off(accepted, entry, &rules, why, serving, connections);
     }
-    entry.client = (address != Peer::NOWHERE).then_some(client);
     entry.counted = Some(door.metrics.accepted(worker));
     let (serving, turns) = (serving.clone(), turns.clone());
     let door = door.clone();
     connections.start("connection", async move {
-        let _entry = entry;
+        let mut entry = entry;
         match accepted {
-            Accepted::Tcp(socket, _) => tcp(&door, socket, address, serving, &turns).await,
+            Accepted::Tcp(socket, _) => {
+                tcp(&door, rules, socket, address, serving, &turns, &mut entry).await;
+            }
             Accepted::Unix(socket) => {
                 let stream = Stream::unix(socket, serving.local.worker.clone());
                 let peer = Rc::new(Peer::new(Peer::NOWHERE, Peer::NOWHERE, None));
@@ -207,15 +216,45 @@ fn take_in(
     });
 }
 
+/// Ends a connection as the listener wants it for those who are over a limit of their own.
+fn turn_off(
+    accepted: Accepted,
+    entry: Entry,
+    rules: &Rules,
+    why: Refusal,
+    serving: &Rc<Serving>,
+    connections: &Tasks,
+) {
+    let Accepted::Tcp(socket, _) = accepted else { return };
+    match rules.over_limit {
+        _ if why == Refusal::Address => {}
+        OverLimit::Refuse => {}
+        OverLimit::Drop => stream::vanish(&socket),
+        OverLimit::Tarpit(time) => {
+            // A tenth of the places at most: they are for clients.
+            let most = serving.sites.current().limits.connections / 10;
+            let held = Held::begin(rules.counts.clone());
+            if held.others < most {
+                let worker = serving.local.worker.clone();
+                connections.start("tarpit", async move {
+                    within(&worker, time, std::future::pending::<()>()).await;
+                    drop((socket, held, entry));
+                });
+            }
+        }
+    }
+}
+
 async fn tcp(
     door: &Door,
+    rules: Arc<Rules>,
     socket: std::net::TcpStream,
     mut address: SocketAddr,
     serving: Rc<Serving>,
     turns: &Turns,
+    entry: &mut Entry,
 ) {
     let worker = serving.local.worker.clone();
-    let rules = door.rules.load_full();
     if rules.tls.is_none() && rules.proxy_protocol.is_none() {
         drop(rules);
         let peer = Rc::new(Peer::new(address, door.local_address(), None));
@@ -234,8 +273,11 @@ async fn tcp(
             Err(Refused) => return door.metrics.refused(worker.id(), Refusal::ProxyHeader),
         }
     }
-    if rules.proxy_protocol.is_some() && !rules.let_pass(address) {
-        return door.metrics.refused(worker.id(), Refusal::Address);
+    if rules.proxy_protocol.is_some() {
+        let most = serving.sites.current().limits.connections_per_client;
+        if let Err(why) = entry.let_in(&rules, address, most) {
+            return door.metrics.refused(worker.id(), why);
+        }
     }
     let Some(tls) = &rules.tls else {
         let peer = Rc::new(Peer::new(address, local, None));
@@ -325,18 +367,83 @@ async fn read_proxy_header(socket: &mut TcpStream) -> io::Result<Option<proxy_pr
     }
 }
 
+/// What is counted of a listener's connections, over all its addresses.
+#[derive(Default)]
+pub struct Counts {
+    open: AtomicUsize,
+    clients: Open,
+    rates: Rates,
+    held: AtomicUsize,
+}
+
+/// A connection that is held to no purpose but to hold it.
+struct Held {
+    counts: Arc<Counts>,
+    others: usize,
+}
+
+impl Held {
+    fn begin(counts: Arc<Counts>) -> Self {
+        let others = counts.held.fetch_add(1, Ordering::Relaxed);
+        Held { counts, others }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.counts.held.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A connection while it is open.
 struct Entry {
     door: Arc<Door>,
+    counts: Arc<Counts>,
+    /// Counted among those of all listeners.
+    total: Option<Worker>,
     client: Option<IpAddr>,
     counted: Option<crate::observe::metrics::Open>,
+}
+
+impl Entry {
+    /// One that the listener has counted as open.
+    fn of(door: &Arc<Door>, rules: &Rules) -> Self {
+        door.open.fetch_add(1, Ordering::Relaxed);
+        let (door, counts) = (door.clone(), rules.counts.clone());
+        Entry { door, counts, total: None, client: None, counted: None }
+    }
+
+    /// Holds the rules for clients against this one, and counts the connection as its own.
+    fn let_in(&mut self, rules: &Rules, address: SocketAddr, most: usize) -> Result<(), Refusal> {
+        if address == Peer::NOWHERE {
+            return Ok(());
+        }
+        let client = address.ip();
+        if rules.clients.as_ref().is_some_and(|rule| !rule.lets_pass(client)) {
+            return Err(Refusal::Address);
+        }
+        if let Some(rate) = rules.connection_rate
+            && self.counts.rates.take(client, Instant::now(), rate).is_err()
+        {
+            return Err(Refusal::ConnectionRate);
+        }
+        if !self.counts.clients.enter(client, most) {
+            return Err(Refusal::ConnectionsPerClient);
+        }
+        self.client = Some(client);
+        Ok(())
+    }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
         self.door.open.fetch_sub(1, Ordering::Relaxed);
+        self.counts.open.fetch_sub(1, Ordering::Relaxed);
+        if let Some(worker) = &self.total {
+            worker.pressure().connections.leave();
+        }
         if let Some(client) = self.client {
-            self.door.clients.leave(client);
+            self.counts.clients.leave(client);
         }
     }
 }

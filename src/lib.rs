@@ -13,6 +13,7 @@ pub mod load;
 pub mod log;
 pub mod materials;
 pub mod observe;
+pub mod overload;
 pub mod reload;
 pub mod run;
 pub mod supervise;

@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, Notify};
 use transom_net::Background;
 use transom_net::listen::{self, Bound};
 use transom_net::peer::PeerAddr;
+use transom_net::pressure::{Level, Pressure};
 use transom_proxy::record::Sink;
 use transom_settings::{Diagnostics, ListenAddress, Switch};
 
@@ -27,7 +28,8 @@ use crate::load::{self, Loaded};
 use crate::log;
 use crate::materials::Materials;
 use crate::observe::access_log::{self, Format, Output};
-use crate::observe::metrics::{MemberRow, Metrics, Names};
+use crate::observe::metrics::{MemberRow, Metrics, Names, OverloadRow};
+use crate::overload;
 use crate::run::{Source, chain};
 use crate::supervise::Supervisor;
 use crate::workers::{Closing, Workers};
@@ -47,6 +49,8 @@ pub struct Running {
     /// What `state` holds, for those who cannot wait for a reload that is under way.
     shown: std::sync::Mutex<Shown>,
     pub workers: Workers,
+    pub pressure: Arc<Pressure>,
+    overload: std::sync::Mutex<overload::State>,
     metrics: Arc<Metrics>,
     pub supervisor: Supervisor,
     /// For sources, probes and scaling.
@@ -136,7 +140,8 @@ impl Running {
             opened.push((address.to_string(), listening, sockets));
         }
         let had = before(&prepared.loaded.config)?;
-        let workers = Workers::start(workers_wanted)
+        let pressure = Arc::new(Pressure::new(workers_wanted));
+        let workers = Workers::start(workers_wanted, &pressure)
             .map_err(|e| StartError::System(format!("the system gives no threads: {e}")))?;
         let background = Background::start(workers_wanted)
             .map_err(|e| StartError::System(format!("the system gives no threads: {e}")))?;
@@ -166,6 +171,8 @@ impl Running {
                 files,
             }),
             workers,
+            pressure,
+            overload: std::sync::Mutex::default(),
             metrics,
             supervisor: Supervisor::default(),
             background,
@@ -176,6 +183,10 @@ impl Running {
         running
             .metrics
             .set_members(move || members.upgrade().map_or_else(Vec::new, |r| r.members()));
+        let overload = Arc::downgrade(&running);
+        running.metrics.set_overload(move || {
+            overload.upgrade().map_or_else(OverloadRow::default, |running| running.overload_row())
+        });
         Ok((running, had))
     }
 
@@ -303,6 +314,26 @@ impl Running {
         state.files.iter().any(|(path, then)| modified(path) != *then) || state.materials.changed()
     }
 
+    /// What is given up now.
+    pub fn set_overload(&self, state: overload::State) {
+        *self.overload.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = state;
+    }
+
+    fn overload(&self) -> overload::State {
+        *self.overload.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn overload_row(&self) -> OverloadRow {
+        let overload::State { level, seen, .. } = self.overload();
+        OverloadRow {
+            level,
+            shed: f64::from(self.pressure.share()) / 10_000.0,
+            memory: seen.memory,
+            descriptors: seen.descriptors,
+            lags: self.pressure.lags().map(Option::unwrap_or_default).collect(),
+        }
+    }
+
     fn members(&self) -> Vec<MemberRow> {
         let snapshot = self.shown().snapshot;
         let rows = snapshot.pools.iter().flat_map(|(name, pool)| {
@@ -346,8 +377,14 @@ impl Control for Running {
         self.stop_asked.notify_one();
     }
 
-    fn ready(&self) -> bool {
-        !self.draining.load(Ordering::Relaxed)
+    fn ready(&self) -> Result<String, String> {
+        let overload = self.overload();
+        match self.draining.load(Ordering::Relaxed) {
+            true => Err("not ready: it drains".into()),
+            false if overload.level == Level::Closed => Err(format!("not ready: {overload}")),
+            false if overload.is_pressed() => Ok(format!("ready, but {overload}")),
+            false => Ok("ready".into()),
+        }
     }
 
     fn config(&self) -> String {

@@ -61,6 +61,8 @@ async fn start(source: Source, started: impl FnOnce(&Config) + Send) -> Result<(
     let (running, admin) = Running::start(source, open_admin).await?;
     let config = running.config().await;
     admin.start(&running);
+    let watch = crate::overload::watch(running.clone(), running.pressure.clone());
+    running.supervisor.start("overload", watch);
     if config.reload.watch {
         running.supervisor.start("watch", crate::supervise::watch(running.clone()));
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use transom_net::Worker;
 use transom_net::listen::Bound;
+use transom_net::pressure::Pressure;
 use transom_net::tasks::Tasks;
 use transom_net::tls::server::Turns;
 use transom_proxy::client::pool;
@@ -66,10 +67,13 @@ impl Workers {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(count: usize) -> io::Result<Self> {
+    pub fn start(count: usize, pressure: &Arc<Pressure>) -> io::Result<Self> {
         let start = |id| {
             let (commands, orders) = mpsc::channel(64);
-            let handle = transom_net::worker::start(id, move |worker| run(worker, orders))?;
+            let handle = {
+                let pressure = pressure.clone();
+                transom_net::worker::start(id, pressure, move |worker| run(worker, orders))?
+            };
             Ok(Thread { commands, handle })
         };
         (0..count).map(start).collect::<io::Result<_>>().map(Workers)

@@ -17,8 +17,11 @@ fn examples() -> PathBuf {
 
 /// What the examples name and a reader has to bring along.
 fn bring_along(folder: &Path) {
-    for directory in ["certs", "site", "app", "public"] {
+    for directory in ["certs", "site", "app", "public", "lists"] {
         std::fs::create_dir_all(folder.join(directory)).unwrap();
+    }
+    for list in ["blocked", "office"] {
+        std::fs::write(folder.join(format!("lists/{list}.txt")), "192.0.2.0/24\n").unwrap();
     }
     for name in ["shop", "wildcard", "transom", "partners-ca", "internal-ca"] {
         let key = KeyPair::generate().unwrap();

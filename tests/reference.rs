@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 use transom::config::schema;
-use transom::observe::metrics::{MemberRow, Metrics, Names};
+use transom::observe::metrics::{MemberRow, Metrics, Names, OverloadRow};
 use transom_proxy::fault::{Code, Retry};
 
 fn kept(path: &str, expected: &str) {
@@ -205,6 +206,12 @@ fn the_reference_of_the_metrics_is_the_one_of_the_code() {
     metrics.set_members(|| {
         let (pool, endpoint) = ("orders".to_owned(), "10.0.0.1:80".to_owned());
         vec![MemberRow { pool, endpoint, in_flight: 0, attempts: 0, failures: 0 }]
+    });
+    metrics.set_overload(|| OverloadRow {
+        memory: Some(0.1),
+        descriptors: Some(0.1),
+        lags: vec![Duration::ZERO],
+        ..OverloadRow::default()
     });
     // series of these appear with the first exchange
     let mut labels = BTreeMap::from([

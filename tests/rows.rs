@@ -14,6 +14,7 @@ mod rows {
     mod addresses;
     mod attempts;
     mod endpoints;
+    mod floods;
     mod grpc;
     mod http2;
     mod paths;

@@ -12,6 +12,7 @@ use transom_proxy::action::forward::HostRule;
 use transom_proxy::action::forward::backoff::Backoff;
 use transom_proxy::action::forward::retry::Retrying;
 use transom_proxy::action::{self, Files, Forward, Redirect};
+use transom_proxy::body::bandwidth::{Bandwidth, Rate};
 use transom_proxy::codec::head::HeadLimits;
 use transom_proxy::destination::Destination;
 use transom_proxy::fields::{Fields, Known, Name as FieldName};
@@ -21,7 +22,7 @@ use transom_proxy::policy::edit::{Edit, Edits};
 use transom_proxy::policy::rewrite::{Change, Rewrite};
 use transom_proxy::site;
 use transom_proxy::variables::{Template, Variable};
-use transom_settings::{Cidr, HeaderName, Spanned, StatusPattern, quote};
+use transom_settings::{ByteRate, Cidr, HeaderName, Limit, Spanned, StatusPattern, quote};
 
 use super::{Build, timeouts};
 use crate::config::{
@@ -41,12 +42,19 @@ impl<'a> Build<'a> {
         at: &str,
     ) -> Option<Vec<site::Route>> {
         let mut routes = Vec::with_capacity(listener.routes.len());
+        let shared = Shared::of(&listener.limits.bandwidth);
         for (index, route) in listener.routes.numbered() {
             let name = match &route.name {
                 Some(name) => name.to_string(),
                 None => format!("{listener_name}[{index}]"),
             };
-            routes.push(self.route(name, listener, route, &format!("{at}.routes[{index}]")));
+            routes.push(self.route(
+                name,
+                listener,
+                &shared,
+                route,
+                &format!("{at}.routes[{index}]"),
+            ));
         }
         routes.into_iter().collect()
     }
@@ -55,6 +63,7 @@ impl<'a> Build<'a> {
         &mut self,
         name: String,
         listener: &Listener,
+        shared: &Shared,
         route: &'a Spanned<Route>,
         at: &str,
     ) -> Option<site::Route> {
@@ -74,6 +83,7 @@ impl<'a> Build<'a> {
             chain: chain?,
             action,
             keep: self.kept(route),
+            bandwidth: bandwidth(&listener.limits.bandwidth, shared, &route.limits.bandwidth),
             body_limit: limits.body.value.get().map(|size| size.bytes()),
             timeouts: timeouts(&times),
             pages: self.pages(&route.error_pages),
@@ -254,6 +264,46 @@ impl<'a> Build<'a> {
         names.dedup();
         names
     }
+}
+
+/// What the bodies of several routes share.
+struct Shared {
+    requests: Option<Arc<Rate>>,
+    responses: Option<Arc<Rate>>,
+}
+
+impl Shared {
+    fn of(written: &config::Bandwidth) -> Self {
+        let rate =
+            |limit: &Limit<ByteRate>| per_second(limit).map(|rate| Arc::new(Rate::new(rate)));
+        Shared { requests: rate(&written.requests), responses: rate(&written.responses) }
+    }
+}
+
+fn per_second(limit: &Limit<ByteRate>) -> Option<u64> {
+    limit.get().map(|rate| rate.0.bytes())
+}
+
+/// What a route's bodies keep to: the listener's and its own, whichever is less.
+fn bandwidth(
+    listener: &config::Bandwidth,
+    shared: &Shared,
+    route: &config::Bandwidth,
+) -> Option<Arc<Bandwidth>> {
+    let own = Shared::of(route);
+    let both = |one: &Option<Arc<Rate>>, other: &Option<Arc<Rate>>| {
+        [one, other].into_iter().flatten().cloned().collect()
+    };
+    let less = |one: &Limit<ByteRate>, other: &Limit<ByteRate>| {
+        [per_second(one), per_second(other)].into_iter().flatten().min()
+    };
+    let bandwidth = Bandwidth {
+        requests: both(&shared.requests, &own.requests),
+        request: less(&listener.request, &route.request),
+        responses: both(&shared.responses, &own.responses),
+        response: less(&listener.response, &route.response),
+    };
+    (!bandwidth.is_unlimited()).then(|| Arc::new(bandwidth))
 }
 
 fn texts_of(changes: &HeaderChanges) -> impl Iterator<Item = &Template> {

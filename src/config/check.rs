@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use transom_proxy::codec::head::HeadLimits;
 use transom_settings::{
     ByteSize, Cidr, Diagnostic, Diagnostics, EndpointAddress, HeaderName, HostPattern, Limit, List,
-    Map, Method, Name, PathPattern, Segment, Severity, Span, Spanned, closest, quote,
+    Map, Method, Name, PathPattern, Rate, Segment, Severity, Span, Spanned, closest, quote,
 };
 
 use super::{
@@ -39,6 +39,7 @@ pub fn check(config: &Config, strict: bool, findings: &mut Diagnostics) {
         check.error(Span::NOWHERE, "listeners", "there is no listener").hint(hint).done();
     }
     check.addresses();
+    check.overload();
     check.admin(&config.admin);
     for (name, listener) in config.listeners.iter() {
         check.listener(name, listener);
@@ -172,6 +173,7 @@ impl<'a> Check<'a> {
         }
         self.nesting(&listener.timeouts, &format!("{path}.timeouts"));
         self.heads(&listener.limits, &format!("{path}.limits"));
+        self.rates(&listener.limits, &format!("{path}.limits"));
         if let Some(http2) = listener.http2.on() {
             self.http2(http2, &format!("{path}.http2"));
         }
@@ -487,6 +489,42 @@ impl<'a> Check<'a> {
                     .note(timeouts.request.span, "the whole exchange is limited here")
                     .hint(format!("make it less than {whole}"))
                     .done();
+            }
+        }
+    }
+
+    /// What is given up first must begin first.
+    fn overload(&mut self) {
+        let overload = &self.config.overload;
+        let pairs = [
+            ("tight", overload.tight, "shed", overload.shed),
+            ("shed", overload.shed, "close", overload.close),
+        ];
+        for (first, lower, second, higher) in pairs {
+            if lower.value > higher.value {
+                let place = [lower.span, higher.span].into_iter().find(|s| *s != Span::NOWHERE);
+                let what = format!("`{first}` of {lower} comes after `{second}` of {higher}");
+                self.error(place.unwrap_or_default(), format!("overload.{first}"), what)
+                    .hint("they rise: `tight`, `shed`, `close`")
+                    .done();
+            }
+        }
+    }
+
+    fn rates(&mut self, limits: &Limits, path: &str) {
+        let rates = [
+            ("connection-rate-per-client", limits.connection_rate_per_client),
+            ("request-rate-per-client", limits.request_rate_per_client),
+        ];
+        for (key, rate) in rates {
+            if let Limit::At(Rate { count: 0, .. }) = rate.value {
+                self.error(
+                    rate.span,
+                    format!("{path}.{key}"),
+                    "a rate of nothing lets nobody pass",
+                )
+                .hint("write `off` for no limit, or name in `clients` who may connect")
+                .done();
             }
         }
     }

@@ -19,6 +19,7 @@ mod cells;
 mod http2;
 mod listeners;
 mod members;
+mod overload;
 mod pools;
 mod process;
 mod program;
@@ -30,6 +31,7 @@ mod text;
 
 pub use listeners::{ListenerMetrics, Open, Refusal};
 pub use members::MemberRow;
+pub use overload::OverloadRow;
 
 use listeners::Listeners;
 use pools::Pools;
@@ -46,10 +48,12 @@ pub struct Metrics {
     config: ConfigCells,
     log: Mutex<LogCounts>,
     members: Mutex<Members>,
+    overload: Mutex<Overload>,
     started: SystemTime,
 }
 
 type Members = Option<Box<dyn Fn() -> Vec<MemberRow> + Send + Sync>>;
+type Overload = Option<Box<dyn Fn() -> OverloadRow + Send + Sync>>;
 
 /// Names that a site counts under.
 #[derive(Clone, Debug, Default)]
@@ -72,6 +76,7 @@ impl Metrics {
             config: ConfigCells::default(),
             log: Mutex::default(),
             members: Mutex::default(),
+            overload: Mutex::default(),
             started: SystemTime::now(),
         })
     }
@@ -112,6 +117,11 @@ impl Metrics {
         *locked(&self.members) = Some(Box::new(rows));
     }
 
+    /// Where it is asked at each scrape what is given up.
+    pub fn set_overload(&self, row: impl Fn() -> OverloadRow + Send + Sync + 'static) {
+        *locked(&self.overload) = Some(Box::new(row));
+    }
+
     /// Everything in the text format of Prometheus, version 0.0.4.
     pub fn render(&self) -> String {
         let mut text = Text::default();
@@ -120,6 +130,8 @@ impl Metrics {
         pools::render(&self.pools, &mut text);
         let rows = locked(&self.members).as_ref().map(|rows| rows()).unwrap_or_default();
         members::render(&rows, &mut text);
+        let row = locked(&self.overload).as_ref().map(|row| row()).unwrap_or_default();
+        overload::render(&row, &mut text);
         self.config.render(&mut text);
         locked(&self.log).render(&mut text);
         process::render(self.started, &mut text);

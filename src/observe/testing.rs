@@ -79,6 +79,7 @@ pub(super) fn site(sinks: Vec<Arc<dyn Sink>>) -> Site {
         action: Box::new(Nothing),
         keep: vec![],
         body_limit: None,
+        bandwidth: None,
         timeouts: Default::default(),
         pages: Default::default(),
     };
@@ -88,6 +89,7 @@ pub(super) fn site(sinks: Vec<Arc<dyn Sink>>) -> Site {
         router: Router::build(vec![rule]).expect("one rule without conditions is a router"),
         routes: vec![route],
         limits: Default::default(),
+        ceilings: None,
         timeouts: Default::default(),
         http2: None,
         paths: Default::default(),

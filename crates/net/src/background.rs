@@ -6,9 +6,11 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::pressure::Pressure;
 use crate::tasks::Tasks;
 use crate::worker::{self, Worker};
 
@@ -35,7 +37,8 @@ impl Background {
         let (orders, mut given) = mpsc::unbounded_channel::<Order>();
         let tasks = Tasks::new();
         let started = tasks.clone();
-        worker::start_named("background", id, move |worker| async move {
+        let calm = Arc::new(Pressure::new(0));
+        worker::start_named("background", id, calm, move |worker| async move {
             while let Some(order) = given.recv().await {
                 order(&worker, &started);
             }

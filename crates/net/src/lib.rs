@@ -3,11 +3,13 @@
 pub mod background;
 pub mod blocks;
 pub mod buffer;
+pub mod clients;
 pub mod deadline;
 pub mod dial;
 pub mod duplex;
 pub mod listen;
 pub mod peer;
+pub mod pressure;
 pub mod proxy_protocol;
 pub mod splice;
 pub mod stream;

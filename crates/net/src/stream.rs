@@ -4,6 +4,7 @@
 //! there is something to read and gives it back when all was consumed.
 
 use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -297,6 +298,17 @@ impl Stream {
         matches!(socket.peek(&mut seen), Ok(1..))
     }
 
+    /// Lets go of the connection so that the peer, if a router lies between, does not hear of it and
+    /// goes on waiting: what tells of the end does not live long enough to arrive.
+    pub fn vanish(self) {
+        match &self.io {
+            Io::Fresh(socket) => vanish(socket),
+            Io::Tcp(socket) => vanish(socket),
+            Io::Tls(tls) => vanish(&tls.0),
+            Io::Gone | Io::Unix(_) => {}
+        }
+    }
+
     /// Closes with a reset instead of an orderly end, so that the peer knows the data is cut off.
     pub fn abort(self) {
         let socket = match &self.io {
@@ -307,6 +319,15 @@ impl Stream {
         };
         let _ = socket.set_linger(Some(std::time::Duration::ZERO));
     }
+}
+
+/// See [`Stream::vanish`]; for a socket that is no stream yet.
+pub fn vanish(socket: &impl AsFd) {
+    let socket = socket2::SockRef::from(socket);
+    // The reset that ends it is given up at the first router.
+    let _ = socket.set_ttl_v4(1);
+    let _ = socket.set_unicast_hops_v6(1);
+    let _ = socket.set_linger(Some(std::time::Duration::ZERO));
 }
 
 fn poll_read(io: &mut Io, room: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

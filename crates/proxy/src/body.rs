@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::net::TcpStream;
 
+pub mod bandwidth;
 pub mod replay;
 
 use crate::fault::Fault;

@@ -43,13 +43,17 @@ impl Next {
 
 /// Runs the whole chain of the route that `exchange` has matched. A panic in it becomes
 /// [`Code::Internal`] for this exchange only.
-pub async fn run(exchange: &mut Exchange, request: Request) -> Response {
+pub async fn run(exchange: &mut Exchange, mut request: Request) -> Response {
     let Some(route) = exchange.route else {
         return answer::to(exchange, Fault::new(Code::NoRoute, "no route was matched"));
     };
     if let Some(keep) = exchange.route().map(|route| &route.keep).filter(|keep| !keep.is_empty()) {
         let kept = Kept::of(keep, &request.fields);
         exchange.extensions.insert(kept);
+    }
+    let bandwidth = exchange.route().and_then(|route| route.bandwidth.clone());
+    if let Some(bandwidth) = &bandwidth {
+        request.body = bandwidth.of_request(request.body, &exchange.local.worker);
     }
     let next = Next { site: exchange.site.clone(), route, position: 0 };
     let outcome = {
@@ -62,10 +66,14 @@ pub async fn run(exchange: &mut Exchange, request: Request) -> Response {
         })
         .await
     };
-    outcome.unwrap_or_else(|panic| {
+    let mut response = outcome.unwrap_or_else(|panic| {
         let fault = Fault::new(Code::Internal, format!("a panic: {panic}")).closing();
         answer::to(exchange, fault)
-    })
+    });
+    if let Some(bandwidth) = &bandwidth {
+        response.body = bandwidth.of_response(response.body, &exchange.local.worker);
+    }
+    response
 }
 
 fn text_of(panic: &(dyn std::any::Any + Send)) -> String {

@@ -12,6 +12,7 @@ use crate::site::Sites;
 
 pub mod admit;
 mod body_clock;
+pub mod ceilings;
 pub mod h1;
 mod h1_request_body;
 pub mod h2;

@@ -12,12 +12,14 @@ use ipnet::IpNet;
 use transom_settings::HeaderName;
 
 use crate::action::Action;
+use crate::body::bandwidth::Bandwidth;
 use crate::codec::head::HeadLimits;
 use crate::headers::forwarded::ForwardedStyle;
 use crate::normalize::PathRules;
 use crate::policy::Policy;
 use crate::record::Sink;
 use crate::route::Router;
+use crate::serve::ceilings::Ceilings;
 
 /// Everything a request needs to be answered on one listener. Never changes: a reload makes
 /// another one.
@@ -30,6 +32,8 @@ pub struct Site {
     /// In the order of the file; the router gives indices into it.
     pub routes: Vec<Route>,
     pub limits: Limits,
+    /// On requests; none where nothing is limited.
+    pub ceilings: Option<Ceilings>,
     pub timeouts: Timeouts,
     /// Nothing where HTTP/2 is not spoken.
     pub http2: Option<Http2>,
@@ -53,6 +57,8 @@ pub struct Route {
     pub keep: Vec<HeaderName>,
     /// Largest request body, bytes; `None` is unlimited.
     pub body_limit: Option<u64>,
+    /// How fast bodies may pass; none where they pass as fast as they can.
+    pub bandwidth: Option<Arc<Bandwidth>>,
     pub timeouts: Timeouts,
     pub pages: Pages,
 }

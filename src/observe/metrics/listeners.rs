@@ -37,6 +37,8 @@ pub enum Refusal {
     Address,
     /// The listener has all the connections it may have.
     Connections,
+    /// This client opens them too fast.
+    ConnectionRate,
     /// This client has all the connections it may have.
     ConnectionsPerClient,
     Draining,
@@ -49,9 +51,10 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    pub const ALL: [Refusal; 8] = [
+    pub const ALL: [Refusal; 9] = [
         Refusal::Address,
         Refusal::Connections,
+        Refusal::ConnectionRate,
         Refusal::ConnectionsPerClient,
         Refusal::Draining,
         Refusal::Exhausted,
@@ -64,6 +67,7 @@ impl Refusal {
         match self {
             Refusal::Address => "address",
             Refusal::Connections => "connections",
+            Refusal::ConnectionRate => "connection-rate",
             Refusal::ConnectionsPerClient => "connections-per-client",
             Refusal::Draining => "draining",
             Refusal::Exhausted => "exhausted",

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use transom_net::pressure::Level;
 use transom_net::{Size, Stream};
 
-use super::Serving;
 use super::admit::{self, Admitted};
 use super::h1_request_body::{RequestBody, Wire};
-use super::h2;
 use super::steps::{self, From};
+use super::{Serving, ceilings, h2};
 use crate::answer;
 use crate::body::Body;
 use crate::chain;
@@ -45,6 +45,8 @@ enum Fate {
     Linger,
     /// The response is cut off: the client must see that.
     Abort,
+    /// The client is not to see anything.
+    Vanish,
 }
 
 /// Serves one connection until it ends.
@@ -79,9 +81,11 @@ pub async fn serve(stream: Stream, peer: Rc<Peer>, serving: Rc<Serving>) {
                 linger(&wire, &mut patience).await;
                 return;
             }
-            Fate::Abort => {
-                if let Some(stream) = wire.into_stream() {
-                    stream.abort();
+            fate @ (Fate::Abort | Fate::Vanish) => {
+                match (wire.into_stream(), fate) {
+                    (Some(stream), Fate::Vanish) => stream.vanish(),
+                    (Some(stream), _) => stream.abort(),
+                    (None, _) => {}
                 }
                 return;
             }
@@ -283,9 +287,15 @@ async fn exchange(
     };
     let response = match steps::route(&mut exchange, admitted, body) {
         Ok(request) => chain::run(&mut exchange, request).await,
+        Err(_) if !ceilings::hold(&exchange).await => {
+            steps::finish(&mut exchange);
+            return Fate::Vanish;
+        }
         Err(answer) => answer,
     };
-    let plan = Plan { keep: plan.keep && !serving.draining.get(), ..plan };
+    // A connection that is not kept gives back what it holds.
+    let tight = serving.local.worker.pressure().level() >= Level::Tight;
+    let plan = Plan { keep: plan.keep && !tight && !serving.draining.get(), ..plan };
     let tunnel = exchange.tunnel.take().filter(|_| response.status == 101);
     let fate = respond(wire, &mut exchange, response, plan).await;
     let fate = match tunnel {

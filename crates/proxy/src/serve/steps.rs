@@ -5,9 +5,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Serving;
 use super::admit::{self, Admitted};
 use super::body_clock::BodyRules;
+use super::{Serving, ceilings};
 use crate::answer;
 use crate::body::Body;
 use crate::codec::Framing;
@@ -83,6 +83,9 @@ pub(super) fn route(
         let mut response = Response::new(204);
         response.fields.append(Known::Allow, b"GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS");
         return Err(response);
+    }
+    if let Err(fault) = ceilings::enter(exchange) {
+        return Err(answer::to(exchange, fault));
     }
     let found =
         admit::find_route(&exchange.site, &exchange.asked, exchange.client, &admitted.fields);

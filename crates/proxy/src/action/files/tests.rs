@@ -149,6 +149,7 @@ fn site(router: Router, routes: Vec<Route>) -> Site {
         router,
         routes,
         limits: Limits::default(),
+        ceilings: None,
         timeouts: Timeouts::default(),
         http2: None,
         paths: Default::default(),
@@ -505,6 +506,7 @@ fn over_a_socket(files: Files, send: &str, meanwhile: impl FnOnce()) -> Vec<u8> 
         action: Box::new(files),
         keep: Vec::new(),
         body_limit: None,
+        bandwidth: None,
         timeouts: Timeouts::default(),
         pages: Pages::default(),
     };

@@ -30,6 +30,7 @@ use crate::patience::Patience;
 use crate::peer::Peer;
 use crate::serve::Serving;
 use crate::serve::admit::{self, Admitted};
+use crate::serve::ceilings;
 use crate::serve::steps::{self, From};
 use crate::site::Site;
 
@@ -165,7 +166,8 @@ async fn exchange(
     };
     let response = match steps::route(&mut exchange, admitted, body) {
         Ok(request) => unless_reset(&side, chain::run(&mut exchange, request)).await,
-        Err(answer) => Ok(answer),
+        // A stream among others is not let go of without a word.
+        Err(answer) => unless_reset(&side, ceilings::hold(&exchange)).await.map(|_| answer),
     };
     match response {
         Ok(response) if response.status == 101 && exchange.tunnel.is_some() => {
