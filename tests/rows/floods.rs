@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use transom_testkit::server::Server;
-use transom_testkit::{Client, Response, Transom, until};
+use transom_testkit::{Client, Http2, Response, Transom, http2, until};
 
 use super::resources::check_file;
 use super::rig::TRANSOM;
@@ -128,6 +128,32 @@ fn lb_36_who_is_over_a_limit_of_its_own_waits_or_hears_nothing() {
 
     let transom = run("connection-rate-per-client: 1/h, over-limit: drop", &server);
     assert_eq!(statuses(&transom, 2, 3), [200, 0, 0]);
+}
+
+#[test]
+fn lb_35_36_in_http_2_streams_are_counted_and_not_connections() {
+    let server = Server::start("shop");
+    let transom = run("requests-per-client: 3, request-rate-per-client: 6/min", &server);
+    let mut client = Http2::connect(transom.web());
+    let mut ask = |count: usize, target: &str| {
+        let begin = |_| client.begin(http2::request("GET", target, &[]), true).unwrap();
+        let asked: Vec<_> = (0..count).map(begin).collect();
+        let answers = asked.into_iter().map(|asked| client.finish(asked).unwrap().status);
+        let mut answers: Vec<u16> = answers.collect();
+        answers.sort_unstable();
+        answers
+    };
+    assert_eq!(ask(5, "/after-300"), [200, 200, 200, 429, 429], "three at once");
+    assert_eq!(ask(2, "/"), [200, 429], "six in a minute");
+
+    let transom = run("request-rate-per-client: 1/h, over-limit: tarpit, tarpit: 300ms", &server);
+    let mut client = Http2::connect(transom.web());
+    let start = Instant::now();
+    for expected in [200, 429] {
+        let asked = client.begin(http2::request("GET", "/", &[]), true).unwrap();
+        assert_eq!(client.finish(asked).unwrap().status, expected);
+    }
+    assert!(start.elapsed() >= Duration::from_millis(300));
 }
 
 #[test]
@@ -259,7 +285,8 @@ fn lb_35_so_many_connections_and_requests_in_all() {
             && get(&transom, 3).unwrap().status == 503
     });
     until("it is free again", || get(&transom, 3).unwrap().status == 200);
-    assert_eq!(ask(&mut slow, "/").response().status, 200);
+    // A place is free once the exchange has ended, a moment after its last byte.
+    until("on a kept connection, too", || ask(&mut slow, "/").response().status == 200);
 
     let transom = Transom::run(TRANSOM, &with("connections: 2"));
     until("one more is closed", || {

@@ -143,7 +143,10 @@ impl Pressure {
     /// How late each worker is: as it was when it last came round, or more where it has not come
     /// since. None for a worker that has not begun.
     pub fn lags(&self) -> impl Iterator<Item = Option<Duration>> {
-        let now = micros(self.origin.elapsed());
+        self.lags_at(micros(self.origin.elapsed()))
+    }
+
+    fn lags_at(&self, now: u64) -> impl Iterator<Item = Option<Duration>> {
         self.beats.iter().map(move |beat| {
             let at = beat.at.load(Ordering::Relaxed);
             let due = at + micros(BEAT);
@@ -186,8 +189,8 @@ mod tests {
         let lags: Vec<_> = pressure.lags().collect();
         assert_eq!(lags[0], None);
         assert!(lags[1] >= Some(Duration::from_millis(7)));
-        std::thread::sleep(BEAT + Duration::from_millis(30));
-        assert!(pressure.lags().nth(1).unwrap() >= Some(Duration::from_millis(25)));
+        let later = micros(pressure.origin.elapsed() + BEAT + Duration::from_millis(30));
+        assert!(pressure.lags_at(later).nth(1).unwrap() >= Some(Duration::from_millis(30)));
         // Of a worker that nobody counted on, nothing is known.
         pressure.beat(9, Duration::ZERO);
     }

@@ -60,7 +60,7 @@ struct Over(OverLimit);
 
 /// Counts a request that begins, until its exchange ends.
 pub(super) fn enter(exchange: &mut Exchange) -> Result<(), Fault> {
-    let worker = exchange.local.worker.clone();
+    let worker = &exchange.local.worker;
     if worker.sheds() {
         let detail = "a part of the requests is turned away, see `transom_overload_level`";
         return Err(Fault::new(Code::Overloaded, detail).retry_after(AGAIN));
@@ -68,15 +68,15 @@ pub(super) fn enter(exchange: &mut Exchange) -> Result<(), Fault> {
     let mut under_way = UnderWay { total: None, counts: None, client: None };
     match worker.pressure().requests.enter() {
         Room::Unlimited => {}
-        Room::Counted => under_way.total = Some(worker),
+        Room::Counted => under_way.total = Some(worker.clone()),
         Room::None => {
             let fault = Fault::new(Code::Overloaded, "`overload.requests` are under way");
             return Err(fault.retry_after(AGAIN));
         }
     }
-    let site = exchange.site.clone();
-    if let Some(ceilings) = &site.ceilings {
-        ceilings.enter(exchange, &mut under_way)?;
+    if exchange.site.ceilings.is_some() {
+        let site = exchange.site.clone();
+        site.ceilings.as_ref().map_or(Ok(()), |it| it.enter(exchange, &mut under_way))?;
     }
     if under_way.is_counted() {
         exchange.extensions.insert(under_way);
