@@ -46,6 +46,7 @@ pub(super) fn exchange(worker: usize) -> Exchange {
             attempts: 1,
             endpoint: Some(Arc::new(endpoint("orders", "orders-1"))),
             reused: true,
+            upstream: Some(Version::Http11),
             body_out: 1024,
             connected: after(100),
             answered: after(1_350),

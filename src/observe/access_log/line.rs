@@ -322,7 +322,7 @@ mod tests {
             "id\":\"000000000000001f0000000000000abc\",\"listener\":\"web\",\"client\":\"192.0.2.7\",\
              \"method\":\"GET\",\"host\":\"shop.example\",\"path\":\"/orders\",\"query\":\"page=2\",\
              \"protocol\":\"HTTP/1.1\",\"status\":200,\"route\":\"orders\",\"pool\":\"orders\",\
-             \"endpoint\":\"orders-1\",\"attempts\":1,\"reused\":true,\"total_ms\":2.000,\
+             \"endpoint\":\"orders-1\",\"attempts\":1,\"reused\":true,\"upstream_protocol\":\"HTTP/1.1\",\"total_ms\":2.000,\
              \"connect_ms\":0.100,\"wait_ms\":1.250,\"body_ms\":0.650,\"bytes_in\":0,\
              \"bytes_out\":1024,\"generation\":3,\"agent\":\"curl/8.5\"}\n"
         );
@@ -330,7 +330,8 @@ mod tests {
             after_time(&written(&exchange(0), Format::Text)),
             "id=000000000000001f0000000000000abc listener=web client=192.0.2.7 method=GET \
              host=shop.example path=/orders query=\"page=2\" protocol=HTTP/1.1 status=200 \
-             route=orders pool=orders endpoint=orders-1 attempts=1 reused=true total_ms=2.000 \
+             route=orders pool=orders endpoint=orders-1 attempts=1 reused=true upstream_protocol=HTTP/1.1 \
+             total_ms=2.000 \
              connect_ms=0.100 wait_ms=1.250 body_ms=0.650 bytes_in=0 bytes_out=1024 generation=3 \
              agent=curl/8.5\n"
         );

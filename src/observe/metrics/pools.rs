@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use transom_proxy::message::Version;
 use transom_proxy::record::Record;
 
 use super::cells::{Counter, Histogram};
@@ -15,8 +16,9 @@ pub(super) type Pools = Registry<Arc<str>, PoolCells>;
 pub(super) struct PoolCells {
     attempts: Counter,
     retries: Counter,
-    connections_new: Counter,
-    connections_reused: Counter,
+    /// By what was spoken: HTTP/1.1, HTTP/2.
+    connections_new: [Counter; 2],
+    connections_reused: [Counter; 2],
     response: Histogram,
 }
 
@@ -24,9 +26,10 @@ impl PoolCells {
     pub(super) fn count(&self, record: &Record) {
         self.attempts.add(record.attempts.into());
         self.retries.add(record.attempts.saturating_sub(1).into());
-        let Some(connected) = record.connected else { return };
-        if record.reused { &self.connections_reused } else { &self.connections_new }.add(1);
-        if let Some(answered) = record.answered {
+        let Some(version) = record.upstream else { return };
+        let uses = if record.reused { &self.connections_reused } else { &self.connections_new };
+        uses[usize::from(version == Version::Http2)].add(1);
+        if let (Some(connected), Some(answered)) = (record.connected, record.answered) {
             self.response.observe(answered.saturating_duration_since(connected));
         }
     }
@@ -52,11 +55,19 @@ pub(super) fn render(pools: &Pools, text: &mut Text) {
     text.family(
         "transom_pool_connections_total",
         "counter",
-        "Connections that last attempts went over: opened for them, or reused.",
+        "Last attempts by the connection they went over: opened for them, or reused; with HTTP/2 each is a stream of one that others use as well.",
     );
     for (pool, cells) in &pools {
-        text.sample(&[("pool", pool), ("use", "new")], cells.sum(|c| &c.connections_new));
-        text.sample(&[("pool", pool), ("use", "reused")], cells.sum(|c| &c.connections_reused));
+        let uses: [(&str, &str, Pick); 4] = [
+            ("1.1", "new", |c| &c.connections_new[0]),
+            ("1.1", "reused", |c| &c.connections_reused[0]),
+            ("2", "new", |c| &c.connections_new[1]),
+            ("2", "reused", |c| &c.connections_reused[1]),
+        ];
+        for (version, how, pick) in uses {
+            let labels = [("pool", &**pool), ("version", version), ("use", how)];
+            text.sample(&labels, cells.sum(pick));
+        }
     }
     text.family(
         "transom_pool_response_seconds",

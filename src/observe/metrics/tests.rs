@@ -68,8 +68,8 @@ fn an_exchange_is_counted_where_it_belongs() {
             (r#"transom_pool_attempts_total{pool="orders"}"#, 3.0),
             (r#"transom_pool_attempts_total{pool="users"}"#, 3.0),
             (r#"transom_pool_retries_total{pool="users"}"#, 2.0),
-            (r#"transom_pool_connections_total{pool="orders",use="reused"}"#, 3.0),
-            (r#"transom_pool_connections_total{pool="users",use="new"}"#, 1.0),
+            (r#"transom_pool_connections_total{pool="orders",version="1.1",use="reused"}"#, 3.0),
+            (r#"transom_pool_connections_total{pool="users",version="1.1",use="new"}"#, 1.0),
             (r#"transom_pool_response_seconds_bucket{pool="orders",le="0.0025"}"#, 3.0),
         ],
     );
