@@ -261,6 +261,44 @@ fn u_16_a_client_that_leaves_ends_its_stream_and_no_other() {
     rig_holds(&mut transom);
 }
 
+/// The library ended connections after so many streams whose frames came after they were given up.
+#[test]
+fn u_16_clients_that_leave_in_crowds_end_no_download_but_theirs() {
+    let endpoint = H2Endpoint::new(Manners::default(), |mut exchange| async move {
+        let mut sending = exchange.head(200, &[], false);
+        match &*exchange.received.target {
+            "/long" => {
+                for _ in 0..200 {
+                    sending.send(vec![b'x'; 1000]).await;
+                    exchange.wait(Duration::from_millis(10)).await;
+                }
+                sending.end();
+            }
+            _ => while sending.send(vec![b'y'; 64 << 10]).await {},
+        }
+    });
+    let mut transom = one(&endpoint);
+    let address = transom.web();
+    let long = thread::spawn(move || client::ask(address, head("GET /long", "")));
+    for _ in 0..20 {
+        let leaving: Vec<_> = (0..20)
+            .map(|_| {
+                let mut client = Client::connect(address);
+                client.send(head("GET /large", ""));
+                client
+            })
+            .collect();
+        for mut client in leaving {
+            let _ = client.read(100_000);
+            client.reset();
+        }
+    }
+    let long = long.join().expect("an answer");
+    assert_eq!((long.status, long.whole, long.body.len()), (200, true, 200_000));
+    assert_eq!(endpoint.connections(), 1);
+    rig_holds(&mut transom);
+}
+
 #[test]
 fn h2_31_a_download_that_stands_still_stops_no_other() {
     let endpoint = H2Endpoint::new(Manners::default(), |mut exchange| async move {

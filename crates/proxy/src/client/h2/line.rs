@@ -25,8 +25,10 @@ const WINDOW: u32 = 256 << 10;
 const SEND_BUFFER: usize = 64 << 10;
 /// RFC 9113 §6.5.2 counts 32 bytes beside each field.
 const HEADER_LIST: u32 = (HeadLimits::MOST + HeadLimits::RESPONSE.count * 32) as u32;
-/// Responses that we reset because they were malformed, before the connection is given up.
-const MALFORMED: usize = 100;
+/// Streams that were given up and whose last frames may still come, and for how long: frames of one
+/// that is forgotten would be taken for a fault of the endpoint.
+const GIVEN_UP: usize = 1000;
+const GIVEN_UP_FOR: Duration = Duration::from_secs(10);
 /// Streams that may begin before the endpoint has said how many it allows: it resets those that are
 /// too many, whereas to wait for the first one would cost a round trip.
 const UNTIL_SETTLED: usize = 1;
@@ -78,7 +80,11 @@ impl Line {
             .initial_max_send_streams(UNTIL_SETTLED)
             .max_send_buffer_size(SEND_BUFFER)
             .max_header_list_size(HEADER_LIST)
-            .max_local_error_reset_streams(Some(MALFORMED))
+            .max_concurrent_reset_streams(GIVEN_UP)
+            .reset_stream_duration(GIVEN_UP_FOR)
+            // A limit over the life of the connection, at which all its exchanges end: clients that
+            // give up their downloads must not be able to end those of others.
+            .max_local_error_reset_streams(None)
             .handshake(duplex.clone())
             .await?;
         let line = Line {
