@@ -106,6 +106,22 @@ fn trailers_go_down_to_who_asks_for_them() {
 }
 
 #[test]
+fn trailers_go_up_with_the_body() {
+    let (endpoint, transom) = echo();
+    let mut client = Http2::connect(transom.web());
+    let mut asked = client.begin(request("POST", "/", &[]), false).unwrap();
+    asked.body.send_data(Bytes::from_static(b"abc"), false).unwrap();
+    let mut trailers = http::HeaderMap::new();
+    trailers.insert("x-sum", http::HeaderValue::from_static("6"));
+    trailers.insert("host", http::HeaderValue::from_static("evil"));
+    asked.body.send_trailers(trailers).unwrap();
+    assert_eq!(client.finish(asked).unwrap().status, 200);
+    let request = endpoint.request();
+    assert_eq!((request.text().as_str(), request.whole), ("abc", true));
+    assert_eq!(request.trailers, [("x-sum".to_owned(), "6".to_owned())]);
+}
+
+#[test]
 fn interim_responses_come_before_the_final_one() {
     let endpoint = Endpoint::new(|_, line| {
         line.send("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n");
