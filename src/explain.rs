@@ -90,6 +90,9 @@ pub fn explain(
         let rule = policy::address::describe(rule);
         let _ = writeln!(told, "clients: the listener {rule}; {} {passes} connect", question.from);
     }
+    if let Some(limits) = limits(snapshot, listening) {
+        let _ = writeln!(told, "limits: {limits}");
+    }
     let peer = Peer::new(client, address, tls);
     let local = Local::new(Worker::new(0));
     let bytes = request(question, &url)?;
@@ -110,6 +113,24 @@ pub fn explain(
         Outcome::Refused(fault.code())
     });
     Ok(Explanation { listener: listening.name.to_string(), outcome, text: told })
+}
+
+/// What the listener asks of clients and requests, where it asks anything.
+fn limits(snapshot: &Snapshot, listening: &Listening) -> Option<String> {
+    let mut all = snapshot.config.listeners.iter();
+    let (_, listener) = all.find(|(name, _)| ***name == *listening.name)?;
+    let limits = &listener.limits;
+    let told = [
+        limits.requests.get().map(|most| format!("{most} requests under way")),
+        limits.requests_per_client.get().map(|most| format!("{most} of one client")),
+        limits.request_rate_per_client.get().map(|rate| format!("{rate} of one client")),
+        limits
+            .connection_rate_per_client
+            .get()
+            .map(|rate| format!("{rate} new connections of one client")),
+    ];
+    let told: Vec<String> = told.into_iter().flatten().collect();
+    (!told.is_empty()).then(|| told.join(", "))
 }
 
 /// The parts of a URL, as they are written.

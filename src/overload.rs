@@ -146,7 +146,7 @@ pub async fn watch(running: Arc<Running>, pressure: Arc<Pressure>) {
         pressure.connections.limit(ceiling(written.connections));
         pressure.requests.limit(ceiling(written.requests));
         let seen = Seen {
-            memory: memory(written.memory),
+            memory: memory(written.memory.value),
             descriptors: descriptors(),
             lag: pressure.lags().flatten().max().unwrap_or_default(),
         };

@@ -41,7 +41,7 @@ fn bad_input_of_any_kind_gives_one_clear_sentence() {
         (
             &["check", "good.yaml"],
             0,
-            "good.yaml can run: 1 listener, 1 route, 0 pools\nhardening: 18/18 safe\n",
+            "good.yaml can run: 1 listener, 1 route, 0 pools\nhardening: 20/20 safe\n",
         ),
         (&["check", "relaxed.yaml"], 0, "relaxed: listeners.web.limits.body = unlimited"),
         (

@@ -4,7 +4,7 @@ use std::fmt;
 
 use transom_settings::{Limit, Span, Spanned};
 
-use super::{Action, Config, EncodedSlashes, Target, UnknownNames};
+use super::{Action, Config, EncodedSlashes, MemoryBudget, Target, UnknownNames};
 
 /// How much of what is safe by default still is.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -80,6 +80,10 @@ pub fn hardening(config: &Config) -> Hardening {
             }
         }
     }
+    let memory = &config.overload.memory;
+    let unwatched = memory.value == MemoryBudget::Off;
+    found.setting(unwatched, memory.span, "overload", "memory", &"off");
+    found.limit("overload", "lag", &config.overload.lag);
     for (name, pool) in config.pools.iter() {
         let path = format!("pools.{name}");
         if let Some(tls) = pool.tls.on() {

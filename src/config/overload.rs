@@ -11,7 +11,7 @@ settings! {
     pub struct Overload {
         /// The memory that is there for it: `auto` is what its control group may have, else the
         /// machine; `off` does not look.
-        pub memory: MemoryBudget = MemoryBudget::Auto,
+        pub memory: Spanned<MemoryBudget> = MemoryBudget::Auto.into(),
         /// Of memory or file descriptors: from here on connections that lie idle are closed, the
         /// longest idle first, and none is kept.
         pub tight: Spanned<Percent> = Percent::of(80).into(),
@@ -21,7 +21,7 @@ settings! {
         /// the kernel's queue.
         pub close: Spanned<Percent> = Percent::of(95).into(),
         /// How late a worker may be before a growing share of requests is answered with 503.
-        pub lag: Limit<Duration> = Limit::At(Duration::seconds(1)),
+        pub lag: Spanned<Limit<Duration>> = Limit::At(Duration::seconds(1)).into(),
         /// Connections of all listeners at once. One more is closed.
         pub connections: Limit<u32> = Limit::Unlimited,
         /// Requests of all listeners under way at once. One more is answered with 503.

@@ -144,6 +144,7 @@ fn lb_35_36_in_http_2_streams_are_counted_and_not_connections() {
         answers
     };
     assert_eq!(ask(5, "/after-300"), [200, 200, 200, 429, 429], "three at once");
+    until("they have ended", || transom.metric("transom_requests_in_flight") == 0.0);
     assert_eq!(ask(2, "/"), [200, 429], "six in a minute");
 
     let transom = run("request-rate-per-client: 1/h, over-limit: tarpit, tarpit: 300ms", &server);
