@@ -24,7 +24,7 @@ use crate::codec::h2::{self as block, BlockError, sent};
 use crate::codec::{Framing, framing};
 use crate::exchange::Exchange;
 use crate::fault::{Code, Fault};
-use crate::fields::{Fields, Known};
+use crate::fields::Known;
 use crate::message::{Method, Response, Upgrade, Version};
 use crate::patience::Patience;
 use crate::peer::Peer;
@@ -309,11 +309,4 @@ async fn send_body(line: &Line, exchange: &mut Exchange, mut sender: Sender, mut
     };
     exchange.record.fail(fault);
     sender.reset(reason);
-}
-
-/// Fields of a response to an extended CONNECT.
-pub(super) fn tunnel_fields(mut response: Response) -> Fields {
-    response.fields.remove(Known::SecWebSocketAccept);
-    response.fields.remove(Known::Connection);
-    response.fields
 }

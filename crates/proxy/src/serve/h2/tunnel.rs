@@ -7,10 +7,10 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use h2::{Reason, RecvStream, SendStream};
 
-use super::carry::tunnel_fields;
 use super::side::{Side, gone};
 use crate::codec::h2::sent;
 use crate::exchange::{Exchange, RequestId};
+use crate::fields::Known;
 use crate::local::Local;
 use crate::message::Response;
 use crate::serve::steps;
@@ -38,13 +38,14 @@ pub(super) fn key(local: &Local) -> String {
 pub(super) async fn run(
     side: &Side,
     exchange: &mut Exchange,
-    response: Response,
+    mut response: Response,
     receive: RecvStream,
 ) {
     let Some(mut tunnel) = exchange.tunnel.take() else { return };
     exchange.record.status = 200;
-    // RFC 8441 §5: 200 in place of 101.
-    let send = match side.send_head(200, sent(&tunnel_fields(response)), false) {
+    // RFC 8441 §5: 200 in place of 101, and nothing of the handshake of HTTP/1.1.
+    response.fields.remove(Known::SecWebSocketAccept);
+    let send = match side.send_head(200, sent(&response.fields), false) {
         Ok(send) => send,
         Err(e) => return exchange.record.fail(gone(e.reason())),
     };
