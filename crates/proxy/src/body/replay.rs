@@ -2,6 +2,8 @@
 
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
+
 use crate::body::{Body, Source};
 use crate::fault::Fault;
 use crate::fields::Fields;
@@ -71,6 +73,16 @@ impl Source for Replay {
         }
         self.taken = self.kept.len();
         self.inner.consume(n);
+    }
+
+    fn take(&mut self, n: usize) -> Bytes {
+        if self.too_much && self.again().is_empty() {
+            return self.inner.take(n);
+        }
+        let mut taken = Bytes::new();
+        self.look(&mut |bytes| taken = Bytes::copy_from_slice(&bytes[..n.min(bytes.len())]));
+        self.consume(taken.len());
+        taken
     }
 
     fn length(&self) -> Option<u64> {
