@@ -12,6 +12,7 @@ mod matching;
 mod pages;
 mod routes;
 mod tls;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,6 +41,7 @@ use crate::materials::Materials;
 
 pub use endpoints::Shared;
 pub use routes::rewrite;
+pub use upkeep::log;
 
 /// What runs.
 pub struct Snapshot {

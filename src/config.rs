@@ -11,6 +11,7 @@ mod check;
 mod clients;
 mod hardening;
 mod headers;
+mod health;
 mod http2;
 mod limits;
 mod listener;
@@ -18,6 +19,7 @@ mod log;
 mod overload;
 mod policy;
 mod pool;
+mod protect;
 mod route;
 mod timeouts;
 mod tls;
@@ -37,6 +39,9 @@ pub use check::check;
 pub use clients::Addresses;
 pub use hardening::{Hardening, Relaxed, hardening};
 pub use headers::HeaderChanges;
+pub use health::{
+    ErrorShare, Health, HttpProbe, Outliers, Probe, SlowMember, SlowStart, SuccessRate, TcpProbe,
+};
 pub use http2::Http2;
 pub use limits::{Limits, OverLimit, RouteLimits};
 pub use listener::{
@@ -46,8 +51,10 @@ pub use log::{AccessFormat, AccessLog, Level, Log, LogOutput};
 pub use overload::{MemoryBudget, Overload};
 pub use policy::{HeadersPolicy, Policy, PolicyUse};
 pub use pool::{Algorithm, Endpoint, KeepAlive, Pool, UpstreamHttp, UpstreamHttp2};
+pub use protect::{Adaptive, Breaker, PoolLimits, Queue, RetryBudget};
 pub use route::{
-    HostRewrite, Match, PathPrefix, RegexRewrite, ReplacePrefix, Rewrite, Route, ValueMatch,
+    HostRewrite, Match, PathPrefix, Priority, RegexRewrite, ReplacePrefix, Rewrite, Route,
+    ValueMatch,
 };
 pub use timeouts::{PoolTimeouts, RouteTimeouts, Timeout, Timeouts};
 pub use tls::{

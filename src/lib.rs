@@ -17,4 +17,5 @@ pub mod overload;
 pub mod reload;
 pub mod run;
 pub mod supervise;
+pub mod watch;
 pub mod workers;

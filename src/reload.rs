@@ -13,6 +13,8 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Mutex, Notify};
+use transom_balance::Pool;
+use transom_balance::guard::breaker::Position;
 use transom_net::Background;
 use transom_net::listen::{self, Bound};
 use transom_net::peer::PeerAddr;
@@ -28,10 +30,11 @@ use crate::load::{self, Loaded};
 use crate::log;
 use crate::materials::Materials;
 use crate::observe::access_log::{self, Format, Output};
-use crate::observe::metrics::{MemberRow, Metrics, Names, OverloadRow};
+use crate::observe::metrics::{GuardRow, MemberRow, Metrics, Names, OverloadRow};
 use crate::overload;
 use crate::run::{Source, chain};
 use crate::supervise::Supervisor;
+use crate::watch::Watches;
 use crate::workers::{Closing, Workers};
 
 /// Why there is nothing to run.
@@ -55,6 +58,7 @@ pub struct Running {
     pub supervisor: Supervisor,
     /// For sources, probes and scaling.
     pub background: Background,
+    watches: Watches,
     pub draining: AtomicBool,
     pub stop_asked: Notify,
 }
@@ -155,6 +159,7 @@ impl Running {
         report(&prepared);
         let snapshot = Arc::new(prepared.snapshot);
         let files = stamps(&prepared.loaded.files);
+        let watches = Watches::new(&background, &snapshot);
         let running = Arc::new_cyclic(|this| Running {
             this: this.clone(),
             source,
@@ -175,10 +180,13 @@ impl Running {
             overload: std::sync::Mutex::default(),
             metrics,
             supervisor: Supervisor::default(),
+            watches,
             background,
             draining: AtomicBool::new(false),
             stop_asked: Notify::new(),
         });
+        let guards = Arc::downgrade(&running);
+        running.metrics.set_guards(move || guards.upgrade().map_or_else(Vec::new, |r| r.guards()));
         let members = Arc::downgrade(&running);
         running
             .metrics
@@ -274,7 +282,8 @@ impl Running {
         state.files = stamps(&prepared.loaded.files);
         state.materials = Arc::new(prepared.materials);
         state.access = prepared.access;
-        state.snapshot = Arc::new(prepared.snapshot);
+        let earlier = std::mem::replace(&mut state.snapshot, Arc::new(prepared.snapshot));
+        self.watches.follow(&self.background, &state.snapshot, &earlier);
         self.metrics.set_access_log(state.access.as_ref().map(|a| a.handle.clone()));
         self.metrics.config_taken(state.snapshot.generation);
         self.show(&state);
@@ -343,9 +352,29 @@ impl Running {
                 in_flight: member.in_flight as u64,
                 attempts: member.attempts,
                 failures: member.failures,
+                state: member.standing.as_str(),
+                weight: member.effective_weight,
+                ejections: member.ejections,
+                probes_passed: member.probes_passed,
+                probes_failed: member.probes_failed,
             })
         });
         rows.collect()
+    }
+
+    fn guards(&self) -> Vec<GuardRow> {
+        let snapshot = self.shown().snapshot;
+        let row = |(name, pool): (&String, &Arc<Pool>)| {
+            let view = pool.guard()?.view();
+            Some(GuardRow {
+                pool: name.clone(),
+                waiting: view.waiting as u64,
+                limit: view.limit.map(|limit| limit as u64),
+                breaker: view.breaker.map(Position::as_str),
+                refused: view.refused,
+            })
+        };
+        snapshot.pools.iter().filter_map(row).collect()
     }
 
     /// Ends the workers and writes what still waits to be written.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use transom::config::schema;
-use transom::observe::metrics::{MemberRow, Metrics, Names, OverloadRow};
+use transom::observe::metrics::{GuardRow, MemberRow, Metrics, Names, OverloadRow};
 use transom_proxy::fault::{Code, Retry};
 
 fn kept(path: &str, expected: &str) {
@@ -205,7 +205,14 @@ fn the_reference_of_the_metrics_is_the_one_of_the_code() {
     let _listener = metrics.listener("web");
     metrics.set_members(|| {
         let (pool, endpoint) = ("orders".to_owned(), "10.0.0.1:80".to_owned());
-        vec![MemberRow { pool, endpoint, in_flight: 0, attempts: 0, failures: 0 }]
+        vec![MemberRow {
+            pool,
+            endpoint,
+            in_flight: 0,
+            attempts: 0,
+            failures: 0,
+            ..MemberRow::default()
+        }]
     });
     metrics.set_overload(|| OverloadRow {
         memory: Some(0.1),
@@ -218,6 +225,11 @@ fn the_reference_of_the_metrics_is_the_one_of_the_code() {
         ("transom_faults_total".to_owned(), "`listener`, `code`, `blame`".to_owned()),
         ("transom_request_duration_seconds".to_owned(), "`listener`, `route`".to_owned()),
     ]);
+    metrics.set_guards(|| {
+        let breaker = Some("closed");
+        let pool = "orders".to_owned();
+        vec![GuardRow { pool, limit: Some(10), breaker, ..GuardRow::default() }]
+    });
     let rendered = metrics.render();
     for line in rendered.lines().filter(|line| !line.starts_with('#')) {
         let Some((series, inside)) = line.split_once('{') else { continue };

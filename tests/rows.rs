@@ -16,6 +16,8 @@ mod rows {
     mod endpoints;
     mod floods;
     mod grpc;
+    mod guard;
+    mod health;
     mod http2;
     mod paths;
     mod request;

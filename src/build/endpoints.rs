@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use transom_balance::Pool;
 use transom_balance::algorithm::Kind;
-use transom_balance::members::MemberSpec;
+use transom_balance::members::{MemberSpec, Passive};
 use transom_balance::pool;
 use transom_net::tls::client::{ClientTls, Identity, Settings, server_name};
 use transom_net::tls::server::TlsError;
@@ -167,11 +167,17 @@ impl Build<'_> {
             }
         }
         let earlier = self.previous.and_then(|previous| previous.pools.get(&***name));
+        let upkeep = super::upkeep::upkeep(name, written, earlier.map(Arc::as_ref));
         let settings = pool::Settings {
             algorithm: match written.algorithm {
                 Algorithm::RoundRobin => Kind::RoundRobin,
             },
             panic_threshold: written.panic_threshold.ratio(),
+            passive: upkeep.care.outliers.clone().map(|outliers| outliers as Arc<dyn Passive>),
+            care: upkeep.care,
+            guard: upkeep.guard,
+            allowance: upkeep.allowance,
+            retries: upkeep.retries,
             ..pool::Settings::default()
         };
         let pool = Pool::new(&***name, members, settings, earlier.map(Arc::as_ref));

@@ -26,8 +26,8 @@ use transom_settings::{ByteRate, Cidr, HeaderName, Limit, Spanned, StatusPattern
 
 use super::{Build, timeouts};
 use crate::config::{
-    self, Action, Encoding, HeaderChanges, HostRewrite, Listener, Policy, PolicyUse, Route, Target,
-    Upgrade,
+    self, Action, Encoding, HeaderChanges, HostRewrite, Listener, Policy, PolicyUse, Priority,
+    Route, Target, Upgrade,
 };
 
 /// Policies with a name, built once for all routes that use them.
@@ -86,6 +86,11 @@ impl<'a> Build<'a> {
             bandwidth: bandwidth(&listener.limits.bandwidth, shared, &route.limits.bandwidth),
             body_limit: limits.body.value.get().map(|size| size.bytes()),
             timeouts: timeouts(&times),
+            priority: match route.priority {
+                Priority::High => 0,
+                Priority::Normal => 1,
+                Priority::Low => 2,
+            },
             pages: self.pages(&route.error_pages),
         })
     }
@@ -364,7 +369,7 @@ fn retrying(written: &config::Retries) -> Retrying {
 }
 
 /// The first and the last status of a pattern.
-fn bounds(pattern: StatusPattern) -> (u16, u16) {
+pub(super) fn bounds(pattern: StatusPattern) -> (u16, u16) {
     match pattern {
         StatusPattern::Exact(status) => (status.code(), status.code()),
         StatusPattern::Class(digit) => (u16::from(digit) * 100, u16::from(digit) * 100 + 99),

@@ -6,6 +6,7 @@ mod attempts;
 mod http2;
 mod limits;
 mod reached;
+mod upkeep;
 
 use std::collections::{HashMap, HashSet};
 
@@ -511,6 +512,7 @@ impl<'a> Check<'a> {
             let what = format!("`idle` of {idle} is longer than `age` of {age}");
             self.error(name.span, format!("{path}.keep-alive"), what).done();
         }
+        self.upkeep(name, pool);
     }
 
     fn unused(&mut self) {

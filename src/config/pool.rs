@@ -4,7 +4,10 @@ use transom_settings::{
     Duration, EndpointAddress, Limit, Map, Name, OneOrMany, Percent, Spanned, Switch, settings,
 };
 
-use super::{PoolTimeouts, Timeout, UpstreamTls};
+use super::{
+    Breaker, Health, Outliers, PoolLimits, PoolTimeouts, Queue, RetryBudget, SlowStart, Timeout,
+    UpstreamTls,
+};
 
 settings! {
     /// A set of interchangeable endpoints.
@@ -16,6 +19,21 @@ settings! {
         /// Where fewer than this part of the endpoints are usable, all are used: then the fault is
         /// more likely in what judges them. `0%` never does so.
         pub panic_threshold: Percent = Percent::of(50),
+        /// How members are probed. Without it, they are used until their traffic speaks against it.
+        pub health: Option<Health> = None,
+        /// When a member is taken out for a while because of its traffic.
+        pub outliers: Switch<Outliers> = Switch::On(Outliers::default()),
+        /// Lets a member that comes back, or joins, have its whole share of requests by and by:
+        /// `10s` or settings. Members that are there at the start of the program have it at once.
+        pub slow_start: Option<SlowStart> = None,
+        /// How much the pool may be asked at once.
+        pub limits: PoolLimits = PoolLimits::default(),
+        /// Requests that wait until a member has room.
+        pub queue: Queue = Queue::default(),
+        /// When the pool is left alone because it mostly fails.
+        pub breaker: Switch<Breaker> = Switch::Off,
+        /// How many attempts there may be beyond those that clients ask for.
+        pub retry_budget: Switch<RetryBudget> = Switch::On(RetryBudget::default()),
         /// Encryption toward the endpoints: `on`, `off` or settings.
         pub tls: Switch<UpstreamTls> = Switch::Off,
         /// The version of HTTP that is spoken to the endpoints.

@@ -14,6 +14,16 @@ use transom_settings::{
 use super::{Action, HeaderChanges, PolicyUse, RouteLimits, RouteTimeouts};
 
 settings! {
+    /// Which requests go first where they have to wait.
+    pub enum Priority {
+        /// Before all others.
+        High = "high",
+        /// As they come.
+        Normal = "normal",
+        /// After all others.
+        Low = "low",
+    }
+
     /// A match, policies, and exactly one action: `forward`, `files`, `redirect` or `respond`.
     pub struct Route flatten(action: Action) {
         /// A name for logs and metrics.
@@ -26,6 +36,8 @@ settings! {
         pub limits: RouteLimits = RouteLimits::default(),
         /// Timeouts that differ from the listener's.
         pub timeouts: RouteTimeouts = RouteTimeouts::default(),
+        /// Which requests go first where they have to wait for room in a pool.
+        pub priority: Priority = Priority::Normal,
         /// Files that are sent in place of Transom's own answers, before the listener's.
         pub error_pages: Map<StatusPattern, Spanned<PathBuf>> = Map::new(),
         /// Changes of the request's header.

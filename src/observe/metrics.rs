@@ -16,6 +16,7 @@ use transom_proxy::record::Sink;
 use super::access_log;
 
 mod cells;
+mod guards;
 mod http2;
 mod listeners;
 mod members;
@@ -29,6 +30,7 @@ mod routes;
 mod tests;
 mod text;
 
+pub use guards::GuardRow;
 pub use listeners::{ListenerMetrics, Open, Refusal};
 pub use members::MemberRow;
 pub use overload::OverloadRow;
@@ -49,11 +51,13 @@ pub struct Metrics {
     log: Mutex<LogCounts>,
     members: Mutex<Members>,
     overload: Mutex<Overload>,
+    guards: Mutex<Guards>,
     started: SystemTime,
 }
 
 type Members = Option<Box<dyn Fn() -> Vec<MemberRow> + Send + Sync>>;
 type Overload = Option<Box<dyn Fn() -> OverloadRow + Send + Sync>>;
+type Guards = Option<Box<dyn Fn() -> Vec<GuardRow> + Send + Sync>>;
 
 /// Names that a site counts under.
 #[derive(Clone, Debug, Default)]
@@ -77,6 +81,7 @@ impl Metrics {
             log: Mutex::default(),
             members: Mutex::default(),
             overload: Mutex::default(),
+            guards: Mutex::default(),
             started: SystemTime::now(),
         })
     }
@@ -122,6 +127,11 @@ impl Metrics {
         *locked(&self.overload) = Some(Box::new(row));
     }
 
+    /// Where the state of guarded pools is asked for at each scrape.
+    pub fn set_guards(&self, rows: impl Fn() -> Vec<GuardRow> + Send + Sync + 'static) {
+        *locked(&self.guards) = Some(Box::new(rows));
+    }
+
     /// Everything in the text format of Prometheus, version 0.0.4.
     pub fn render(&self) -> String {
         let mut text = Text::default();
@@ -132,6 +142,8 @@ impl Metrics {
         members::render(&rows, &mut text);
         let row = locked(&self.overload).as_ref().map(|row| row()).unwrap_or_default();
         overload::render(&row, &mut text);
+        let rows = locked(&self.guards).as_ref().map(|rows| rows()).unwrap_or_default();
+        guards::render(&rows, &mut text);
         self.config.render(&mut text);
         locked(&self.log).render(&mut text);
         process::render(self.started, &mut text);

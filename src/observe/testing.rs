@@ -82,6 +82,7 @@ pub(super) fn site(sinks: Vec<Arc<dyn Sink>>) -> Site {
         body_limit: None,
         bandwidth: None,
         timeouts: Default::default(),
+        priority: 1,
         pages: Default::default(),
     };
     Site {

@@ -1,9 +1,14 @@
 //! Level 2: chooses a healthy endpoint and keeps the set of endpoints true.
 
 pub mod algorithm;
+pub mod budget;
+pub mod guard;
+pub mod health;
 pub mod load;
+pub mod log;
 pub mod members;
 pub mod pool;
+pub mod random;
 pub mod state;
 
 pub use pool::Pool;

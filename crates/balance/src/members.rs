@@ -115,6 +115,9 @@ impl PoolMember {
             failures: state.failures.load(Ordering::Relaxed),
             latency: state.latency(),
             load: state.reported_load(now),
+            ejections: state.passive.ejected.load(Ordering::Relaxed),
+            probes_passed: state.probes.passed.load(Ordering::Relaxed),
+            probes_failed: state.probes.failed.load(Ordering::Relaxed),
         }
     }
 }
@@ -139,9 +142,11 @@ impl Member for PoolMember {
         }
         if matches!(outcome.result, AttemptResult::Failed(_)) {
             self.state.failures.fetch_add(1, Ordering::Relaxed);
+            self.state.set_failing(true);
             let now = Instant::now();
             self.state.measure(FAILED.max(now.saturating_duration_since(outcome.began)), now);
         } else if let Some(latency) = outcome.latency {
+            self.state.set_failing(false);
             self.state.measure(latency, outcome.began + latency);
         }
         if let Some(passive) = &self.hooks.passive {
@@ -175,4 +180,8 @@ pub struct MemberView {
     pub latency: Option<Duration>,
     /// What it says of its load, if it does: 1 is what it can do.
     pub load: Option<f64>,
+    /// How often it was taken out because of its traffic.
+    pub ejections: u64,
+    pub probes_passed: u64,
+    pub probes_failed: u64,
 }

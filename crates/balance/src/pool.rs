@@ -5,18 +5,23 @@ mod set;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use crossbeam_utils::CachePadded;
-use transom_proxy::destination::{Ask, Destination, Endpoint, Lease, Leasing};
+use smallvec::SmallVec;
+use tokio::sync::Notify;
+use transom_proxy::destination::{Ask, Destination, Endpoint, Lease, Leasing, Permit};
 use transom_proxy::fault::{Code, Fault};
 
 pub use self::plan::{Locality, Preference};
 pub use self::set::Chance;
 use self::set::Set;
 use crate::algorithm::Kind;
+use crate::budget::{Allowance, Budget};
+use crate::guard::Guard;
+use crate::health::Care;
 use crate::members::{Hooks, MemberSpec, MemberView, Passive, PoolMember};
 
 /// What holds for a pool as a whole.
@@ -32,6 +37,14 @@ pub struct Settings {
     pub load_field: Option<Box<str>>,
     /// Told of every attempt that ends.
     pub passive: Option<Arc<dyn Passive>>,
+    /// How its members are looked after.
+    pub care: Care,
+    /// What keeps it from being asked for too much.
+    pub guard: Option<Arc<Guard>>,
+    /// How many attempts there may be beyond those that clients ask for.
+    pub allowance: Allowance,
+    /// How many of them at once. Default: any number.
+    pub retries: Option<usize>,
 }
 
 impl Default for Settings {
@@ -42,6 +55,10 @@ impl Default for Settings {
             locality: None,
             load_field: None,
             passive: None,
+            care: Care::default(),
+            guard: None,
+            allowance: Allowance::default(),
+            retries: None,
         }
     }
 }
@@ -71,6 +88,12 @@ pub struct Pool {
     /// The rules, the first of which is the pool's own. Held by whoever makes the next set; never by
     /// who picks.
     rules: Mutex<Vec<Arc<Rule>>>,
+    /// Its members are others than before.
+    replaced: Notify,
+    budget: Mutex<Budget>,
+    /// Attempts beyond the first that run.
+    retrying: Arc<AtomicUsize>,
+    this: Weak<Pool>,
 }
 
 impl Pool {
@@ -95,28 +118,66 @@ impl Pool {
         let earlier = previous.map(|previous| previous.set.load_full());
         let rule = Rule { subset: BTreeMap::new(), algorithm: settings.algorithm.clone() };
         let rules = vec![Arc::new(rule)];
-        let members = members(specs, earlier.as_deref(), &hooks);
+        let members = members(specs, earlier.as_deref(), &hooks, &settings);
         let set = Set::new(members, &rules, &settings, earlier.as_deref());
-        let set = ArcSwap::from_pointee(set);
-        Arc::new(Pool { name: name.into(), settings, hooks, set, rules: Mutex::new(rules) })
+        let budget = previous.map_or_else(Budget::new, |previous| *locked(&previous.budget));
+        let retrying = previous.map_or_else(Arc::default, |previous| previous.retrying.clone());
+        Arc::new_cyclic(|this| Pool {
+            name: name.into(),
+            settings,
+            hooks,
+            set: ArcSwap::from_pointee(set),
+            rules: Mutex::new(rules),
+            replaced: Notify::new(),
+            budget: Mutex::new(budget),
+            retrying,
+            this: this.clone(),
+        })
     }
 
     /// Puts other members in the place of all. Those that stay go on with their state.
     pub fn replace(&self, specs: Vec<MemberSpec>) {
         let rules = self.changing();
         let earlier = self.set.load_full();
-        let members = members(specs, Some(&earlier), &self.hooks);
+        let members = members(specs, Some(&earlier), &self.hooks, &self.settings);
         self.set.store(Arc::new(Set::new(members, &rules, &self.settings, Some(&earlier))));
+        drop(rules);
+        self.replaced.notify_one();
+        self.hand_over();
+    }
+
+    /// Ready once other members have been put in the place of all; for one who waits.
+    pub async fn replaced(&self) {
+        self.replaced.notified().await;
     }
 
     /// Takes into account that members have become usable or unusable, or have another weight. To
     /// be called after a change of their state, and when an ejection is over. Costs little where
     /// nothing has changed.
     pub fn refresh(&self) {
-        let _changing = self.changing();
+        let changing = self.changing();
         if let Some(set) = self.set.load().refreshed(&self.settings) {
             self.set.store(Arc::new(set));
+            drop(changing);
+            self.hand_over();
         }
+    }
+
+    /// Those who wait may find room with the members there are now.
+    fn hand_over(&self) {
+        if let Some(guard) = &self.settings.guard {
+            guard.hand_over();
+        }
+    }
+
+    /// How its members are looked after.
+    pub fn care(&self) -> &Care {
+        &self.settings.care
+    }
+
+    /// What keeps it from being asked for too much.
+    pub fn guard(&self) -> Option<&Arc<Guard>> {
+        self.settings.guard.as_ref()
     }
 
     /// The pool as seen by one that picks by another rule.
@@ -170,23 +231,61 @@ impl Pool {
     }
 
     fn lease_at(&self, place: usize, ask: &Ask<'_>) -> Leasing {
+        if let Some(guard) = &self.settings.guard
+            && let Some(this) = self.this.upgrade()
+        {
+            return guard.lease(&this, place, ask);
+        }
+        match self.begin_at(place, ask) {
+            Some(member) => Leasing::Ready(Lease::new(member, ask.now)),
+            None => Leasing::Refused(self.nobody_left()),
+        }
+    }
+
+    /// A member of which an attempt has begun.
+    pub(crate) fn begin_at(&self, place: usize, ask: &Ask<'_>) -> Option<Arc<PoolMember>> {
         let set = self.set.load();
         let in_flight = self.hooks.in_flight.as_ref().map(|all| all.load(Ordering::Relaxed));
-        let scope = set.scopes.get(place);
+        let scope = set.scopes.get(place)?;
         // another worker may take the last place of the one that was picked
-        let mut picks = (0..TRIES).map_while(|_| scope?.pick(ask, in_flight));
-        match picks.find(|member| member.begin()) {
-            Some(member) => Leasing::Ready(Lease::new(member.clone(), ask.now)),
-            None => {
-                let detail = format!("pool `{}` has no endpoint left to try", self.name);
-                Leasing::Refused(Fault::new(Code::NoEndpoint, detail))
-            }
+        let mut picks = (0..TRIES).map_while(|_| scope.pick(ask, in_flight));
+        picks.find(|member| member.begin()).cloned()
+    }
+
+    /// Whether there is a member that could be used for this ask and has no room now.
+    pub(crate) fn is_full_at(&self, place: usize, ask: &Ask<'_>) -> bool {
+        self.set.load().scopes.get(place).is_some_and(|scope| scope.is_full(ask.tried))
+    }
+
+    pub(crate) fn nobody_left(&self) -> Fault {
+        let detail = format!("pool `{}` has no endpoint left to try", self.name);
+        Fault::new(Code::NoEndpoint, detail)
+    }
+
+    fn lease_instead_at(&self, place: usize, ask: &Ask<'_>) -> Leasing {
+        let set = self.set.load();
+        let failing = set.members.iter().filter(|member| member.state.is_failing());
+        let mut excluded: SmallVec<[u64; 8]> = SmallVec::from_slice(ask.tried);
+        excluded.extend(failing.map(|member| member.spec.endpoint.key));
+        // Nothing was sent, so going to one that works is no more than was asked for.
+        let working = self.lease_at(place, &Ask { tried: &excluded, ..*ask });
+        if !matches!(working, Leasing::Refused(_)) {
+            return working;
+        }
+        // Trying one after the other of those that do not is.
+        match self.retry(ask.now) {
+            Some(_) => self.lease_at(place, ask),
+            None => working,
         }
     }
 
     fn changing(&self) -> MutexGuard<'_, Vec<Arc<Rule>>> {
-        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.rules)
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How often a member is picked anew when others were faster.
@@ -197,13 +296,18 @@ fn members(
     specs: Vec<MemberSpec>,
     earlier: Option<&Set>,
     hooks: &Arc<Hooks>,
+    settings: &Settings,
 ) -> Vec<Arc<PoolMember>> {
+    let ceiling = settings.guard.as_ref().and_then(|guard| guard.per_member());
+    let ceiling = ceiling.unwrap_or(usize::MAX);
     let earlier = earlier.map_or(&[][..], |set| &set.members);
     let states: HashMap<u64, _> =
         earlier.iter().map(|member| (member.spec.endpoint.key, &member.state)).collect();
     let member = |spec: MemberSpec| {
         let state = states.get(&spec.endpoint.key).map(|state| Arc::clone(state));
-        PoolMember::new(spec, state.unwrap_or_default(), hooks.clone())
+        let state = state.unwrap_or_default();
+        state.set_ceiling(ceiling);
+        PoolMember::new(spec, state, hooks.clone())
     };
     specs.into_iter().map(member).collect()
 }
@@ -215,6 +319,21 @@ impl Destination for Pool {
 
     fn lease(&self, ask: &Ask<'_>) -> Leasing {
         self.lease_at(0, ask)
+    }
+
+    fn lease_instead(&self, ask: &Ask<'_>) -> Leasing {
+        self.lease_instead_at(0, ask)
+    }
+
+    fn retry(&self, now: Instant) -> Option<Permit> {
+        let most = self.settings.retries.unwrap_or(usize::MAX);
+        if self.retrying.load(Ordering::Relaxed) >= most {
+            return None;
+        }
+        let set = self.set.load();
+        let attempts = set.members.iter().map(|m| m.state.attempts.load(Ordering::Relaxed)).sum();
+        let granted = locked(&self.budget).spend(&self.settings.allowance, attempts, now);
+        granted.then(|| Permit::counted(self.retrying.clone()))
     }
 
     fn candidates(&self) -> Vec<Arc<Endpoint>> {
@@ -242,6 +361,14 @@ impl Destination for Scoped {
 
     fn lease(&self, ask: &Ask<'_>) -> Leasing {
         self.pool.lease_at(self.place, ask)
+    }
+
+    fn lease_instead(&self, ask: &Ask<'_>) -> Leasing {
+        self.pool.lease_instead_at(self.place, ask)
+    }
+
+    fn retry(&self, now: Instant) -> Option<Permit> {
+        self.pool.retry(now)
     }
 
     fn candidates(&self) -> Vec<Arc<Endpoint>> {

@@ -4,9 +4,11 @@
 //! reload nor a discovery forgets what is known. What requests touch are atomics on cache lines of
 //! their own; reasons are behind a lock that only those take who change or show them.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
+
+use crate::health::passive;
 
 /// A whole share of the weight, in thousandths.
 pub const WHOLE: u32 = 1000;
@@ -68,12 +70,21 @@ pub struct Told {
     pub reason: String,
 }
 
+/// Probes since the start.
+#[derive(Debug, Default)]
+pub struct Probes {
+    pub passed: AtomicU64,
+    pub failed: AtomicU64,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct State {
     pub in_flight: AtomicUsize,
     pub attempts: AtomicU64,
     pub failures: AtomicU64,
+    /// The last attempt failed.
+    failing: AtomicBool,
     health: AtomicU8,
     administrative: AtomicU8,
     /// Milliseconds from `origin`; zero: not ejected.
@@ -90,6 +101,9 @@ pub struct State {
     load: AtomicU32,
     /// When it said so, in milliseconds from `origin`.
     load_said: AtomicU64,
+    /// What judging by traffic counts.
+    pub passive: passive::Counts,
+    pub probes: Probes,
     origin: Instant,
     reasons: Mutex<Reasons>,
 }
@@ -109,6 +123,7 @@ impl Default for State {
             in_flight: AtomicUsize::new(0),
             attempts: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            failing: AtomicBool::new(false),
             health: AtomicU8::new(0),
             administrative: AtomicU8::new(0),
             ejected_until: AtomicU64::new(0),
@@ -118,6 +133,8 @@ impl Default for State {
             measured: AtomicU64::new(0),
             load: AtomicU32::new(NO_LOAD),
             load_said: AtomicU64::new(0),
+            passive: passive::Counts::default(),
+            probes: Probes::default(),
             origin: Instant::now(),
             reasons: Mutex::new(Reasons {
                 health: start.clone(),
@@ -138,6 +155,18 @@ pub const LOAD_EXPIRES: Duration = Duration::from_secs(180);
 const NO_LOAD: u32 = u32::MAX;
 
 impl State {
+    /// Whether the last attempt failed.
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
+    pub fn set_failing(&self, failing: bool) {
+        // A store by every request would take the line from the other workers.
+        if self.is_failing() != failing {
+            self.failing.store(failing, Ordering::Relaxed);
+        }
+    }
+
     pub fn health(&self) -> Health {
         match self.health.load(Ordering::Relaxed) {
             1 => Health::Up,

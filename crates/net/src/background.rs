@@ -38,11 +38,15 @@ impl Background {
         let tasks = Tasks::new();
         let started = tasks.clone();
         let calm = Arc::new(Pressure::new(0));
+        let (up, is_up) = std::sync::mpsc::sync_channel(1);
         worker::start_named("background", id, calm, move |worker| async move {
+            let _ = up.send(());
             while let Some(order) = given.recv().await {
                 order(&worker, &started);
             }
         })?;
+        // From here on it opens nothing of its own any more, whatever it is asked to do.
+        is_up.recv().map_err(|_| io::Error::other("the background thread has no runtime"))?;
         Ok(Background { orders, tasks })
     }
 

@@ -96,10 +96,15 @@ impl Call {
     ///
     /// # Errors
     /// When the end of the body cannot be known for certain (RS-01).
-    pub fn accept(&mut self, head: &ResponseHead, method: &Method) -> Result<(), Fault> {
+    pub fn accept(
+        &mut self,
+        head: &ResponseHead,
+        method: &Method,
+        now: Instant,
+    ) -> Result<(), Fault> {
         match self {
-            Call::H1(call) => call.accept(head, method),
-            Call::H2(call) => call.accept(head, method),
+            Call::H1(call) => call.accept(head, method, now),
+            Call::H2(call) => call.accept(head, method, now),
         }
     }
 

@@ -101,6 +101,12 @@ pub trait Destination: Send + Sync {
     /// A member for one attempt.
     fn lease(&self, ask: &Ask<'_>) -> Leasing;
 
+    /// A member for an attempt that takes the place of one of which nothing was sent: whoever is
+    /// known to work, else anybody, as far as [`Destination::retry`] gives leave.
+    fn lease_instead(&self, ask: &Ask<'_>) -> Leasing {
+        self.lease(ask)
+    }
+
     /// Leave for one attempt more than clients ask for, if there may be one now.
     fn retry(&self, _now: Instant) -> Option<Permit> {
         Some(Permit::default())

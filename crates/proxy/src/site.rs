@@ -60,6 +60,8 @@ pub struct Route {
     /// How fast bodies may pass; none where they pass as fast as they can.
     pub bandwidth: Option<Arc<Bandwidth>>,
     pub timeouts: Timeouts,
+    /// Who goes first where requests wait for a member: the lower before the higher.
+    pub priority: u8,
     pub pages: Pages,
 }
 

@@ -176,7 +176,14 @@ fn the_members_are_asked_for_at_each_scrape() {
     let metrics = Metrics::new(1);
     metrics.set_members(|| {
         let (pool, endpoint) = ("orders".into(), "10.0.0.1:80".into());
-        vec![MemberRow { pool, endpoint, in_flight: 1, attempts: 5, failures: 2 }]
+        vec![MemberRow {
+            pool,
+            endpoint,
+            in_flight: 1,
+            attempts: 5,
+            failures: 2,
+            ..MemberRow::default()
+        }]
     });
     check(
         &metrics,

@@ -214,6 +214,12 @@ impl Scope {
         self.tables.iter().position(|table| u64::from(table.until) > point).unwrap_or(0)
     }
 
+    /// Whether anybody who is picked and was not tried yet has no room.
+    pub(super) fn is_full(&self, tried: &[u64]) -> bool {
+        let mut candidates = self.tables.iter().flat_map(|table| table.candidates.iter());
+        candidates.any(|it| it.state.is_full() && !tried.contains(&it.key))
+    }
+
     /// The part of requests that a member stands to get, and what decides in its favour. Nothing
     /// for who is not picked.
     pub(super) fn chance(&self, key: u64, now: Instant) -> Option<Chance> {

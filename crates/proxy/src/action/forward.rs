@@ -212,27 +212,31 @@ impl Forward {
             // Nothing was sent, and the next one is another member: it need not wait.
             Why::Fault(fault) if fault.code().row().retry == Retry::Yes => {
                 spent.connect_retries += 1;
-                (spent.connect_retries <= self.retry.connect_retries).then_some(Duration::ZERO)?
+                (spent.connect_retries <= self.retry.connect_retries).then_some(None)?
             }
             Why::Fault(_) => {
                 spent.retries += 1;
                 let wait = self.retry.backoff.wait(spent.retries, random());
-                (spent.retries <= self.retry.retries).then_some(wait)?
+                (spent.retries <= self.retry.retries).then_some(Some(wait))?
             }
             Why::Answer(fields) => {
                 spent.retries += 1;
                 let wait = self.retry.wait(spent.retries, fields, random())?;
-                (spent.retries <= self.retry.retries).then_some(wait)?
+                (spent.retries <= self.retry.retries).then_some(Some(wait))?
             }
         };
-        if remaining(exchange).is_some_and(|time| time <= wait) {
+        if remaining(exchange).is_some_and(|time| time <= wait.unwrap_or_default()) {
             return None;
         }
-        spent.permit = Some(self.destination.retry(exchange.local.worker.now())?);
-        if !wait.is_zero() {
-            Box::pin(rest(exchange, wait)).await.ok()?;
-        }
-        self.lease(exchange, request, spent).await.ok()
+        let leasing = match wait {
+            None => self.destination.lease_instead(&self.ask(exchange, request, &spent.tried)),
+            Some(wait) => {
+                spent.permit = Some(self.destination.retry(exchange.local.worker.now())?);
+                Box::pin(rest(exchange, wait)).await.ok()?;
+                self.destination.lease(&self.ask(exchange, request, &spent.tried))
+            }
+        };
+        leased(exchange, leasing).await.ok()
     }
 
     fn ask<'a>(&self, exchange: &'a Exchange, request: &'a Request, tried: &'a [u64]) -> Ask<'a> {
@@ -250,12 +254,8 @@ impl Forward {
         request: &Request,
         spent: &Spent,
     ) -> Result<Lease, Fault> {
-        match self.destination.lease(&self.ask(exchange, request, &spent.tried)) {
-            Leasing::Ready(lease) => Ok(lease),
-            Leasing::Refused(fault) => Err(fault),
-            // Boxed, as it is rare.
-            Leasing::Wait(waiting) => Box::pin(waited(exchange, waiting)).await,
-        }
+        let ask = self.ask(exchange, request, &spent.tried);
+        leased(exchange, self.destination.lease(&ask)).await
     }
 
     fn response(
@@ -306,6 +306,16 @@ fn note(exchange: &mut Exchange, tried: &Tried) {
     record.upstream = tried.version.or(record.upstream);
     record.connected = tried.connected.or(record.connected);
     record.answered = tried.answered.or(record.answered);
+}
+
+/// The lease that came of asking, now or later.
+async fn leased(exchange: &Exchange, leasing: Leasing) -> Result<Lease, Fault> {
+    match leasing {
+        Leasing::Ready(lease) => Ok(lease),
+        Leasing::Refused(fault) => Err(fault),
+        // Boxed, as it is rare.
+        Leasing::Wait(waiting) => Box::pin(waited(exchange, waiting)).await,
+    }
 }
 
 /// The lease that is waited for, as long as there is time and somebody who wants it.

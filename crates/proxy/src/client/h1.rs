@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use transom_net::Stream;
 
@@ -160,7 +161,12 @@ impl Call {
     ///
     /// # Errors
     /// When the end of the body cannot be known for certain (RS-01).
-    pub(super) fn accept(&mut self, head: &ResponseHead, method: &Method) -> Result<(), Fault> {
+    pub(super) fn accept(
+        &mut self,
+        head: &ResponseHead,
+        method: &Method,
+        now: Instant,
+    ) -> Result<(), Fault> {
         let framing = framing::of_response(head.version, head.status, &head.fields, method)
             .map_err(|e| Fault::new(Code::BadResponse, e.to_string()))?;
         self.decoder = Decoder::new(framing);
@@ -178,7 +184,7 @@ impl Call {
             self.keep = false;
         }
         if let Some(lease) = &mut self.lease {
-            lease.answered(self.local.worker.now());
+            lease.answered(now);
             lease.heard(&head.fields);
         }
         Ok(())

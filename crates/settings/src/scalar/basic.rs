@@ -279,6 +279,13 @@ impl fmt::Display for StatusPattern {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Method(String);
 
+impl Method {
+    /// A method that stands in the code.
+    pub fn known(name: &'static str) -> Self {
+        Method(name.to_owned())
+    }
+}
+
 impl FromText for Method {
     const WHAT: &'static str = "a method such as `GET`";
 

@@ -508,6 +508,7 @@ fn over_a_socket(files: Files, send: &str, meanwhile: impl FnOnce()) -> Vec<u8> 
         body_limit: None,
         bandwidth: None,
         timeouts: Timeouts::default(),
+        priority: 1,
         pages: Pages::default(),
     };
     let site = site(Router::build(vec![rule]).unwrap(), vec![route]);

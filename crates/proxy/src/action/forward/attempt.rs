@@ -138,8 +138,8 @@ impl Forward {
         if !body.can_rewind() {
             body = replayable(body);
         }
-        let (local, limits) = (exchange.local.clone(), self.response_limits);
-        let call = h2::Call::new(slot, head, lease, local, body, waits, limits)?;
+        let limits = self.response_limits;
+        let call = h2::Call::new(slot, head, lease, &exchange.local, body, waits, limits)?;
         Ok(Call::H2(Box::new(call)))
     }
 
@@ -242,8 +242,9 @@ async fn converse(
                 }
             }
             Heard::Final(head) => {
-                *answered = Some(Instant::now());
-                call.accept(&head, &request.method)?;
+                let now = Instant::now();
+                *answered = Some(now);
+                call.accept(&head, &request.method, now)?;
                 return Ok(head);
             }
         }

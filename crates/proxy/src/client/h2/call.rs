@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 use h2::client::ResponseFuture;
@@ -34,7 +34,6 @@ pub struct Call {
     /// Gone once all has come: then the stream counts no more.
     slot: Option<Slot>,
     lease: Option<Lease>,
-    local: Rc<Local>,
     request_body: Body,
     upload: Upload,
     send: SendStream<Bytes>,
@@ -75,7 +74,7 @@ impl Call {
         slot: Slot,
         head: http::Request<()>,
         lease: Lease,
-        local: Rc<Local>,
+        local: &Local,
         request_body: Body,
         waits: Waits,
         limits: HeadLimits,
@@ -99,7 +98,6 @@ impl Call {
         Ok(Call {
             slot: Some(slot),
             lease: Some(lease),
-            local,
             upload: if request_body.is_empty() { Upload::Done } else { Upload::Going },
             request_body,
             send,
@@ -266,6 +264,7 @@ impl Call {
         &mut self,
         head: &ResponseHead,
         method: &Method,
+        now: Instant,
     ) -> Result<(), Fault> {
         let length = match head.fields.only(Known::ContentLength) {
             Values::None => None,
@@ -279,7 +278,7 @@ impl Call {
         self.bodyless = Response::is_bodyless(head.status, method);
         self.awaited = if self.bodyless { Some(0) } else { length };
         if let Some(lease) = &mut self.lease {
-            lease.answered(self.local.worker.now());
+            lease.answered(now);
             lease.heard(&head.fields);
         }
         Ok(())

@@ -1,0 +1,183 @@
+//! A limit of concurrency that finds itself: Envoy's gradient controller.
+//!
+//! As long as more concurrency brings more throughput, latency stays what it is without any; beyond
+//! that, requests only wait for each other. So the least latency is measured now and then, with
+//! hardly any concurrency, and every [`UPDATE`] the median of what was measured since is compared:
+//!
+//! ```text
+//! gradient = (least + buffer) / median             between 0.5 and 2
+//! limit    = limit * gradient + sqrt(limit)        the root is the headroom to grow by
+//! ```
+
+use std::time::{Duration, Instant};
+
+/// How often the limit is worked out anew.
+pub const UPDATE: Duration = Duration::from_millis(100);
+/// Concurrency while the least latency is measured.
+pub const LEAST_CONCURRENCY: usize = 3;
+/// How many samples that takes.
+const SAMPLES: usize = 50;
+/// Samples that are kept for one update.
+const KEPT: usize = 512;
+
+/// Between which bounds, and how often the least latency is measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GradientRule {
+    pub least: usize,
+    pub most: usize,
+    /// Between two measurements of the least latency; 15 % more or less.
+    pub measure: Duration,
+    /// Which part of the least latency is allowed on top of it. 0.25.
+    pub buffer: f64,
+}
+
+impl Default for GradientRule {
+    fn default() -> Self {
+        GradientRule {
+            least: LEAST_CONCURRENCY,
+            most: 1000,
+            measure: Duration::from_secs(60),
+            buffer: 0.25,
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Gradient {
+    rule: GradientRule,
+    limit: f64,
+    /// Seconds.
+    least: Option<f64>,
+    /// Until there are enough samples of the least latency.
+    measuring: bool,
+    samples: Vec<f64>,
+    /// When the limit is worked out, or the least latency measured, next.
+    update: Instant,
+    measure: Instant,
+}
+
+impl Gradient {
+    pub fn new(rule: GradientRule, now: Instant) -> Self {
+        Gradient {
+            limit: rule.least as f64,
+            rule,
+            least: None,
+            measuring: true,
+            samples: Vec::with_capacity(SAMPLES),
+            update: now,
+            measure: now,
+        }
+    }
+
+    /// How many may run at once.
+    pub fn limit(&self) -> usize {
+        if self.measuring {
+            return LEAST_CONCURRENCY.min(self.rule.most).max(1);
+        }
+        self.limit as usize
+    }
+
+    /// The latency of one request that has ended. `random` is from 0 to 1.
+    pub fn sample(&mut self, latency: Duration, now: Instant, random: f64) {
+        if self.samples.len() < KEPT {
+            self.samples.push(latency.as_secs_f64().max(1e-6));
+        }
+        if self.measuring {
+            if self.samples.len() >= SAMPLES {
+                self.least = self.median();
+                self.measuring = false;
+                self.update = now + UPDATE;
+                let spread = 0.85 + 0.3 * random;
+                self.measure = now + self.rule.measure.mul_f64(spread);
+            }
+            return;
+        }
+        if now >= self.measure {
+            self.measuring = true;
+            self.samples.clear();
+            return;
+        }
+        if now >= self.update {
+            self.update = now + UPDATE;
+            if let (Some(least), Some(median)) = (self.least, self.median()) {
+                self.learn(least, median);
+            }
+        }
+    }
+
+    fn learn(&mut self, least: f64, median: f64) {
+        let gradient = ((least * (1.0 + self.rule.buffer)) / median).clamp(0.5, 2.0);
+        let limit = self.limit * gradient;
+        let (least, most) = (self.rule.least.max(1) as f64, self.rule.most.max(1) as f64);
+        self.limit = (limit + limit.sqrt()).min(most).max(least.min(most));
+    }
+
+    /// Of the samples since the last one, which are forgotten.
+    fn median(&mut self) -> Option<f64> {
+        self.samples.sort_unstable_by(f64::total_cmp);
+        let median = self.samples.get(self.samples.len() / 2).copied();
+        self.samples.clear();
+        median
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server that does `capacity` requests at once in 10 ms; more wait for each other. The limit
+    /// after so long under as much load as it lets through.
+    fn settled(capacity: usize, rule: GradientRule, time: Duration) -> usize {
+        let mut now = Instant::now();
+        let mut gradient = Gradient::new(rule, now);
+        let end = now + time;
+        while now < end {
+            let running = gradient.limit();
+            let latency =
+                Duration::from_millis(10).mul_f64((running as f64 / capacity as f64).max(1.0));
+            for _ in 0..running {
+                gradient.sample(latency, now, 0.5);
+            }
+            now += latency;
+        }
+        gradient.limit()
+    }
+
+    #[test]
+    fn the_limit_finds_the_capacity() {
+        for capacity in [10, 50, 400] {
+            let limit = settled(capacity, GradientRule::default(), Duration::from_secs(30));
+            // a quarter of the latency is allowed, and the headroom on top of it
+            let most = capacity as f64 * 1.25 + 2.0 * (capacity as f64 * 1.25).sqrt() + 2.0;
+            assert!(limit >= capacity && limit as f64 <= most, "{capacity}: {limit}");
+        }
+    }
+
+    #[test]
+    fn it_keeps_its_bounds() {
+        let rule = GradientRule { most: 20, ..GradientRule::default() };
+        assert_eq!(settled(1000, rule, Duration::from_secs(30)), 20);
+        let rule = GradientRule { least: 8, ..GradientRule::default() };
+        assert!(settled(1, rule, Duration::from_secs(30)) >= 8);
+    }
+
+    #[test]
+    fn the_least_latency_is_measured_again_with_little_concurrency() {
+        let mut now = Instant::now();
+        let mut gradient = Gradient::new(GradientRule::default(), now);
+        let ms = Duration::from_millis;
+        for _ in 0..SAMPLES {
+            assert_eq!(gradient.limit(), LEAST_CONCURRENCY);
+            gradient.sample(ms(10), now, 0.5);
+        }
+        for _ in 0..100 {
+            now += ms(100);
+            gradient.sample(ms(10), now, 0.5);
+        }
+        assert_eq!(gradient.limit(), 1000);
+        now += ms(60_000);
+        gradient.sample(ms(10), now, 0.5);
+        assert_eq!(gradient.limit(), LEAST_CONCURRENCY);
+    }
+}

@@ -1,0 +1,14 @@
+//! Whether members are well: asked by probes, seen in their traffic.
+
+pub mod machine;
+pub mod passive;
+pub mod probe;
+pub mod probe_command;
+pub mod probe_grpc;
+pub mod probe_http;
+pub mod probe_tcp;
+pub mod slow_start;
+pub mod statistics;
+pub mod watch;
+
+pub use watch::{Care, Station, watch};

@@ -1,0 +1,353 @@
+//! The watch over one pool: probes its members, ejects and readmits them, lets them start slowly.
+//!
+//! One task for each pool, beside the traffic. Whatever it finds goes into the state of the member;
+//! the pool is refreshed once for all that has changed together, and each change is one line in the
+//! log.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, mpsc};
+use transom_net::Worker;
+use transom_net::tasks::Tasks;
+
+use super::machine::Machine;
+use super::passive::Outliers;
+use super::probe::Probing;
+use super::slow_start::SlowStart;
+use crate::log::{Level, Log};
+use crate::members::PoolMember;
+use crate::pool::Pool;
+use crate::random::Random;
+use crate::state::{Administrative, Health, WHOLE};
+
+/// Probes of all pools at the same time, at most (U-05).
+pub const AT_ONCE: usize = 256;
+/// Members from which on the first probes are spread instead of all going out at once.
+const MANY: usize = 32;
+/// Over how long they are spread.
+const SPREAD: Duration = Duration::from_secs(1);
+/// The longest sleep.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// How the members of a pool are looked after.
+#[derive(Clone, Default)]
+pub struct Care {
+    pub probing: Option<Probing>,
+    pub outliers: Option<Arc<Outliers>>,
+    pub slow_start: Option<SlowStart>,
+}
+
+/// What a watch needs of the thread it runs on.
+#[derive(Clone)]
+pub struct Station {
+    pub worker: Worker,
+    pub tasks: Tasks,
+    /// [`AT_ONCE`] of them.
+    pub permits: Arc<Semaphore>,
+}
+
+/// Watches over `pool`; never returns. `known` are the keys of endpoints that belonged to the pool
+/// before, so that they do not start slowly; none at the start of the program, when nobody does.
+pub async fn watch(pool: Arc<Pool>, known: Option<HashSet<u64>>, station: Station, log: Log) {
+    let (verdicts, mut heard) = mpsc::unbounded_channel();
+    let now = Instant::now();
+    let care = pool.care().clone();
+    let mut watch = Watch {
+        sweep: now + care.outliers.as_ref().map_or(LONG, |outliers| outliers.rules.every),
+        panics: pool.panics(),
+        pool,
+        care,
+        station,
+        log,
+        wards: HashMap::new(),
+        verdicts,
+        random: Random::default(),
+        changed: false,
+    };
+    watch.muster(known.as_ref(), now);
+    loop {
+        let wake = watch.look(Instant::now());
+        let suspected = async {
+            match &watch.care.outliers {
+                Some(outliers) => outliers.suspected().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(verdict) = heard.recv() => watch.hear(verdict, Instant::now()),
+            () = suspected => {}
+            () = watch.pool.replaced() => watch.muster(None, Instant::now()),
+            () = tokio::time::sleep_until(wake.into()) => {}
+        }
+    }
+}
+
+/// The outcome of one probe.
+struct Verdict {
+    key: u64,
+    outcome: Result<(), String>,
+}
+
+struct Watch {
+    pool: Arc<Pool>,
+    care: Care,
+    station: Station,
+    log: Log,
+    /// By the key of the endpoint.
+    wards: HashMap<u64, Ward>,
+    verdicts: mpsc::UnboundedSender<Verdict>,
+    random: Random,
+    /// When members are compared next.
+    sweep: Instant,
+    panics: bool,
+    /// The pool must be refreshed.
+    changed: bool,
+}
+
+/// What is known of one member beyond its state.
+struct Ward {
+    member: Arc<PoolMember>,
+    machine: Machine,
+    /// When it is probed next.
+    due: Instant,
+    probing: bool,
+    /// Probes in a row that have passed since it was ejected.
+    passed: u32,
+    /// Since when it starts slowly.
+    starting: Option<Instant>,
+}
+
+impl Watch {
+    /// Takes up who has joined and forgets who has left.
+    fn muster(&mut self, known: Option<&HashSet<u64>>, now: Instant) {
+        let members = self.pool.members();
+        let at_first = self.wards.is_empty();
+        let many = members.len() > MANY;
+        let keys: HashSet<u64> = members.iter().map(|m| m.spec.endpoint.key).collect();
+        self.wards.retain(|key, _| keys.contains(key));
+        for member in members {
+            let key = member.spec.endpoint.key;
+            if let Some(ward) = self.wards.get_mut(&key) {
+                ward.member = member;
+                continue;
+            }
+            if self.care.probing.is_none() {
+                // Whatever probes have found is not true for ever.
+                self.changed |= member.state.set_health(Health::Unchecked, "it is not probed");
+            }
+            if self.care.outliers.is_none() {
+                self.changed |= member.state.readmit();
+            }
+            if self.care.slow_start.is_none() {
+                self.changed |= member.state.set_share(WHOLE);
+            }
+            let machine = Machine::new(member.state.health());
+            let rhythm = self.care.probing.as_ref().map(|probing| probing.rhythm);
+            let wait = match (rhythm, machine.health()) {
+                (None, _) => LONG,
+                (Some(_), Health::Unchecked) if !many => Duration::ZERO,
+                (Some(rhythm), Health::Unchecked) => {
+                    SPREAD.min(rhythm.every).mul_f64(self.random.unit())
+                }
+                // Known from before a reload: probes go on in their rhythm.
+                (Some(rhythm), _) => rhythm.every.mul_f64(self.random.unit()),
+            };
+            let joins = match known {
+                Some(known) => !known.contains(&key),
+                None => !at_first,
+            };
+            let mut ward = Ward {
+                member,
+                machine,
+                due: now + wait,
+                probing: false,
+                passed: 0,
+                starting: None,
+            };
+            // Half way of a slow start when the watch began: it goes on from there.
+            if joins || ward.member.state.share() < WHOLE {
+                self.changed |= ward.start(self.care.slow_start.as_ref(), now);
+            }
+            self.wards.insert(key, ward);
+        }
+    }
+
+    /// Does what is due; when to look again.
+    fn look(&mut self, now: Instant) -> Instant {
+        let mut wake = now + LONG;
+        wake = wake.min(self.eject(now)).min(self.readmit(now)).min(self.shares(now));
+        wake = wake.min(self.probe(now));
+        if std::mem::take(&mut self.changed) {
+            self.pool.refresh();
+        }
+        self.tell_of_panic();
+        wake
+    }
+
+    fn say(&self, level: Level, member: &PoolMember, what: &str) {
+        let (pool, endpoint) = (&member.spec.endpoint.pool, &member.spec.endpoint.name);
+        (self.log)(level, &format!("pool `{pool}`: {endpoint} {what}"));
+    }
+
+    fn tell_of_panic(&mut self) {
+        let panics = self.pool.panics();
+        if std::mem::replace(&mut self.panics, panics) != panics {
+            let name = transom_proxy::destination::Destination::name(&*self.pool);
+            match panics {
+                true => (self.log)(
+                    Level::Warn,
+                    &format!("pool `{name}`: too few members are usable, so all are used"),
+                ),
+                false => (self.log)(
+                    Level::Info,
+                    &format!("pool `{name}`: enough members are usable, only they are used"),
+                ),
+            }
+        }
+    }
+
+    fn eject(&mut self, now: Instant) -> Instant {
+        let Some(outliers) = self.care.outliers.clone() else { return now + LONG };
+        let members = self.pool.members();
+        if now >= self.sweep {
+            self.sweep = now + outliers.rules.every;
+            outliers.sweep(&members, now);
+        }
+        for ejection in outliers.judge(&members, now, || self.random.unit()) {
+            self.changed = true;
+            if let Some(ward) = self.wards.get_mut(&ejection.member.spec.endpoint.key) {
+                ward.passed = 0;
+                ward.starting = None;
+            }
+            let seconds = ejection.time.as_secs_f64();
+            let what = format!("is ejected for {seconds} s: {}", ejection.reason);
+            self.say(Level::Warn, &ejection.member, &what);
+        }
+        // Without anything to compare, the sweep only forgives ejections.
+        let idle = members.iter().all(|member| !member.state.passive.has_ejections());
+        match outliers.rules.compares() || !idle {
+            true => self.sweep,
+            false => now + LONG,
+        }
+    }
+
+    /// Ends ejections whose time is over.
+    fn readmit(&mut self, now: Instant) -> Instant {
+        let mut wake = now + LONG;
+        let mut back = Vec::new();
+        for ward in self.wards.values_mut() {
+            match ward.member.state.ejected_until() {
+                Some(until) if until > now => wake = wake.min(until),
+                Some(_) if ward.member.state.readmit() => {
+                    ward.start(self.care.slow_start.as_ref(), now);
+                    back.push(ward.member.clone());
+                }
+                _ => {}
+            }
+        }
+        for member in back {
+            self.changed = true;
+            self.say(Level::Info, &member, "is back: its ejection is over");
+        }
+        wake
+    }
+
+    /// Lets those that start slowly have more.
+    fn shares(&mut self, now: Instant) -> Instant {
+        let Some(rule) = &self.care.slow_start else { return now + LONG };
+        let mut wake = now + LONG;
+        for ward in self.wards.values_mut() {
+            let Some(since) = ward.starting else { continue };
+            let share = rule.share(now.saturating_duration_since(since));
+            self.changed |= ward.member.state.set_share(share);
+            if share == WHOLE {
+                ward.starting = None;
+            } else {
+                wake = wake.min(now + rule.step());
+            }
+        }
+        wake
+    }
+
+    /// Sends out the probes that are due.
+    fn probe(&mut self, now: Instant) -> Instant {
+        let mut wake = now + LONG;
+        let Some(probing) = &self.care.probing else { return wake };
+        for (key, ward) in &mut self.wards {
+            if ward.probing || ward.member.state.administrative() == Administrative::Maintenance {
+                continue;
+            }
+            if ward.due > now {
+                wake = wake.min(ward.due);
+                continue;
+            }
+            ward.probing = true;
+            let (key, endpoint) = (*key, ward.member.spec.endpoint.clone());
+            let (probing, verdicts) = (probing.clone(), self.verdicts.clone());
+            let Station { worker, tasks, permits } = self.station.clone();
+            tasks.start("health probe", async move {
+                let _permit = permits.acquire().await;
+                let timeout = probing.rhythm.timeout;
+                let asked = tokio::time::timeout(timeout, probing.ask(&endpoint, &worker)).await;
+                let late = || Err(format!("nothing within {} ms", timeout.as_millis()));
+                let outcome = asked.unwrap_or_else(|_| late());
+                // Nobody listens any more once the watch has ended.
+                let _ = verdicts.send(Verdict { key, outcome });
+            });
+        }
+        wake
+    }
+
+    /// Takes the outcome of a probe.
+    fn hear(&mut self, verdict: Verdict, now: Instant) {
+        let Some(rhythm) = self.care.probing.as_ref().map(|probing| probing.rhythm) else { return };
+        let Some(ward) = self.wards.get_mut(&verdict.key) else { return };
+        let (member, passed) = (ward.member.clone(), verdict.outcome.is_ok());
+        let counts = &member.state.probes;
+        if passed { &counts.passed } else { &counts.failed }.fetch_add(1, Ordering::Relaxed);
+        ward.probing = false;
+        let before = ward.machine.health();
+        let health = ward.machine.probed(passed, &rhythm, now);
+        ward.due = now + ward.machine.wait(&rhythm, self.random.unit());
+        ward.passed = if passed { ward.passed + 1 } else { 0 };
+        let reached = ward.passed >= rhythm.rise
+            && member.state.passive.was_unreachable()
+            && member.state.readmit();
+        let why = match verdict.outcome {
+            Ok(()) => "probes pass".to_owned(),
+            Err(why) => why,
+        };
+        if let Some(health) = health {
+            self.changed |= member.state.set_health(health, &*why);
+            if before == Health::Down {
+                self.changed |= ward.start(self.care.slow_start.as_ref(), now);
+            }
+        }
+        if reached {
+            ward.start(self.care.slow_start.as_ref(), now);
+            self.changed = true;
+        }
+        match health {
+            Some(Health::Down) => self.say(Level::Warn, &member, &format!("is down: {why}")),
+            Some(_) if before == Health::Down => {
+                self.say(Level::Info, &member, "is up: probes pass");
+            }
+            Some(_) | None => {}
+        }
+        if reached {
+            self.say(Level::Info, &member, "is back: probes reach it again");
+        }
+    }
+}
+
+impl Ward {
+    /// Begins to start slowly, where the pool wants that. Whether the share has changed.
+    fn start(&mut self, rule: Option<&SlowStart>, now: Instant) -> bool {
+        let Some(rule) = rule else { return false };
+        self.starting = Some(now);
+        self.member.state.set_share(rule.share(Duration::ZERO))
+    }
+}

@@ -1,0 +1,343 @@
+//! Members that are probed, judged by their traffic, and let in again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use transom_testkit::endpoint::ok;
+use transom_testkit::{Endpoint, Port, Transom, check, client, until};
+
+use super::rig::{TRANSOM, head};
+
+/// A Transom over these addresses, with these settings of the pool.
+fn over(pool: &str, addresses: &[String]) -> Transom {
+    let config = format!(
+        "workers: 1\nlisteners:\n  web: {{ address: '@WEB', timeouts: {{ connect: 1s }}, \
+         routes: [{{ forward: o }}] }}\n\
+         pools:\n  o: {{ endpoints: [{}], {pool} }}\n",
+        addresses.iter().map(|a| format!("'{a}'")).collect::<Vec<_>>().join(", ")
+    );
+    Transom::run(TRANSOM, &config)
+}
+
+fn addresses(endpoints: &[&Endpoint]) -> Vec<String> {
+    endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect()
+}
+
+/// Answers `/healthz` with a status that can be changed, and everything else with its name.
+fn named(name: &'static str) -> (Endpoint, Arc<AtomicU16>) {
+    let status = Arc::new(AtomicU16::new(200));
+    let says = status.clone();
+    let endpoint = Endpoint::new(move |request, line| match &*request.target {
+        "/healthz" => {
+            let status = says.load(Ordering::Relaxed);
+            line.send(format!("HTTP/1.1 {status} Told\r\nContent-Length: 0\r\n\r\n"));
+        }
+        _ => line.send(ok(name)),
+    });
+    (endpoint, status)
+}
+
+fn get(transom: &Transom) -> (u16, String) {
+    let response = client::ask(transom.web(), head("GET /", ""));
+    (response.status, response.text())
+}
+
+/// What so many requests are answered with.
+fn answers(transom: &Transom, count: usize) -> String {
+    (0..count).map(|_| get(transom).1).collect()
+}
+
+fn state(transom: &Transom, endpoint: &Endpoint, state: &str) -> bool {
+    let endpoint = endpoint.address;
+    transom.metric(&format!(
+        "transom_member_state{{pool=\"o\",endpoint=\"{endpoint}\",state=\"{state}\"}}"
+    )) == 1.0
+}
+
+const FAST: &str = "every: 100ms, fast-every: 20ms, timeout: 1s";
+
+#[test]
+fn lb_15_a_member_that_fails_its_probes_gets_nothing_until_it_passes_them() {
+    let ((a, a_says), (b, _)) = (named("a"), named("b"));
+    let pool = format!("health: {{ http: /healthz, {FAST} }}");
+    let mut transom = over(&pool, &addresses(&[&a, &b]));
+    until("both are up", || state(&transom, &a, "up") && state(&transom, &b, "up"));
+    assert_eq!(answers(&transom, 4).matches('a').count(), 2);
+    a_says.store(503, Ordering::Relaxed);
+    until("it is down", || state(&transom, &a, "down"));
+    assert_eq!(answers(&transom, 6), "bbbbbb");
+    a_says.store(200, Ordering::Relaxed);
+    until("it is up", || state(&transom, &a, "up"));
+    assert_eq!(answers(&transom, 4).matches('a').count(), 2);
+    let said = transom.said();
+    let name = a.address;
+    assert!(said.contains(&format!("pool `o`: {name} is down: status 503")), "{said}");
+    assert!(said.contains(&format!("pool `o`: {name} is up: probes pass")), "{said}");
+    assert_eq!(said.matches(" is up").count(), 1, "of the start nothing is said: {said}");
+    check::alive(&mut transom);
+}
+
+#[test]
+fn u_03_a_probe_that_fails_every_other_time_changes_nothing() {
+    let probes = Arc::new(AtomicUsize::new(0));
+    let count = probes.clone();
+    let flapping = Endpoint::new(move |_, line| {
+        let is_even = count.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
+        let status = if is_even { 200 } else { 500 };
+        line.send(format!("HTTP/1.1 {status} So\r\nContent-Length: 0\r\n\r\n"));
+    });
+    let (other, _) = named("b");
+    let pool = format!("health: {{ http: /, {FAST} }}");
+    let transom = over(&pool, &addresses(&[&flapping, &other]));
+    until("it was probed often", || probes.load(Ordering::Relaxed) > 20);
+    assert!(state(&transom, &flapping, "up"));
+    assert!(!transom.said().contains("is down"), "{}", transom.said());
+}
+
+#[test]
+fn u_04_a_probe_expects_what_was_said() {
+    let answer = |text: &'static str| {
+        Endpoint::new(move |_, line| {
+            line.send(text);
+            line.end();
+        })
+    };
+    let silent = Endpoint::raw(|line| line.stall());
+    let huge = Endpoint::new(|_, line| {
+        line.send("HTTP/1.1 200 OK\r\n\r\n");
+        while line.pour(&[b'x'; 65_536]) > 0 {}
+    });
+    let port = Port::reserve().unwrap();
+    for (probe, endpoint, up, why) in [
+        ("http: /", &answer("HTTP/1.1 204 No\r\n\r\n"), true, ""),
+        ("http: /", &answer("HTTP/1.1 301 No\r\nLocation: /x\r\n\r\n"), false, "status 301"),
+        (
+            "http: { path: /, status: [301, 5xx] }",
+            &answer("HTTP/1.1 301 No\r\nContent-Length: 0\r\n\r\n"),
+            true,
+            "",
+        ),
+        (
+            "http: { path: /, body: well }",
+            &answer("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nI am well"),
+            true,
+            "",
+        ),
+        (
+            "http: { path: /, body: well }",
+            &answer(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nwe\r\n2\r\nll\r\n0\r\n\r\n",
+            ),
+            true,
+            "",
+        ),
+        (
+            "http: { path: /, body: well }",
+            &answer("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nI am ill"),
+            false,
+            "its body is another one",
+        ),
+        ("http: { path: /, body: well }", &huge, false, "its body is another one"),
+        ("http: /", &huge, true, ""),
+        ("http: /", &answer("HTTP/2 is all I speak\r\n\r\n"), false, "no response in HTTP/1"),
+        ("http: /", &answer(""), false, "it closed the connection"),
+        ("http: /", &silent, false, "nothing within 200 ms"),
+        ("tcp: on", &silent, true, ""),
+        (
+            "tcp: { send: \"PING\\r\\n\\r\\n\", expect: PONG }",
+            &silent,
+            false,
+            "nothing within 200 ms",
+        ),
+        (
+            "tcp: { send: \"GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n\", expect: \"I am well\" }",
+            &answer("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nI am well"),
+            true,
+            "",
+        ),
+    ] {
+        let pool = format!("health: {{ {probe}, every: 100ms, timeout: 200ms }}");
+        let transom = over(&pool, &addresses(&[endpoint]));
+        let wanted = if up { "up" } else { "down" };
+        until(&format!("{probe} is {wanted}"), || state(&transom, endpoint, wanted));
+        assert!(transom.said().contains(why), "{probe}: {}", transom.said());
+    }
+    let transom = over("health: { tcp: on, every: 100ms }", &[port.address.to_string()]);
+    until("nobody listens", || transom.said().contains("is down: Connection refused"));
+}
+
+#[test]
+fn lb_16_a_command_is_told_of_the_member() {
+    let (a, _) = named("a");
+    let (b, _) = named("b");
+    let pool = format!(
+        "health: {{ command: [sh, -c, 'test $TRANSOM_POOL:$TRANSOM_ADDRESS:$TRANSOM_PORT = o:127.0.0.1:{}'], every: 200ms }}",
+        a.address.port()
+    );
+    let transom = over(&pool, &addresses(&[&a, &b]));
+    until("they are judged", || state(&transom, &a, "up") && state(&transom, &b, "down"));
+    assert_eq!(answers(&transom, 4), "aaaa");
+    assert!(transom.said().contains("`sh` ended with 1"), "{}", transom.said());
+}
+
+#[test]
+fn lb_15_probes_go_over_tls_where_the_pool_does() {
+    use transom_testkit::certificate::Authority;
+    let authority = Authority::new();
+    let endpoint =
+        Endpoint::tls(authority.issue(&["o.example"]).server(), |_, line| line.send(ok("a")));
+    let config = format!(
+        "workers: 1\nlisteners:\n  web: {{ address: '@WEB', routes: [{{ forward: o }}] }}\n\
+         pools:\n  o: {{ endpoints: '{}', tls: {{ ca: '@folder/ca.pem', name: o.example }}, \
+         health: {{ http: /, {FAST} }} }}\n",
+        endpoint.address
+    );
+    let transom = Transom::run_with(TRANSOM, &config, |folder| {
+        std::fs::write(folder.join("ca.pem"), &authority.pem).unwrap();
+    });
+    until("it is up", || state(&transom, &endpoint, "up"));
+    assert_eq!(get(&transom).0, 200);
+}
+
+#[test]
+fn u_02_when_all_fail_their_probes_all_are_used() {
+    let ((a, a_says), (b, b_says)) = (named("a"), named("b"));
+    a_says.store(500, Ordering::Relaxed);
+    b_says.store(500, Ordering::Relaxed);
+    let pool = format!("health: {{ http: /healthz, {FAST} }}");
+    let transom = over(&pool, &addresses(&[&a, &b]));
+    until("both are down", || state(&transom, &a, "down") && state(&transom, &b, "down"));
+    assert_eq!(answers(&transom, 4).len(), 4);
+    assert!(transom.said().contains("too few members are usable, so all are used"));
+    let transom = over(&format!("{pool}, panic-threshold: 0%"), &addresses(&[&a, &b]));
+    until("both are down", || state(&transom, &a, "down") && state(&transom, &b, "down"));
+    let start = Instant::now();
+    assert_eq!(get(&transom).0, 503);
+    assert!(start.elapsed() < Duration::from_millis(500));
+}
+
+#[test]
+fn lb_17_who_refuses_connections_is_taken_out_and_let_in_when_probes_reach_it() {
+    let (a, _) = named("a");
+    let port = Port::reserve().unwrap();
+    let gone = port.address;
+    let pool = "outliers: { connect-failures: 2 }, slow-start: 2s, \
+                health: { tcp: on, every: 100ms, rise: 2, fall: 1000 }";
+    let mut transom = over(pool, &[a.address.to_string(), gone.to_string()]);
+    let metric = |name: &str| transom.metric(&format!("{name}{{pool=\"o\",endpoint=\"{gone}\""));
+    // The first probe counts at once.
+    until("it is down", || transom.said().contains("is down"));
+    let listener = std::net::TcpListener::bind(gone).unwrap();
+    until("it is up", || transom.said().contains("is up"));
+    let weight = metric("transom_member_weight");
+    assert!(weight < 1.0, "it starts slowly: {weight}");
+    drop(listener);
+    while metric("transom_member_ejections_total") == 0.0 {
+        assert_eq!(get(&transom).0, 200, "each request is tried again");
+    }
+    assert_eq!(answers(&transom, 4), "aaaa");
+    let said = transom.said();
+    assert!(said.contains(&format!("pool `o`: {gone} is ejected for 30 s: ")), "{said}");
+    let _listener = std::net::TcpListener::bind(gone).unwrap();
+    until("probes reach it", || transom.said().contains("is back: probes reach it again"));
+    until("it has its whole weight again", || metric("transom_member_weight") == 1.0);
+    check::alive(&mut transom);
+}
+
+#[test]
+fn lb_18_who_answers_with_errors_is_out_for_a_while() {
+    let (a, _) = named("a");
+    let bad = Endpoint::answering("HTTP/1.1 500 Bad\r\nContent-Length: 1\r\n\r\nx");
+    let pool = "outliers: { errors: 3, ejection: 1s }";
+    let transom = over(pool, &addresses(&[&a, &bad]));
+    let before = answers(&transom, 12);
+    assert_eq!(before.matches('x').count(), 3, "{before}");
+    assert_eq!(answers(&transom, 4), "aaaa");
+    let out = Instant::now();
+    until("it is back", || transom.said().contains("is back: its ejection is over"));
+    assert!(out.elapsed() > Duration::from_millis(500));
+    assert!(answers(&transom, 4).contains('x'));
+}
+
+#[test]
+fn lb_18_the_last_member_is_never_taken_out() {
+    let bad = Endpoint::answering("HTTP/1.1 500 Bad\r\nContent-Length: 1\r\n\r\nx");
+    let transom = over("outliers: { errors: 3, max-ejected: 100% }", &addresses(&[&bad]));
+    assert_eq!(answers(&transom, 20).len(), 20);
+    assert!(!transom.said().contains("ejected"), "{}", transom.said());
+}
+
+#[test]
+fn lb_15_a_reload_keeps_what_is_known_and_ends_what_is_not_wanted() {
+    let ((a, a_says), (b, _)) = (named("a"), named("b"));
+    a_says.store(500, Ordering::Relaxed);
+    let config = |health: &str| {
+        format!(
+            "workers: 1\nlisteners:\n  web: {{ address: '@WEB', routes: [{{ forward: o }}] }}\n\
+             pools:\n  o: {{ endpoints: ['{}', '{}']{health} }}\n",
+            a.address, b.address
+        )
+    };
+    let probed = format!(", health: {{ http: /healthz, {FAST} }}");
+    let mut transom = Transom::run(TRANSOM, &config(&probed));
+    until("it is down", || state(&transom, &a, "down"));
+    transom.write(&config(&format!("{probed}, slow-start: 1s")));
+    assert_eq!(transom.admin("POST", "/reload").status, 200);
+    assert!(state(&transom, &a, "down"));
+    assert_eq!(answers(&transom, 4), "bbbb");
+    transom.write(&config(""));
+    assert_eq!(transom.admin("POST", "/reload").status, 200);
+    until("nobody says that it is down", || state(&transom, &a, "unchecked"));
+    assert_eq!(answers(&transom, 4).matches('a').count(), 2);
+    let probes = a.requests().len();
+    let tasks = transom.admin("GET", "/tasks").text();
+    assert!(!tasks.contains("health probe\",\"running\":1"), "{tasks}");
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(a.requests().len(), probes, "nobody probes it any more");
+}
+
+/// Answers the health check of gRPC with this status of its protocol.
+fn speaks_grpc(status: u8) -> Endpoint {
+    Endpoint::raw(move |line| {
+        let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
+            [&[0, 0, payload.len() as u8, kind, flags, 0, 0, 0, stream], payload].concat()
+        };
+        if line.read(24).is_none_or(|preface| !preface.starts_with(b"PRI * HTTP/2.0")) {
+            return;
+        }
+        line.send(frame(4, 0, 0, &[]));
+        let mut asked = String::new();
+        loop {
+            let Some(head) = line.read(9) else { return };
+            let length = usize::from(head[1]) << 8 | usize::from(head[2]);
+            let Some(payload) = line.read(length) else { return };
+            asked.push_str(&String::from_utf8_lossy(&payload));
+            if head[3] == 0 && head[4] & 1 == 1 {
+                break;
+            }
+        }
+        if !asked.contains("/grpc.health.v1.Health/Check") || !asked.contains("shop.Orders") {
+            return;
+        }
+        line.send(frame(6, 0, 0, b"pingpong"));
+        // :status 200, and a message of one field
+        line.send(frame(1, 4, 1, &[0x88]));
+        line.send(frame(0, 0, 1, &[0, 0, 0, 0, 2, 8, status]));
+        line.stall();
+    })
+}
+
+#[test]
+fn lb_16_a_grpc_service_says_itself_how_it_is() {
+    let (well, ill) = (speaks_grpc(1), speaks_grpc(2));
+    let http1 = Endpoint::echo();
+    let pool = format!("health: {{ grpc: shop.Orders, {FAST} }}, panic-threshold: 0%");
+    let transom = over(&pool, &addresses(&[&well, &ill, &http1]));
+    until("they are judged", || {
+        state(&transom, &well, "up")
+            && state(&transom, &ill, "down")
+            && state(&transom, &http1, "down")
+    });
+    assert!(transom.said().contains("is down: it says NOT_SERVING"), "{}", transom.said());
+}
