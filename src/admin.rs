@@ -13,7 +13,9 @@
 //! | `GET /tasks` | what runs in the background, as JSON |
 //! | `POST /reload` | 200 and the new generation, or 422 and what is wrong with the file |
 //! | `POST /stop` | 202: accepts nothing new, finishes what is open, then goes |
+//! | `/pools...` | pools, and how to change them: see `admin/pools.rs` |
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -29,11 +31,16 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::json;
+use transom_balance::discovery::Roster;
 use transom_net::listen::{self, ListenError};
 
 pub mod client;
 mod gate;
 mod limited;
+mod pools;
+mod view;
+
+pub use pools::Edit;
 
 use gate::Gate;
 use limited::Limited;
@@ -65,6 +72,15 @@ pub trait Control: Send + Sync {
     fn metrics(&self) -> String;
 
     fn tasks(&self) -> Vec<Task>;
+
+    /// The pools of the file by name, each with where its endpoints come from.
+    fn rosters(&self) -> BTreeMap<String, Arc<Roster>>;
+
+    /// Writes a change of a pool into the file: the file it was written into.
+    ///
+    /// # Errors
+    /// Why it cannot be; the file is as it was.
+    fn save(&self, pool: &str, edit: &Edit) -> Result<String, String>;
 }
 
 /// What runs in the background under one name: tasks of the control side, and for each address its
@@ -216,6 +232,7 @@ fn router(control: Arc<dyn Control>, gate: Gate) -> Router {
         .route("/tasks", get(tasks))
         .route("/reload", post(reload))
         .route("/stop", post(stop))
+        .merge(pools::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         // Outermost, so that not even the names of paths are told to whom they do not concern.
@@ -270,12 +287,13 @@ async fn stop(State(control): Operator) -> (StatusCode, &'static str) {
 }
 
 async fn not_found() -> (StatusCode, &'static str) {
-    let sentence = "there is healthz, readyz, metrics, config, tasks, reload and stop\n";
+    let sentence = "there is healthz, readyz, metrics, config, tasks, pools, reload and stop\n";
     (StatusCode::NOT_FOUND, sentence)
 }
 
 async fn wrong_method() -> (StatusCode, &'static str) {
-    (StatusCode::METHOD_NOT_ALLOWED, "reload and stop are asked for with POST, all else with GET\n")
+    let sentence = "GET shows, POST does or adds, PUT registers, DELETE takes out\n";
+    (StatusCode::METHOD_NOT_ALLOWED, sentence)
 }
 
 #[cfg(test)]
@@ -327,6 +345,14 @@ mod tests {
 
         fn tasks(&self) -> Vec<Task> {
             vec![Task { name: "sweep".into(), running: 2, restarts: 0, failure: None }]
+        }
+
+        fn rosters(&self) -> BTreeMap<String, Arc<Roster>> {
+            BTreeMap::new()
+        }
+
+        fn save(&self, _: &str, _: &Edit) -> Result<String, String> {
+            Err("there is no file".into())
         }
     }
 

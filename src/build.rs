@@ -5,12 +5,16 @@
 //! pool     ─▶ Pool { members: endpoints with a key that outlives reloads }
 //! ```
 //!
-//! Nothing is bound or started here, and no file is read. Names of endpoints are looked up in DNS.
+//! Nothing is bound or started here, no file is read, and no name is looked up: where the endpoints
+//! of a pool come from begins to be followed with [`Snapshot::settle`].
 
 mod endpoints;
+mod maker;
 mod matching;
 mod pages;
 mod routes;
+mod scaling;
+mod sources;
 mod tls;
 mod upkeep;
 
@@ -21,6 +25,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use rustix::process::{Resource, getrlimit};
 use transom_balance::Pool;
+use transom_balance::discovery::Roster;
+use transom_balance::discovery::names::Names;
+use transom_balance::scale::Scaled;
 use transom_net::blocks::Rule;
 use transom_net::clients::Pace;
 use transom_net::tls::server::ServerTls;
@@ -51,6 +58,12 @@ pub struct Snapshot {
     /// In the order of the file.
     pub listeners: Vec<Listening>,
     pub pools: BTreeMap<String, Arc<Pool>>,
+    /// Where the endpoints of pools come from, and of single addresses that have a name; by the
+    /// name of the pool, or that address.
+    pub rosters: BTreeMap<String, Arc<Roster>>,
+    names: Arc<Names>,
+    /// Where the file speaks of sources and names.
+    origins: Vec<sources::Origin>,
     /// What goes on in the next snapshot.
     pub shared: Shared,
     /// What was noticed while building. Its places are in the files of the configuration.
@@ -119,6 +132,9 @@ pub fn build(
         config: Arc::new(config.clone()),
         listeners: listeners.into_iter().flatten().collect(),
         pools: build.pools,
+        rosters: build.rosters,
+        names: build.names,
+        origins: build.origins,
         shared: build.shared.finished(),
         warnings: build.findings,
     })
@@ -131,8 +147,14 @@ struct Build<'a> {
     previous: Option<&'a Snapshot>,
     shared: Shared,
     pools: BTreeMap<String, Arc<Pool>>,
+    /// Pools whose requests wait for a server that is started on demand.
+    scaled: BTreeMap<String, Arc<Scaled>>,
+    /// By the name of the pool, or the address that stands in its place.
+    rosters: BTreeMap<String, Arc<Roster>>,
+    names: Arc<Names>,
+    origins: Vec<sources::Origin>,
     /// TLS to an address written `https://`.
-    public_tls: Option<endpoints::Upstream>,
+    public_tls: Option<maker::Upstream>,
     named: routes::NamedPolicies<'a>,
     findings: Diagnostics,
 }
@@ -145,6 +167,10 @@ impl<'a> Build<'a> {
             previous,
             shared: Shared::following(previous.map(|previous| &previous.shared)),
             pools: BTreeMap::new(),
+            scaled: BTreeMap::new(),
+            rosters: BTreeMap::new(),
+            names: sources::names(&config.resolver, previous.map(|previous| &previous.names)),
+            origins: Vec::new(),
             public_tls: None,
             named: routes::NamedPolicies::default(),
             findings: Diagnostics::new(),

@@ -4,22 +4,26 @@
 //! is right and cannot be done here ends with 1.
 
 mod command;
+mod pool;
 mod proxy;
 
 use std::fmt::Display;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
+use transom_net::Background;
 use transom_settings::Diagnostics;
 
 use self::command::{Asking, Command, Explain, Line};
 use crate::admin::client;
 use crate::build::{Snapshot, build};
-use crate::config::{hardening, schema};
+use crate::config::{Level, hardening, schema};
 use crate::explain::{self, Question};
 use crate::load::{Loaded, load};
+use crate::log;
 use crate::materials::Materials;
 use crate::run::{
     BAD_CONFIG, CANNOT_START, Source, admin_socket, chain, default_admin_socket, run,
@@ -49,6 +53,7 @@ pub fn main() -> ExitCode {
         }
         Command::Reload(asking) => ask(&asking, "/reload"),
         Command::Stop(asking) => ask(&asking, "/stop"),
+        Command::Pool(pool) => pool.run(),
         Command::Demo => crate::demo::demo(),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -79,12 +84,17 @@ fn cannot(what: impl Display) -> ExitCode {
     ExitCode::from(CANNOT_START)
 }
 
+/// How long names and sources are waited for.
+const LOOK_UP: Duration = Duration::from_secs(5);
+
 /// Everything up to where `run` would open sockets. Errors are printed.
 fn prepared(file: Option<&Path>, strict: bool) -> Result<(Loaded, Snapshot), ExitCode> {
     let bad = |findings: String| {
         told(findings);
         ExitCode::from(BAD_CONFIG)
     };
+    // what sources say is told as findings
+    log::set_level(Level::Error);
     let mut loaded = load(file, strict).map_err(|findings| bad(findings.render()))?;
     let together = |loaded: &Loaded, found: Diagnostics| {
         let mut all = loaded.findings.clone();
@@ -96,7 +106,21 @@ fn prepared(file: Option<&Path>, strict: bool) -> Result<(Loaded, Snapshot), Exi
     let snapshot = build(&loaded.config, &materials, None, &|_, _| Vec::new())
         .map_err(|found| bad(together(&loaded, found).render()))?;
     loaded.findings.extend(snapshot.warnings.clone());
+    if let Err(error) = look_up(&snapshot) {
+        return Err(cannot(format!("the system gives no threads: {error}")));
+    }
+    for trouble in snapshot.troubles() {
+        loaded.findings.push(trouble);
+    }
     Ok((loaded, snapshot))
+}
+
+/// Asks for the endpoints of the pools, once.
+fn look_up(snapshot: &Snapshot) -> std::io::Result<()> {
+    let background = Background::start(0)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(snapshot.settle(&background, LOOK_UP));
+    Ok(())
 }
 
 fn check(file: Option<&Path>, strict: bool) -> ExitCode {
@@ -163,18 +187,7 @@ fn explained(asked: &Explain) -> ExitCode {
 
 /// Asks the running program, and shows what it answers.
 fn ask(asking: &Asking, path: &str) -> ExitCode {
-    // the file may be what is wrong, and its last good version what runs
-    let (socket, findings) = match (&asking.socket, load(asking.config.as_deref(), false)) {
-        (Some(socket), _) => (socket.clone(), None),
-        (None, Ok(loaded)) => (admin_socket(&loaded.config), None),
-        (None, Err(findings)) => (default_admin_socket(), asking.config.as_ref().map(|_| findings)),
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let answer = match runtime {
-        Ok(runtime) => runtime.block_on(client::call(&socket, "POST", path)),
-        Err(error) => return cannot(format!("the system gives no event queue: {error}")),
-    };
-    match answer {
+    match ask_for(asking, "POST", path, "") {
         Ok((status, text)) if (200..300).contains(&status) => {
             shown(text);
             ExitCode::SUCCESS
@@ -185,15 +198,34 @@ fn ask(asking: &Asking, path: &str) -> ExitCode {
             ExitCode::from(BAD_CONFIG)
         }
         Ok((status, text)) => cannot(format!("Transom answers {status}: {}", text.trim_end())),
-        Err(error) => {
-            if let Some(findings) = findings {
-                told(findings.render());
-                told("  note: so the admin socket is not known from it; name it with `--socket`\n");
-            }
-            cannot(match &error {
-                client::Error::NotRunning(_) | client::Error::NotAllowed(_) => error.to_string(),
-                other => chain(other),
-            })
-        }
+        Err(code) => code,
     }
+}
+
+/// What the running program answers, with its status. Where there is none, why is printed.
+fn ask_for(
+    asking: &Asking,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> Result<(u16, String), ExitCode> {
+    // the file may be what is wrong, and its last good version what runs
+    let (socket, findings) = match (&asking.socket, load(asking.config.as_deref(), false)) {
+        (Some(socket), _) => (socket.clone(), None),
+        (None, Ok(loaded)) => (admin_socket(&loaded.config), None),
+        (None, Err(findings)) => (default_admin_socket(), asking.config.as_ref().map(|_| findings)),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime =
+        runtime.map_err(|error| cannot(format!("the system gives no event queue: {error}")))?;
+    runtime.block_on(client::call_with(&socket, method, path, body)).map_err(|error| {
+        if let Some(findings) = findings {
+            told(findings.render());
+            told("  note: so the admin socket is not known from it; name it with `--socket`\n");
+        }
+        cannot(match &error {
+            client::Error::NotRunning(_) | client::Error::NotAllowed(_) => error.to_string(),
+            other => chain(other),
+        })
+    })
 }

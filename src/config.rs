@@ -21,6 +21,8 @@ mod policy;
 mod pool;
 mod protect;
 mod route;
+mod scale;
+mod source;
 mod timeouts;
 mod tls;
 
@@ -56,6 +58,11 @@ pub use route::{
     HostRewrite, Match, PathPrefix, Priority, RegexRewrite, ReplacePrefix, Rewrite, Route,
     ValueMatch,
 };
+pub use scale::{CommandDriver, DockerDriver, Driver, Scale};
+pub use source::{
+    ConsulSource, DockerSource, EtcdSource, Family, FileSource, RegistrationSource, RegistryServer,
+    Resolver, Source, SrvSource,
+};
 pub use timeouts::{PoolTimeouts, RouteTimeouts, Timeout, Timeouts};
 pub use tls::{
     CertificateFiles, ClientAuth, ClientCertificates, Tls, TlsVersion, UnknownNames, UpstreamTls,
@@ -89,6 +96,8 @@ settings! {
         pub admin: Admin = Admin::default(),
         /// What is written about requests and about the program itself.
         pub log: Log = Log::default(),
+        /// How names of endpoints are looked up.
+        pub resolver: Resolver = Resolver::default(),
         /// Where connections are accepted, by name.
         pub listeners: Map<Name, Listener>,
         /// Sets of interchangeable endpoints, by name.

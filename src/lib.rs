@@ -16,6 +16,7 @@ pub mod observe;
 pub mod overload;
 pub mod reload;
 pub mod run;
+pub mod save;
 pub mod supervise;
 pub mod watch;
 pub mod workers;

@@ -17,7 +17,7 @@ use transom_net::tls::client::{Roots, system_roots};
 use transom_net::tls::server::Pem;
 use transom_settings::{Diagnostic, Diagnostics, HostPattern, Span, Spanned, StatusPattern, quote};
 
-use crate::config::{Action, Addresses, Config, Policy, PolicyUse, Target, Tls};
+use crate::config::{Action, Addresses, Config, Driver, Policy, PolicyUse, Source, Target, Tls};
 use crate::load::{read_bytes, reason};
 
 /// What a configuration refers to, in memory.
@@ -129,6 +129,14 @@ impl Materials {
             }
         }
         for (name, pool) in config.pools.iter() {
+            for (index, source) in pool.sources.iter().enumerate() {
+                reading.registry(source, &format!("pools.{name}.sources[{index}]"));
+            }
+            if let Some(Driver::Webhook(url)) = pool.scale.as_ref().map(|scale| &scale.driver)
+                && url.tls
+            {
+                reading.system_roots();
+            }
             let Some(tls) = pool.tls.on() else { continue };
             let at = format!("pools.{name}.tls");
             match &tls.ca {
@@ -198,6 +206,21 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
+    /// Whom to trust that a registry is what it says.
+    fn registry(&mut self, source: &Source, at: &str) {
+        let (ca, tls) = match source {
+            Source::Etcd(etcd) => (&etcd.ca, etcd.servers.iter().any(|server| server.tls)),
+            Source::Consul(consul) => (&consul.ca, consul.server.tls),
+            Source::Docker(docker) => (&None, docker.server.tls),
+            Source::File(_) | Source::Srv(_) | Source::Registration(_) => return,
+        };
+        match ca {
+            Some(ca) => self.file(ca, format!("{at}.ca")),
+            None if tls => self.system_roots(),
+            None => {}
+        }
+    }
+
     fn tls(&mut self, listener: &str, tls: &Tls, at: &str) {
         if let Some(certificate) = &tls.certificate {
             self.file(certificate, format!("{at}.certificate"));

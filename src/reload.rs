@@ -10,10 +10,11 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{Mutex, Notify};
 use transom_balance::Pool;
+use transom_balance::discovery::Roster;
 use transom_balance::guard::breaker::Position;
 use transom_net::Background;
 use transom_net::listen::{self, Bound};
@@ -22,7 +23,7 @@ use transom_net::pressure::{Level, Pressure};
 use transom_proxy::record::Sink;
 use transom_settings::{Diagnostics, ListenAddress, Switch};
 
-use crate::admin::{Control, Task};
+use crate::admin::{Control, Edit, Task};
 use crate::build::{self, Listening, Snapshot};
 use crate::config::{AccessFormat, AccessLog, Config, LogOutput, Workers as WorkerCount};
 use crate::door::Door;
@@ -30,12 +31,16 @@ use crate::load::{self, Loaded};
 use crate::log;
 use crate::materials::Materials;
 use crate::observe::access_log::{self, Format, Output};
-use crate::observe::metrics::{GuardRow, MemberRow, Metrics, Names, OverloadRow};
+use crate::observe::metrics::{GuardRow, MemberRow, Metrics, Names, OverloadRow, SourceRow};
 use crate::overload;
 use crate::run::{Source, chain};
+use crate::save;
 use crate::supervise::Supervisor;
 use crate::watch::Watches;
 use crate::workers::{Closing, Workers};
+
+/// How long sources and names are waited for before what they belong to is served.
+const SETTLE: Duration = Duration::from_secs(3);
 
 /// Why there is nothing to run.
 pub enum StartError {
@@ -149,6 +154,7 @@ impl Running {
             .map_err(|e| StartError::System(format!("the system gives no threads: {e}")))?;
         let background = Background::start(workers_wanted)
             .map_err(|e| StartError::System(format!("the system gives no threads: {e}")))?;
+        prepared.snapshot.settle(&background, SETTLE).await;
         let mut doors = BTreeMap::new();
         for (address, listening, sockets) in opened {
             let door = open(&workers, &metrics, address, listening, sockets).await?;
@@ -195,6 +201,10 @@ impl Running {
         running.metrics.set_overload(move || {
             overload.upgrade().map_or_else(OverloadRow::default, |running| running.overload_row())
         });
+        let sources = Arc::downgrade(&running);
+        running
+            .metrics
+            .set_sources(move || sources.upgrade().map_or_else(Vec::new, |r| r.sources()));
         Ok((running, had))
     }
 
@@ -236,6 +246,8 @@ impl Running {
         .await
         .map_err(|e| format!("the configuration could not be built: {e}"))?;
         let prepared = prepared.map_err(|e| e.to_string())?;
+
+        prepared.snapshot.settle(&self.background, SETTLE).await;
 
         // 1: bind what is new. Sockets that were bound are closed again if another cannot be.
         let mut fresh = Vec::new();
@@ -377,6 +389,41 @@ impl Running {
         snapshot.pools.iter().filter_map(row).collect()
     }
 
+    fn sources(&self) -> Vec<SourceRow> {
+        let snapshot = self.shown().snapshot;
+        let rows = snapshot.rosters.iter().flat_map(|(pool, roster)| {
+            roster.sources().into_iter().map(|source| SourceRow {
+                pool: pool.clone(),
+                source: source.name,
+                found: source.found as u64,
+                failing: source.failing.is_some(),
+                age: source.age.map(|age| age.as_secs_f64()),
+            })
+        });
+        rows.collect()
+    }
+
+    /// Looks at what the members of pools do.
+    pub fn look_at_pools(&self) {
+        let (snapshot, now) = (self.shown().snapshot, Instant::now());
+        for roster in snapshot.pools.keys().filter_map(|name| snapshot.rosters.get(name)) {
+            roster.look(now);
+        }
+    }
+
+    /// Stops the servers that were started on demand.
+    pub async fn end_scaling(&self) {
+        let snapshot = self.shown().snapshot;
+        let scalers = snapshot.rosters.values().filter_map(|roster| roster.scaler.clone());
+        let scalers: Vec<_> = scalers.collect();
+        for scaler in &scalers {
+            scaler.begin_end();
+        }
+        for scaler in scalers {
+            scaler.end().await;
+        }
+    }
+
     /// Ends the workers and writes what still waits to be written.
     pub async fn end(&self) {
         self.workers.stop().await;
@@ -423,6 +470,19 @@ impl Control for Running {
 
     fn metrics(&self) -> String {
         self.metrics.render()
+    }
+
+    fn rosters(&self) -> BTreeMap<String, Arc<Roster>> {
+        let snapshot = self.shown().snapshot;
+        let pools = snapshot.pools.keys();
+        pools.filter_map(|name| Some((name.clone(), snapshot.rosters.get(name)?.clone()))).collect()
+    }
+
+    fn save(&self, pool: &str, edit: &Edit) -> Result<String, String> {
+        match &self.source {
+            Source::Text { .. } => Err("there is no file".into()),
+            Source::File(path) => save::save(path.as_deref(), pool, edit),
+        }
     }
 
     fn tasks(&self) -> Vec<Task> {

@@ -63,6 +63,7 @@ async fn start(source: Source, started: impl FnOnce(&Config) + Send) -> Result<(
     admin.start(&running);
     let watch = crate::overload::watch(running.clone(), running.pressure.clone());
     running.supervisor.start("overload", watch);
+    running.supervisor.start("pools", crate::supervise::look_at_pools(running.clone()));
     if config.reload.watch {
         running.supervisor.start("watch", crate::supervise::watch(running.clone()));
     }
@@ -113,8 +114,14 @@ async fn stop(running: Arc<Running>, signals: &mut Signals) {
     if open() > 0 {
         log::warn(&format!("{} connections were cut off", open()));
     }
+    if tokio::time::timeout(END, running.end_scaling()).await.is_err() {
+        log::warn("servers that were started on demand have not ended");
+    }
     running.end().await;
 }
+
+/// How long servers that were started on demand may take to end, once nobody asks them any more.
+const END: Duration = Duration::from_secs(40);
 
 /// What a signal or the admin interface asks for.
 enum Asked {

@@ -75,6 +75,15 @@ fn said(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned())
 }
 
+/// Looks at what pools do, so that rates can be told.
+pub async fn look_at_pools(running: Arc<Running>) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        seconds.tick().await;
+        running.look_at_pools();
+    }
+}
+
 /// Reloads when a file has changed and then stood still for one look, so that a file that is being
 /// written is not read half.
 pub async fn watch(running: Arc<Running>) {

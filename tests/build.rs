@@ -2,11 +2,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use transom::build::{Snapshot, build};
 use transom::config::Config;
 use transom::load::from_text;
 use transom::materials::Materials;
+use transom_net::Background;
 use transom_proxy::destination::{Destination, Member};
 
 /// What is built from a text in a folder, or what is said about it.
@@ -152,20 +154,23 @@ fn rcgen_pair() -> (String, String) {
 
 #[test]
 fn a_name_that_is_not_known_does_not_keep_the_rest_from_running() {
+    // nobody answers there
     let snapshot = of(
         "
-listeners: { web: { address: '127.0.0.1:0', routes: [{ match: { path: /a }, forward: a }, { forward: 'nowhere.invalid:81' }] } }
-pools: { a: { endpoints: ['nowhere.invalid:80', '127.0.0.1:1'] } }
+resolver: { servers: ['127.0.0.1:9'], timeout: 100ms }
+listeners: { web: { address: '127.0.0.1:0', routes: [{ match: { path: /a }, forward: a }, { forward: 'nowhere.example:81' }] } }
+pools: { a: { endpoints: ['nowhere.example:80', '127.0.0.1:1'] } }
 ",
         None,
     );
     assert_eq!(snapshot.pools["a"].candidates().len(), 1);
-    let said = snapshot.warnings.render();
-    assert_eq!(
-        said.matches("the name `nowhere.invalid` is not known, nothing is sent there").count(),
-        2,
-        "{said}"
-    );
+    let background = Background::start(0).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(snapshot.settle(&background, Duration::from_secs(10)));
+    assert_eq!(snapshot.pools["a"].candidates().len(), 1);
+    let said: Vec<_> = snapshot.troubles().into_iter().map(|found| found.what).collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].starts_with("the name `nowhere.example` has no address now: DNS"), "{said:?}");
 }
 
 #[test]

@@ -1,10 +1,10 @@
-//! Asks the running program, for `transom reload` and `transom stop`.
+//! Asks the running program, for `transom reload`, `transom stop` and `transom pool`.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
@@ -40,8 +40,21 @@ pub enum Error {
 /// # Errors
 /// [`Error`]; an answer that says no is none.
 pub async fn call(socket: &Path, method: &str, path: &str) -> Result<(u16, String), Error> {
+    call_with(socket, method, path, "").await
+}
+
+/// As [`call`], with a body.
+///
+/// # Errors
+/// [`Error`]; an answer that says no is none.
+pub async fn call_with(
+    socket: &Path,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> Result<(u16, String), Error> {
     let stream = UnixStream::connect(socket).await.map_err(|e| unreachable(socket, e))?;
-    match timeout(PATIENCE, exchange(stream, method, path)).await {
+    match timeout(PATIENCE, exchange(stream, method, path, body)).await {
         Ok(answer) => answer.map_err(|e| Error::Answer(socket.to_owned(), e)),
         Err(_) => Err(Error::TooSlow(socket.to_owned())),
     }
@@ -60,14 +73,19 @@ fn unreachable(socket: &Path, error: io::Error) -> Error {
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
-async fn exchange(stream: UnixStream, method: &str, path: &str) -> Result<(u16, String), AnyError> {
+async fn exchange(
+    stream: UnixStream,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> Result<(u16, String), AnyError> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::builder()
         .method(method)
         .uri(path)
         .header("host", "transom")
-        .body(Empty::<Bytes>::new())?;
+        .body(Full::new(Bytes::copy_from_slice(body.as_bytes())))?;
     let answer = async {
         let response = sender.send_request(request).await?;
         let status = response.status().as_u16();

@@ -1,54 +1,44 @@
 //! Pools, endpoints and TLS toward them; what of them outlives a reload.
 
-use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use transom_balance::Pool;
 use transom_balance::algorithm::Kind;
+use transom_balance::discovery::roster::{self, Make, Plan};
+use transom_balance::discovery::{Listed, Roster};
 use transom_balance::members::{MemberSpec, Passive};
-use transom_balance::pool;
-use transom_net::tls::client::{ClientTls, Identity, Settings, server_name};
+use transom_balance::scale::Scaled;
+use transom_balance::{Pool, pool};
+use transom_net::Address;
+use transom_net::tls::client::{ClientTls, Settings};
 use transom_net::tls::server::TlsError;
 use transom_net::tls::tickets::TicketKeys;
-use transom_net::{Address, Target};
-use transom_proxy::destination::{Destination, Endpoint, Http2, Http2Rules, KeepAlive, Single};
-use transom_proxy::serve::ALPN_H2;
-use transom_settings::{Diagnostic, EndpointAddress, EndpointHost, Name, Spanned, quote};
+use transom_proxy::destination::{Destination, Http2Rules, KeepAlive, Single};
+use transom_settings::{EndpointAddress, EndpointHost, Name, Spanned};
 
+use super::maker::{Http2Offer, Keys, Maker, Upstream};
 use super::tls::{HTTP_1_1, Place};
-use super::{Build, always, optional};
+use super::{Build, always, optional, sources};
 use crate::config::{self, Algorithm, UpstreamHttp, UpstreamTls};
 use crate::materials::Materials;
 
-/// What goes on over reloads: ticket keys, the keys of endpoints, what names stood for.
+/// What goes on over reloads: ticket keys and the keys of endpoints.
 #[derive(Clone, Debug, Default)]
 pub struct Shared {
     /// By the name of the listener.
     tickets: BTreeMap<String, Arc<TicketKeys>>,
-    keys: HashMap<EndpointIdentity, u64>,
-    /// What names stood for when they were last looked up with success.
-    addresses: HashMap<String, IpAddr>,
-    last_key: u64,
+    keys: Arc<Keys>,
     /// What may be taken over, until the build is done.
     earlier: Option<Arc<Shared>>,
-}
-
-/// Everything that a connection is bound to: only connections to the same identity are ever used
-/// in each other's place.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct EndpointIdentity {
-    address: Address,
-    /// How TLS is made, and the name that is asked for.
-    tls: Option<(Identity, String)>,
 }
 
 impl Shared {
     /// An empty one that takes over from `previous` what is asked for again.
     pub(super) fn following(previous: Option<&Shared>) -> Self {
         let earlier = previous.map(|previous| Arc::new(previous.clone()));
-        let last_key = previous.map_or(0, |previous| previous.last_key);
-        Shared { last_key, earlier, ..Shared::default() }
+        let keys = previous.map(|previous| previous.keys.clone()).unwrap_or_default();
+        Shared { keys, earlier, ..Shared::default() }
     }
 
     /// Forgets what was not taken over.
@@ -62,70 +52,6 @@ impl Shared {
         let earlier = self.earlier.as_ref().and_then(|earlier| earlier.tickets.get(listener));
         let keys = earlier.cloned().unwrap_or_else(TicketKeys::new);
         self.tickets.entry(listener.to_owned()).or_insert(keys).clone()
-    }
-
-    /// The number of an endpoint: the same for the same identity, for ever.
-    fn key(&mut self, identity: EndpointIdentity) -> u64 {
-        if let Some(key) = self.keys.get(&identity) {
-            return *key;
-        }
-        let earlier = self.earlier.as_ref().and_then(|earlier| earlier.keys.get(&identity));
-        let key = earlier.copied().unwrap_or_else(|| {
-            self.last_key += 1;
-            self.last_key
-        });
-        self.keys.insert(identity, key);
-        key
-    }
-
-    fn earlier_address(&self, host: &str) -> Option<IpAddr> {
-        self.earlier.as_ref()?.addresses.get(host).copied()
-    }
-}
-
-/// How TLS to endpoints is made.
-#[derive(Clone)]
-pub(super) struct Upstream {
-    tls: Arc<ClientTls>,
-    /// The name to ask for, where it is not the endpoint's.
-    name: Option<String>,
-}
-
-/// What the endpoints of one destination have in common.
-struct Common {
-    pool: Arc<str>,
-    tls: Option<Upstream>,
-    http2: Option<Http2Offer>,
-    keep_alive: KeepAlive,
-}
-
-/// How HTTP/2 is offered to the endpoints of one destination.
-struct Http2Offer {
-    /// TLS that offers it.
-    tls: Option<Arc<ClientTls>>,
-    required: bool,
-    rules: Http2Rules,
-}
-
-impl Http2Offer {
-    /// Nothing where it may not be spoken.
-    fn new(http: UpstreamHttp, tls: Option<&Upstream>, rules: Http2Rules) -> Option<Self> {
-        let required = match (http, tls) {
-            (UpstreamHttp::Http1, _) | (UpstreamHttp::Auto, None) => return None,
-            (UpstreamHttp::Auto, Some(_)) => false,
-            (UpstreamHttp::Http2, _) => true,
-        };
-        let protocols: &[&[u8]] = if required { &[ALPN_H2] } else { &[ALPN_H2, HTTP_1_1] };
-        let tls = tls.map(|upstream| Arc::new(upstream.tls.offering(protocols)));
-        Some(Http2Offer { tls, required, rules })
-    }
-
-    /// To this endpoint.
-    fn to(&self, target: &Target) -> Http2 {
-        let name = target.tls.as_ref().map(|(_, name)| name.clone());
-        let tls = self.tls.clone().zip(name);
-        let target = Target { address: target.address.clone(), tls };
-        Http2 { target, required: self.required, rules: self.rules }
     }
 }
 
@@ -150,24 +76,26 @@ impl Build<'_> {
             ping_timeout: written.http2.ping_timeout.get(),
         };
         let http2 = Http2Offer::new(written.http.value, tls.as_ref(), http2);
-        let common = Common { pool: Arc::from(&***name), tls, http2, keep_alive };
-        let mut members = Vec::with_capacity(written.endpoints.len());
+        let keys = self.shared.keys.clone();
+        let maker = Maker { pool: Arc::from(&***name), tls, http2, keep_alive, keys };
+        let mut listed = Vec::with_capacity(written.endpoints.len());
         for (index, endpoint) in written.endpoints.iter().enumerate() {
             let at = format!("{at}.endpoints[{index}]");
-            if let Some(built) = self.endpoint(&endpoint.address, &common, &at) {
+            if let Some(one) = self.listed(&maker, &endpoint.address, &at) {
                 let label =
                     |(name, value): (&Spanned<Name>, &String)| (name.to_string(), value.clone());
-                members.push(MemberSpec {
-                    endpoint: Arc::new(built),
+                listed.push(Listed {
                     weight: u32::from(endpoint.weight.value),
                     labels: endpoint.labels.iter().map(label).collect(),
-                    zone: endpoint.zone.as_ref().map(|zone| Arc::from(&**zone)),
+                    zone: endpoint.zone.as_ref().map(ToString::to_string),
                     priority: endpoint.priority,
+                    ..one
                 });
             }
         }
-        let earlier = self.previous.and_then(|previous| previous.pools.get(&***name));
-        let upkeep = super::upkeep::upkeep(name, written, earlier.map(Arc::as_ref));
+        let earlier = self.earlier_roster(name);
+        let before = earlier.as_ref().map(|earlier| &**earlier.pool());
+        let upkeep = super::upkeep::upkeep(name, written, before);
         let settings = pool::Settings {
             algorithm: match written.algorithm {
                 Algorithm::RoundRobin => Kind::RoundRobin,
@@ -180,8 +108,41 @@ impl Build<'_> {
             retries: upkeep.retries,
             ..pool::Settings::default()
         };
-        let pool = Pool::new(&***name, members, settings, earlier.map(Arc::as_ref));
-        self.pools.insert(name.to_string(), pool);
+        let (sources, registrations) = self.sources(name, written, earlier.as_deref());
+        let plan = Plan {
+            name: name.to_string(),
+            pool: self.pool_of(name, settings),
+            written: listed,
+            sources,
+            registrations,
+            scaler: self.scaler(name, written.scale.as_ref(), earlier.as_deref()),
+            allow_empty: written.allow_empty,
+            make: Arc::new(maker),
+            names: self.names.clone(),
+            tell: sources::tell(),
+        };
+        let roster = Roster::new(plan, earlier.as_deref());
+        if let Some(scaler) = &roster.scaler {
+            let scaled = Scaled::new(roster.pool().clone(), scaler.clone());
+            self.scaled.insert(name.to_string(), Arc::new(scaled));
+        }
+        self.pools.insert(name.to_string(), roster.pool().clone());
+        self.rosters.insert(name.to_string(), roster);
+    }
+
+    /// Makes a pool of its first members, going on where an earlier one stands.
+    fn pool_of(
+        &self,
+        name: &str,
+        settings: pool::Settings,
+    ) -> Box<dyn FnOnce(Vec<MemberSpec>) -> Arc<Pool>> {
+        let name = name.to_owned();
+        let earlier = self.earlier_roster(&name).map(|roster| roster.pool().clone());
+        Box::new(move |specs| Pool::new(name, specs, settings, earlier.as_deref()))
+    }
+
+    fn earlier_roster(&self, name: &str) -> Option<Arc<Roster>> {
+        self.previous?.rosters.get(name).cloned()
     }
 
     /// A destination of one address that stands where a pool could.
@@ -199,14 +160,48 @@ impl Build<'_> {
             true => Some(self.public_tls(address, at)?),
             false => None,
         };
+        let (pool, keep_alive) = (Arc::from(&*shown), KeepAlive::default());
         let http2 = Http2Offer::new(UpstreamHttp::Auto, tls.as_ref(), Http2Rules::default());
-        let keep_alive = KeepAlive::default();
-        let common = Common { pool: Arc::from(&*shown), tls, http2, keep_alive };
-        Some(match self.endpoint(address, &common, at) {
-            Some(endpoint) => Arc::new(Single::new(shown, endpoint)),
-            // nothing to send to today: requests get `no-endpoint`
-            None => Pool::new(shown, Vec::new(), pool::Settings::default(), None),
-        })
+        let maker = Maker { pool, tls, http2, keep_alive, keys: self.shared.keys.clone() };
+        let listed = self.listed(&maker, address, at)?;
+        let fixed = match &address.value {
+            EndpointAddress::Unix(path) => Some(Address::Unix(path.clone())),
+            EndpointAddress::Tcp { host: EndpointHost::Ip(ip), port } => {
+                Some(Address::Tcp(SocketAddr::new(*ip, *port)))
+            }
+            EndpointAddress::Tcp { host: EndpointHost::Name(_), .. } => None,
+        };
+        if let Some(fixed) = fixed {
+            let name = address.to_string();
+            let place = roster::Place { address: fixed, written: &address.value, name };
+            return match maker.endpoint(place) {
+                Ok(endpoint) => Some(Arc::new(Single::new(shown, endpoint))),
+                Err(what) => {
+                    self.error(address.span, at, what, "correct the address");
+                    None
+                }
+            };
+        }
+        // a name is as many endpoints as it has addresses, which may change
+        if let Some(roster) = self.rosters.get(&shown) {
+            return Some(roster.pool().clone());
+        }
+        let plan = Plan {
+            pool: self.pool_of(&shown, pool::Settings::default()),
+            name: shown.clone(),
+            written: vec![listed],
+            sources: Vec::new(),
+            registrations: None,
+            scaler: None,
+            allow_empty: false,
+            make: Arc::new(maker),
+            names: self.names.clone(),
+            tell: sources::tell(),
+        };
+        let roster = Roster::new(plan, self.earlier_roster(&shown).as_deref());
+        let pool = roster.pool().clone();
+        self.rosters.insert(shown, roster);
+        Some(pool)
     }
 
     /// TLS with the system's authorities and the name of the endpoint.
@@ -262,102 +257,6 @@ impl Build<'_> {
             _ => self.error(pool.span, at, error.to_string(), "correct the settings of TLS"),
         }
         None
-    }
-
-    /// An endpoint; nothing where its name stands for no address, which is a warning: one that is
-    /// missing must not keep the others from being served.
-    fn endpoint(
-        &mut self,
-        written: &Spanned<EndpointAddress>,
-        common: &Common,
-        at: &str,
-    ) -> Option<Endpoint> {
-        let default_port = if common.tls.is_some() { 443 } else { 80 };
-        let (address, authority, host) = match &written.value {
-            EndpointAddress::Unix(path) => {
-                if common.tls.is_some() {
-                    let what = format!("TLS over {} is not supported", quote(&written.to_string()));
-                    self.error(
-                        written.span,
-                        at,
-                        what,
-                        "use a plain socket, or an address with a port",
-                    );
-                    return None;
-                }
-                (Address::Unix(path.clone()), "localhost".to_owned(), String::new())
-            }
-            EndpointAddress::Tcp { host, port } => {
-                let ip = match host {
-                    EndpointHost::Ip(ip) => *ip,
-                    EndpointHost::Name(name) => self.look_up(name, *port, written, at)?,
-                };
-                let shown = host.to_string();
-                let authority = match *port == default_port {
-                    true => shown.clone(),
-                    false => format!("{shown}:{port}"),
-                };
-                (Address::Tcp(SocketAddr::new(ip, *port)), authority, shown)
-            }
-        };
-        let mut identity = EndpointIdentity { address: address.clone(), tls: None };
-        let mut tls = None;
-        if let Some(upstream) = &common.tls {
-            let name = upstream.name.clone().unwrap_or(host);
-            match server_name(&name) {
-                Ok(verified) => tls = Some((upstream.tls.clone(), verified)),
-                Err(error) => {
-                    let hint = "set `tls.name` to the name in its certificate";
-                    self.error(written.span, at, error.to_string(), hint);
-                    return None;
-                }
-            }
-            identity.tls = Some((upstream.tls.identity(), name));
-        }
-        let target = Target { address, tls };
-        Some(Endpoint {
-            key: self.shared.key(identity),
-            http2: common.http2.as_ref().map(|http2| Box::new(http2.to(&target))),
-            target,
-            name: written.to_string(),
-            authority,
-            pool: common.pool.clone(),
-            keep_alive: common.keep_alive,
-        })
-    }
-
-    /// The address a name stands for: the first of IPv4, else the first.
-    fn look_up(
-        &mut self,
-        host: &str,
-        port: u16,
-        written: &Spanned<EndpointAddress>,
-        at: &str,
-    ) -> Option<IpAddr> {
-        if let Some(known) = self.shared.addresses.get(host) {
-            return Some(*known);
-        }
-        let found: Vec<SocketAddr> =
-            (host, port).to_socket_addrs().map(Iterator::collect).unwrap_or_default();
-        let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
-        let earlier = self.shared.earlier_address(host);
-        if first.is_none() {
-            let name = quote(host);
-            let (what, hint) = match earlier {
-                Some(ip) => (
-                    format!("the name {name} is not known any more, it stays at {ip}"),
-                    "correct the name, or reload once it can be looked up",
-                ),
-                None => (
-                    format!("the name {name} is not known, nothing is sent there"),
-                    "correct the name, write an IP address, or reload once it can be looked up",
-                ),
-            };
-            self.findings.push(Diagnostic::warning(written.span, at, what).hint(hint));
-        }
-        let ip = first.map(|address| address.ip()).or(earlier)?;
-        self.shared.addresses.insert(host.to_owned(), ip);
-        Some(ip)
     }
 }
 

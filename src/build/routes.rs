@@ -200,7 +200,10 @@ impl<'a> Build<'a> {
     fn destination(&mut self, forward: &config::Forward, at: &str) -> Option<Arc<dyn Destination>> {
         match &forward.to.value {
             // a pool that is not there could not be built, which is found already
-            Target::Pool(name) => Some(self.pools.get(&**name)?.clone()),
+            Target::Pool(name) => match self.scaled.get(&**name) {
+                Some(scaled) => Some(scaled.clone()),
+                None => Some(self.pools.get(&**name)?.clone()),
+            },
             Target::Address { tls, address } => {
                 self.single(*tls, &Spanned::new(address.clone(), forward.to.span), at)
             }

@@ -115,6 +115,20 @@ Examples:
   transom stop --socket /run/transom/admin.sock")]
     Stop(Asking),
 
+    /// Show pools of the running program, and change them without a reload.
+    #[command(after_help = "\
+Examples:
+  transom pool list
+  transom pool show orders
+  transom pool add orders 10.0.0.3:8080 --weight 2
+  transom pool drain orders 10.0.0.1:8080     before it is taken down
+  transom pool ready orders 10.0.0.1:8080
+  transom pool remove orders 10.0.0.3:8080
+
+A change is kept over reloads until the file says otherwise of that endpoint: then the file wins. It
+is forgotten when Transom ends. With --save it is written into the file as well.")]
+    Pool(super::pool::Pool),
+
     /// Run a shop with all its services in one process, to try things out on.
     Demo,
 

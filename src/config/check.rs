@@ -6,6 +6,7 @@ mod attempts;
 mod http2;
 mod limits;
 mod reached;
+mod sources;
 mod upkeep;
 
 use std::collections::{HashMap, HashSet};
@@ -43,6 +44,7 @@ pub fn check(config: &Config, strict: bool, findings: &mut Diagnostics) {
     check.addresses();
     check.overload();
     check.admin(&config.admin);
+    check.resolver();
     for (name, listener) in config.listeners.iter() {
         check.listener(name, listener);
     }
@@ -470,12 +472,23 @@ impl<'a> Check<'a> {
     fn pool(&mut self, name: &Spanned<Name>, pool: &Pool) {
         let path = format!("pools.{name}");
         let all_known = self.decoded(&format!("{path}.endpoints"));
-        if all_known && pool.endpoints.iter().all(|endpoint| endpoint.weight.value == 0) {
-            let place = pool.endpoints.first().map_or(name.span, |endpoint| endpoint.weight.span);
-            self.error(place, format!("{path}.endpoints"), "every endpoint has the weight 0")
-                .hint("give at least one a weight")
-                .done();
+        let dynamic = !pool.sources.is_empty() || pool.scale.is_some();
+        match pool.endpoints.first() {
+            _ if dynamic || !all_known => {}
+            None => {
+                self.error(name.span, &path, "the pool has neither endpoints nor sources of them")
+                    .hint("add `endpoints:`, such as `[10.0.0.1:8080]`, or `sources:`")
+                    .done();
+            }
+            Some(first) if pool.endpoints.iter().all(|e| e.weight.value == 0) => {
+                let place = first.weight.span;
+                self.error(place, format!("{path}.endpoints"), "every endpoint has the weight 0")
+                    .hint("give at least one a weight")
+                    .done();
+            }
+            Some(_) => {}
         }
+        self.sources(pool, &path);
         let mut seen = HashMap::new();
         for endpoint in &pool.endpoints {
             let place = endpoint.address.span;

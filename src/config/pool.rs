@@ -1,19 +1,26 @@
 //! Settings of a pool.
 
 use transom_settings::{
-    Duration, EndpointAddress, Limit, Map, Name, OneOrMany, Percent, Spanned, Switch, settings,
+    Duration, EndpointAddress, Limit, Map, Name, Percent, Spanned, Switch, settings,
 };
 
 use super::{
-    Breaker, Health, Outliers, PoolLimits, PoolTimeouts, Queue, RetryBudget, SlowStart, Timeout,
-    UpstreamTls,
+    Breaker, Health, Outliers, PoolLimits, PoolTimeouts, Queue, RetryBudget, Scale, SlowStart,
+    Source, Timeout, UpstreamTls,
 };
 
 settings! {
     /// A set of interchangeable endpoints.
     pub struct Pool {
-        /// Where requests go.
-        pub endpoints: OneOrMany<Endpoint>,
+        /// Where requests go. A name stands for all addresses that it has.
+        pub endpoints: Vec<Endpoint> = Vec::new(),
+        /// Where more endpoints come from while Transom runs.
+        pub sources: Vec<Spanned<Source>> = Vec::new(),
+        /// Whether a source that lists nothing any more means it. Otherwise its last endpoints are
+        /// kept.
+        pub allow_empty: bool = false,
+        /// Servers that are started and stopped as requests need them.
+        pub scale: Option<Scale> = None,
         /// How one endpoint is chosen.
         pub algorithm: Algorithm = Algorithm::RoundRobin,
         /// Where fewer than this part of the endpoints are usable, all are used: then the fault is

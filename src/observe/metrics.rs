@@ -26,6 +26,7 @@ mod process;
 mod program;
 mod registry;
 mod routes;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -34,6 +35,7 @@ pub use guards::GuardRow;
 pub use listeners::{ListenerMetrics, Open, Refusal};
 pub use members::MemberRow;
 pub use overload::OverloadRow;
+pub use sources::SourceRow;
 
 use listeners::Listeners;
 use pools::Pools;
@@ -52,12 +54,14 @@ pub struct Metrics {
     members: Mutex<Members>,
     overload: Mutex<Overload>,
     guards: Mutex<Guards>,
+    sources: Mutex<Sources>,
     started: SystemTime,
 }
 
 type Members = Option<Box<dyn Fn() -> Vec<MemberRow> + Send + Sync>>;
 type Overload = Option<Box<dyn Fn() -> OverloadRow + Send + Sync>>;
 type Guards = Option<Box<dyn Fn() -> Vec<GuardRow> + Send + Sync>>;
+type Sources = Option<Box<dyn Fn() -> Vec<SourceRow> + Send + Sync>>;
 
 /// Names that a site counts under.
 #[derive(Clone, Debug, Default)]
@@ -82,6 +86,7 @@ impl Metrics {
             members: Mutex::default(),
             overload: Mutex::default(),
             guards: Mutex::default(),
+            sources: Mutex::default(),
             started: SystemTime::now(),
         })
     }
@@ -132,6 +137,11 @@ impl Metrics {
         *locked(&self.guards) = Some(Box::new(rows));
     }
 
+    /// Where the sources of endpoints are asked for at each scrape.
+    pub fn set_sources(&self, rows: impl Fn() -> Vec<SourceRow> + Send + Sync + 'static) {
+        *locked(&self.sources) = Some(Box::new(rows));
+    }
+
     /// Everything in the text format of Prometheus, version 0.0.4.
     pub fn render(&self) -> String {
         let mut text = Text::default();
@@ -144,6 +154,8 @@ impl Metrics {
         overload::render(&row, &mut text);
         let rows = locked(&self.guards).as_ref().map(|rows| rows()).unwrap_or_default();
         guards::render(&rows, &mut text);
+        let rows = locked(&self.sources).as_ref().map(|rows| rows()).unwrap_or_default();
+        sources::render(&rows, &mut text);
         self.config.render(&mut text);
         locked(&self.log).render(&mut text);
         process::render(self.started, &mut text);

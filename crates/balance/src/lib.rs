@@ -2,13 +2,17 @@
 
 pub mod algorithm;
 pub mod budget;
+pub mod discovery;
 pub mod guard;
 pub mod health;
+pub mod histogram;
 pub mod load;
 pub mod log;
 pub mod members;
 pub mod pool;
 pub mod random;
+pub mod recent;
+pub mod scale;
 pub mod state;
 
 pub use pool::Pool;

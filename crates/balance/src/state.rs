@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::health::passive;
+use crate::histogram::Histogram;
 
 /// A whole share of the weight, in thousandths.
 pub const WHOLE: u32 = 1000;
@@ -85,6 +86,8 @@ pub struct State {
     pub failures: AtomicU64,
     /// The last attempt failed.
     failing: AtomicBool,
+    /// Of every attempt that was answered.
+    pub latencies: Histogram,
     health: AtomicU8,
     administrative: AtomicU8,
     /// Milliseconds from `origin`; zero: not ejected.
@@ -124,6 +127,7 @@ impl Default for State {
             attempts: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             failing: AtomicBool::new(false),
+            latencies: Histogram::default(),
             health: AtomicU8::new(0),
             administrative: AtomicU8::new(0),
             ejected_until: AtomicU64::new(0),
@@ -256,6 +260,7 @@ impl State {
     /// Takes a measured latency into the mean: a peak counts at once, less only by and by
     /// (peak-EWMA). Two workers at the same time may lose one of two values.
     pub fn measure(&self, latency: Duration, now: Instant) {
+        self.latencies.add(latency);
         let value = latency.as_nanos().min(u128::from(u64::MAX)) as u64;
         let at = self.nanos(now);
         let mean = self.latency.load(Ordering::Relaxed);

@@ -26,7 +26,13 @@ pub struct Background {
 /// A task of the thread. Dropping it ends the task, at its next await.
 #[must_use = "dropping it ends the task"]
 #[derive(Debug)]
-pub struct Running(#[expect(dead_code, reason = "it tells by being dropped")] oneshot::Sender<()>);
+pub struct Running(oneshot::Sender<()>);
+
+impl Running {
+    pub fn has_ended(&self) -> bool {
+        self.0.is_closed()
+    }
+}
 
 impl Background {
     /// Starts the thread. `id` is the number of its worker, which no serving worker may have.

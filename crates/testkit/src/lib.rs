@@ -19,6 +19,7 @@ pub mod load;
 pub mod message;
 pub mod server;
 pub mod transom;
+pub mod unix;
 
 use std::time::{Duration, Instant};
 

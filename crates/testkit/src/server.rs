@@ -36,7 +36,11 @@ pub fn pattern(place: u64) -> u8 {
 
 impl Server {
     pub fn start(name: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Self::on(TcpListener::bind("127.0.0.1:0").expect("a free port"), name)
+    }
+
+    /// Answers on this socket.
+    pub fn on(listener: TcpListener, name: &str) -> Self {
         let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Shared::new(name);
         let its = shared.clone();

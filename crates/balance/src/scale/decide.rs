@@ -1,0 +1,135 @@
+//! How many servers there should be: arithmetic on what is seen, and a memory of the last while.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// When there shall be how many.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rules {
+    pub min: usize,
+    pub max: usize,
+    /// Requests at once that one server is meant to have.
+    pub target: f64,
+    /// For how long fewer must have been enough before one goes.
+    pub cool_down: Duration,
+}
+
+/// What is seen at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    pub in_flight: usize,
+    /// Requests that are held until a server is there.
+    pub waiting: usize,
+    /// Servers that are there or on their way, and that shall stay.
+    pub servers: usize,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    Stay,
+    /// So many more, and why.
+    Up(usize, String),
+    /// So many fewer, and why.
+    Down(usize, String),
+}
+
+/// Decides, and remembers what was needed lately.
+#[derive(Debug, Default)]
+pub struct Decider {
+    /// Needs of the last while, each larger than all that came after it.
+    needs: VecDeque<(Instant, usize)>,
+}
+
+impl Decider {
+    pub fn decide(&mut self, rules: &Rules, seen: Seen, now: Instant) -> Decision {
+        let work = seen.in_flight + seen.waiting;
+        let needed = (work as f64 / rules.target).ceil() as usize;
+        let needed = needed.clamp(rules.min, rules.max);
+        while self.needs.back().is_some_and(|(_, other)| *other <= needed) {
+            self.needs.pop_back();
+        }
+        self.needs.push_back((now, needed));
+        while self.needs.front().is_some_and(|(at, _)| now.duration_since(*at) > rules.cool_down) {
+            self.needs.pop_front();
+        }
+        if needed > seen.servers {
+            let why = match (work, seen.waiting) {
+                (0, _) => format!("there shall be at least {}", rules.min),
+                (_, 0) => format!("{work} requests are under way, {} for each", rules.target),
+                (_, held) => {
+                    format!("{work} requests, {held} of them held, {} for each", rules.target)
+                }
+            };
+            return Decision::Up(needed - seen.servers, why);
+        }
+        let most = self.needs.front().map_or(needed, |(_, most)| *most);
+        // before a whole while has been seen, nothing is known of it
+        if most < seen.servers {
+            let while_ = rules.cool_down.as_secs_f64();
+            let why = match seen.servers > rules.max {
+                true => format!("there shall be at most {}", rules.max),
+                false => format!("for {while_} s no more than {most} were needed"),
+            };
+            return Decision::Down(seen.servers - most, why);
+        }
+        Decision::Stay
+    }
+
+    /// Something has begun: the last while counts from here.
+    pub fn begin(&mut self, servers: usize, now: Instant) {
+        self.needs.clear();
+        self.needs.push_back((now, servers));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_seen_and_what_is_decided() {
+        let rules = Rules { min: 0, max: 4, target: 10.0, cool_down: Duration::from_secs(30) };
+        let start = Instant::now();
+        let mut decider = Decider::default();
+        for (second, in_flight, waiting, servers, expected) in [
+            (0, 0, 0, 0, 0),
+            (1, 0, 1, 0, 1),    // one is held
+            (2, 0, 1, 1, 0),    // it is on its way
+            (3, 10, 0, 1, 0),   // just enough
+            (4, 11, 0, 1, 1),   // one more
+            (5, 20, 900, 2, 2), // a spike, and there shall be four at most
+            (6, 500, 0, 4, 0),
+            (7, 0, 0, 4, 0), // quiet: not at once
+            (30, 5, 0, 4, 0),
+            (36, 5, 0, 4, 0), // thirty seconds after the last time all four were needed
+            (37, 5, 0, 4, -3),
+            (38, 0, 0, 1, 0),
+            (60, 0, 0, 1, 0),
+            (69, 0, 0, 1, -1), // and to zero
+            (70, 0, 0, 0, 0),
+        ] {
+            let seen = Seen { in_flight, waiting, servers };
+            let now = start + Duration::from_secs(second);
+            let decided = match decider.decide(&rules, seen, now) {
+                Decision::Stay => 0,
+                Decision::Up(n, _) => n as i64,
+                Decision::Down(n, _) => -(n as i64),
+            };
+            assert_eq!(decided, expected, "at {second} s: {seen:?}");
+        }
+    }
+
+    #[test]
+    fn there_are_never_fewer_or_more_than_there_shall_be() {
+        let rules = Rules { min: 2, max: 3, target: 1.0, cool_down: Duration::ZERO };
+        let mut decider = Decider::default();
+        let now = Instant::now();
+        let mut decide = |in_flight, servers| {
+            decider.decide(&rules, Seen { in_flight, waiting: 0, servers }, now)
+        };
+        assert_eq!(decide(0, 0), Decision::Up(2, "there shall be at least 2".into()));
+        assert!(matches!(decide(99, 2), Decision::Up(1, _)));
+        assert!(matches!(decide(99, 5), Decision::Down(2, _)));
+    }
+}
