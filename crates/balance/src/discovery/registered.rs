@@ -121,15 +121,12 @@ impl Source for Registration {
             let mut before = None;
             loop {
                 let (list, left, next) = self.0.sweep(Instant::now());
-                if before.as_ref() != Some(&list) {
-                    match list.is_empty() && left {
-                        true => news.emptied(),
-                        false => news.found(list.clone()),
-                    }
-                    before = Some(list);
-                } else {
-                    news.confirmed();
+                if left && list.is_empty() {
+                    news.emptied();
+                } else if before.as_ref() != Some(&list) {
+                    news.found(list.clone());
                 }
+                before = Some(list);
                 let over = async {
                     match next {
                         Some(at) => tokio::time::sleep_until(at.into()).await,
