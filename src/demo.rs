@@ -4,11 +4,13 @@
 //! of them with examples/shop/transom.yaml, of which it runs a copy beside the pages, so that it
 //! can be edited, explained and reloaded like any other file.
 
+mod instance;
 mod live;
+mod prompt;
 mod shop;
 
 use std::io::{self, IsTerminal, Write};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -32,13 +34,14 @@ const PUBLIC: [(&str, &[u8]); 6] = [
 /// Where the shop is to be found, unless somebody else is there.
 const PORT: u16 = 8080;
 const TLS_PORT: u16 = 8443;
+const ON_DEMAND_PORT: u16 = 8090;
 
 /// Runs the shop until Ctrl-C.
 pub fn demo() -> ExitCode {
     match open() {
-        Ok((place, ports, up)) => {
+        Ok((place, ports, order, up)) => {
             let source = Source::File(Some(place.file()));
-            let told = introduction(&place, ports);
+            let told = introduction(&place, ports, order);
             let ended = run(source, move |_| {
                 // where nobody reads it, the shop is open nevertheless
                 let _ = io::stdout().lock().write_all(told.as_bytes());
@@ -61,18 +64,28 @@ pub fn demo() -> ExitCode {
 struct Ports {
     plain: u16,
     tls: u16,
+    /// Behind which nothing runs until somebody asks.
+    on_demand: u16,
 }
 
 /// Opens the services and writes what is run. To be told when the gateway is up.
-fn open() -> io::Result<(Place, Ports, oneshot::Sender<()>)> {
+fn open() -> io::Result<(Place, Ports, SocketAddr, oneshot::Sender<()>)> {
     let place = Place::new()?;
-    let ports = Ports { plain: free_port(PORT)?, tls: free_port(TLS_PORT)? };
+    let ports = Ports {
+        plain: free_port(PORT)?,
+        tls: free_port(TLS_PORT)?,
+        on_demand: free_port(ON_DEMAND_PORT)?,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (shop, places) = runtime.block_on(Shop::open())?;
+    let order = places.orders[0];
     for (path, content) in PUBLIC {
         place.write(&Path::new("public").join(path), content)?;
     }
     place.write(Path::new("transom.yaml"), configuration(ports, &places, &place).as_bytes())?;
+    place.write(Path::new("on-demand.yaml"), on_demand(ports)?.as_bytes())?;
+    place.write(Path::new("report.yaml"), report(&place).as_bytes())?;
+    prompt::listen(shop.orders.clone())?;
     let (up, is_up) = oneshot::channel();
     let admin = place.admin();
     let thread = std::thread::Builder::new().name("shop".into());
@@ -84,7 +97,7 @@ fn open() -> io::Result<(Place, Ports, oneshot::Sender<()>)> {
         };
         runtime.block_on(async { tokio::join!(shop.serve(), told) })
     })?;
-    Ok((place, ports, up))
+    Ok((place, ports, order, up))
 }
 
 /// This port, or any free one where it is taken.
@@ -110,12 +123,45 @@ fn configuration(ports: Ports, places: &Places, place: &Place) -> String {
     };
     text + &format!(
         "\n# What only the demo has: it reloads by itself, ends at once and keeps to itself.\n\
+         include: on-demand.yaml\n\
          reload: {{ watch: true }}\n\
          grace: 1s\n\
          admin: {{ socket: {} }}\n\
          log: {{ level: warn, access: {{ format: text, to: {{ file: {} }} }} }}\n",
         quoted(place.admin()),
         quoted(place.log()),
+    )
+}
+
+/// A pool without servers: this program, with another file, is one when somebody asks.
+fn on_demand(ports: Ports) -> io::Result<String> {
+    let program = std::env::current_exe()?;
+    let quoted = serde_json::Value::from(program.display().to_string().replace("${", "$${"));
+    let port = ports.on_demand;
+    Ok(format!(
+        "# Nothing runs behind this until somebody asks.\n\
+         listeners:\n  \
+           reports: {{ address: \"127.0.0.1:{port}\", routes: [{{ forward: reports }}] }}\n\
+         pools:\n  \
+           reports:\n    \
+             scale:\n      \
+               command: [{quoted}, run, -c, report.yaml]\n      \
+               max: 3\n      \
+               target: 4\n      \
+               cool-down: 10s\n"
+    ))
+}
+
+/// What the servers run that are started on demand.
+fn report(place: &Place) -> String {
+    let socket = place.0.join("report-${PORT}.sock");
+    format!(
+        "listeners: {{ web: {{ address: \"127.0.0.1:${{PORT}}\", routes: [{{ respond: \"42 lamps were sold, says the server on port ${{PORT}}\\n\" }}] }} }}\n\
+         workers: 1\n\
+         grace: 1s\n\
+         log: {{ level: error, access: off }}\n\
+         admin: {{ socket: \"{}\" }}\n",
+        socket.display()
     )
 }
 
@@ -168,8 +214,8 @@ impl Drop for Place {
 }
 
 /// What is there, and what to try.
-fn introduction(place: &Place, ports: Ports) -> String {
-    let Ports { plain, tls } = ports;
+fn introduction(place: &Place, ports: Ports, order: SocketAddr) -> String {
+    let Ports { plain, tls, on_demand } = ports;
     let (file, log, admin) = (place.file(), place.log(), place.admin());
     let (file, log, admin) = (file.display(), log.display(), admin.display());
     let program = program();
@@ -204,6 +250,14 @@ To paste into another terminal:
   curl -i -H 'Host: myshop.com' http://localhost:{plain}/cart?from=mail
   # what becomes of a request, and why, without sending it
   {program} explain GET http://localhost:{plain}/api/orders -c {file}
+  # type here: kill 2, and Enter. No request fails; look how it goes and comes back
+  {program} pool show orders --socket {admin}
+  # take an instance out by hand, and in again; no reload
+  {program} pool drain orders {order} --socket {admin}
+  {program} pool ready orders {order} --socket {admin}
+  # nothing runs behind this: the first request waits for a process, which goes after ten seconds
+  time curl http://localhost:{on_demand}/
+  {program} pool show reports --socket {admin}
   # the numbers that Prometheus would collect
   curl --unix-socket {admin} http://admin/metrics
 

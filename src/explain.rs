@@ -439,6 +439,19 @@ impl Telling<'_> {
             let weight = member.spec.weight;
             self.line(format!("  candidate {}{address}, weight {weight}{tls}", endpoint.name));
         }
+        let written = self.snapshot.config.pools.get(name);
+        if let Some(scale) = written.and_then(|pool| pool.scale.as_ref()) {
+            let (min, max) = (scale.min, scale.max.value);
+            self.line(format!(
+                "  {min} to {max} servers on demand; requests are held until one is there"
+            ));
+        }
+        let sources = self.snapshot.rosters.get(name).map(|roster| roster.sources());
+        for source in sources.into_iter().flatten() {
+            let found = source.found;
+            let failing = if source.failing.is_some() { ", it fails now" } else { "" };
+            self.line(format!("  source {}: {found} known{failing}", source.name));
+        }
     }
 }
 

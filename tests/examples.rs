@@ -107,6 +107,7 @@ impl Demo {
     fn start() -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_transom"))
             .arg("demo")
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -142,6 +143,11 @@ impl Demo {
 
     fn get(&self, path: &str) -> (u16, String, String) {
         self.ask("GET", path, "")
+    }
+
+    fn type_in(&self, line: &str) {
+        let mut stdin = self.process.stdin.as_ref().unwrap();
+        stdin.write_all(line.as_bytes()).unwrap();
     }
 
     /// As Ctrl-C does.
@@ -208,6 +214,24 @@ fn the_demo_serves_the_shop_and_cleans_up_behind_itself() {
     assert_eq!(status, 308);
     assert!(head.contains("location: https://www.myshop.com/cart?from=mail"), "{head}");
     assert_eq!(demo.get("/healthz").2, "fine");
+
+    // nothing runs behind this until somebody asks
+    let on_demand = demo.introduction.split("time curl http://localhost:").nth(1).unwrap();
+    let on_demand: u16 = on_demand.split('/').next().unwrap().parse().unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", on_demand)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("42 lamps were sold"), "{answer}");
+
+    // one of the four is killed at the prompt: nobody notices, and it comes back
+    demo.type_in("kill 3\n");
+    let asked: Vec<_> = (0..8).map(|_| demo.get("/api/orders")).collect();
+    assert!(asked.iter().all(|(status, ..)| *status == 200), "{asked:?}");
+    demo.type_in("start 3\n");
+    let back = |_: usize| demo.get("/api/orders").2.starts_with("{\"instance\":3,");
+    assert!((0..1000).any(back), "it is back");
 
     let file = demo.introduction.split("The file that runs:").nth(1).unwrap();
     let file = PathBuf::from(file.split_whitespace().next().unwrap());

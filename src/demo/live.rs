@@ -1,9 +1,11 @@
 //! How much the demo is asked, told while it runs.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::admin::client;
@@ -16,6 +18,7 @@ pub(super) async fn tell(admin: &Path) {
     let mut ticks = interval_at(Instant::now() + every, every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let (mut before, mut since) = (0, Instant::now());
+    let mut states = BTreeMap::new();
     loop {
         let now = ticks.tick().await;
         // the numbers that anyone can ask for
@@ -26,7 +29,14 @@ pub(super) async fn tell(admin: &Path) {
         let quiet = all == before;
         (before, since) = (all, now);
         let line = format!("{rate:.0} requests/s, {all} in all");
+        let told = match client::call(admin, "GET", "/pools/orders").await {
+            Ok((200, pool)) => changes(&mut states, &pool),
+            _ => Vec::new(),
+        };
         let mut out = std::io::stdout().lock();
+        for change in told {
+            let _ = writeln!(out, "{}  {change}", if terminal { "\r\x1b[2K" } else { "" });
+        }
         // nobody reads it any more: that is no reason to stop serving
         let _ = match (terminal, quiet) {
             (true, _) => {
@@ -38,6 +48,22 @@ pub(super) async fn tell(admin: &Path) {
     }
 }
 
+/// What has become of the instances of the order service since the last look.
+fn changes(states: &mut BTreeMap<String, String>, pool: &str) -> Vec<String> {
+    let pool: Value = serde_json::from_str(pool).unwrap_or_default();
+    let mut told = Vec::new();
+    for member in pool["members"].as_array().into_iter().flatten() {
+        let text = |key: &str| member[key].as_str().unwrap_or_default().to_owned();
+        let (endpoint, state, reason) = (text("endpoint"), text("state"), text("reason"));
+        let before = states.insert(endpoint.clone(), state.clone());
+        if let Some(before) = before.filter(|before| *before != state) {
+            let reason = if reason.is_empty() { reason } else { format!(": {reason}") };
+            told.push(format!("orders at {endpoint} was {before} and is {state}{reason}"));
+        }
+    }
+    told
+}
+
 /// All exchanges that have ended.
 fn requests(metrics: &str) -> u64 {
     let counts = metrics.lines().filter(|line| line.starts_with("transom_requests_total{"));
@@ -47,6 +73,19 @@ fn requests(metrics: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_state_that_has_changed_is_told_with_its_reason() {
+        let pool = |state: &str| {
+            format!(r#"{{"members":[{{"endpoint":"a:1","state":"{state}","reason":"refused"}}]}}"#)
+        };
+        let mut states = BTreeMap::new();
+        assert!(changes(&mut states, &pool("up")).is_empty());
+        assert!(changes(&mut states, &pool("up")).is_empty());
+        let told = changes(&mut states, &pool("ejected"));
+        assert_eq!(told, ["orders at a:1 was up and is ejected: refused"]);
+        assert!(changes(&mut states, "no JSON").is_empty());
+    }
 
     #[test]
     fn requests_are_counted_over_all_listeners_and_routes() {

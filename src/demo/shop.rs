@@ -11,6 +11,8 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use super::instance::Instance;
+
 /// Instances of the order service.
 pub(super) const INSTANCES: usize = 4;
 
@@ -18,46 +20,41 @@ pub(super) const INSTANCES: usize = 4;
 pub(super) struct Shop {
     users: TcpListener,
     cart: TcpListener,
-    orders: [TcpListener; INSTANCES],
+    store: Store,
+    /// These answer already.
+    pub(super) orders: Vec<Instance>,
 }
 
 /// Where they listen.
 pub(super) struct Places {
     pub(super) users: SocketAddr,
     pub(super) cart: SocketAddr,
-    pub(super) orders: [SocketAddr; INSTANCES],
+    pub(super) orders: Vec<SocketAddr>,
 }
 
 impl Shop {
     /// Takes ports that are free.
     pub(super) async fn open() -> io::Result<(Self, Places)> {
         let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+        let store = Store::default();
+        let instance = |number| Instance::start(orders(number, store.clone()));
         let shop = Shop {
             users: free().await?,
             cart: free().await?,
-            orders: [free().await?, free().await?, free().await?, free().await?],
+            orders: (1..=INSTANCES).map(instance).collect::<io::Result<_>>()?,
+            store,
         };
-        let [a, b, c, d] = &shop.orders;
         let places = Places {
             users: shop.users.local_addr()?,
             cart: shop.cart.local_addr()?,
-            orders: [a.local_addr()?, b.local_addr()?, c.local_addr()?, d.local_addr()?],
+            orders: shop.orders.iter().map(|instance| instance.address).collect(),
         };
         Ok((shop, places))
     }
 
     /// Answers without end.
     pub(super) async fn serve(self) {
-        let store = Store::default();
-        let [first, second, third, fourth] = self.orders;
-        tokio::join!(
-            serve(self.users, users()),
-            serve(self.cart, cart(store.clone())),
-            serve(first, orders(1, store.clone())),
-            serve(second, orders(2, store.clone())),
-            serve(third, orders(3, store.clone())),
-            serve(fourth, orders(4, store)),
-        );
+        tokio::join!(serve(self.users, users()), serve(self.cart, cart(self.store)));
     }
 }
 

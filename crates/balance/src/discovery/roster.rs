@@ -424,3 +424,6 @@ fn same(before: &[MemberSpec], now: &[MemberSpec]) -> bool {
     };
     before.len() == now.len() && before.iter().zip(now).all(equal)
 }
+
+#[cfg(test)]
+mod tests;
