@@ -168,7 +168,8 @@ impl Scene {
         let transom = Transom::run(
             env!("CARGO_BIN_EXE_transom"),
             &format!(
-                "workers: 2\nlisteners:\n  web:\n    address: '@WEB'\n    \
+                // That the machine is busy is no reason to shed: it is not what is tried here.
+                "workers: 2\noverload: {{ lag: off }}\nlisteners:\n  web:\n    address: '@WEB'\n    \
                  limits: {{ requests-per-connection: unlimited }}\n    \
                  timeouts: {{ connect: 500ms, response: 1s }}\n    routes:\n      \
                  - forward: {{ to: o, retries: {{ statuses: [500], per-attempt: 500ms }} }}\n\
