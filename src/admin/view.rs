@@ -71,6 +71,7 @@ fn member(roster: &Roster, view: &MemberView) -> Json {
         "in-flight": view.in_flight,
         "attempts": view.attempts,
         "failures": view.failures,
+        "ejections": view.ejections,
         "rate": recent.rate,
         "failure-rate": recent.failure_rate,
         "latency-ms": millis(view.latency),

@@ -209,6 +209,7 @@ fn table(pool: &Json, now: SystemTime) -> String {
         "IN FLIGHT",
         "RATE",
         "ERRORS",
+        "EJECTED",
         "P50",
         "P99",
         "REASON",
@@ -223,6 +224,7 @@ fn table(pool: &Json, now: SystemTime) -> String {
             text(&member["in-flight"]),
             rate(&member["rate"]),
             errors(member),
+            text(&member["ejections"]),
             millis(&member["p50-ms"]),
             millis(&member["p99-ms"]),
             text(&member["reason"]),
@@ -376,18 +378,18 @@ mod tests {
             "members": [
                 { "endpoint": "10.0.0.1:80", "state": "up", "since": 940, "reason": "", "weight": 1,
                   "effective-weight": 1.0, "in-flight": 3, "rate": 12.34, "failures": 0,
-                  "failure-rate": 0.0, "p50-ms": 1.25, "p99-ms": 20.4 },
+                  "failure-rate": 0.0, "ejections": 0, "p50-ms": 1.25, "p99-ms": 20.4 },
                 { "endpoint": "b.internal:80 (10.0.0.2)", "state": "drain", "since": 999,
                   "reason": "by hand", "weight": 10, "effective-weight": 2.5, "in-flight": 0,
-                  "rate": 0.0, "failures": 7, "failure-rate": 0.5, "p50-ms": null, "p99-ms": null },
+                  "rate": 0.0, "failures": 7, "failure-rate": 0.5, "ejections": 2, "p50-ms": null, "p99-ms": null },
             ],
             "sources": [{ "source": "dns b.internal", "found": 1, "age": 61.0, "failing": "DNS does not answer" }],
             "changed-by-hand": [{ "address": "b.internal:80", "change": "drain", "since": 999 }],
         });
         let expected = "\
-ENDPOINT                  STATE  SINCE  WEIGHT     IN FLIGHT  RATE    ERRORS     P50    P99   REASON
-10.0.0.1:80               up     1m0s   1          3          12.3/s  0          1.2ms  20ms
-b.internal:80 (10.0.0.2)  drain  1s     2.5 of 10  0          0/s     7 (0.5/s)  -      -     by hand
+ENDPOINT                  STATE  SINCE  WEIGHT     IN FLIGHT  RATE    ERRORS     EJECTED  P50    P99   REASON
+10.0.0.1:80               up     1m0s   1          3          12.3/s  0          0        1.2ms  20ms
+b.internal:80 (10.0.0.2)  drain  1s     2.5 of 10  0          0/s     7 (0.5/s)  2        -      -     by hand
 
 source dns b.internal: 1 known, 1m1s old; FAILS: DNS does not answer
 
