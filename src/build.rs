@@ -8,6 +8,7 @@
 //! Nothing is bound or started here, no file is read, and no name is looked up: where the endpoints
 //! of a pool come from begins to be followed with [`Snapshot::settle`].
 
+mod balancing;
 mod endpoints;
 mod maker;
 mod matching;
@@ -18,16 +19,16 @@ mod sources;
 mod tls;
 mod upkeep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use rustix::process::{Resource, getrlimit};
-use transom_balance::Pool;
 use transom_balance::discovery::Roster;
 use transom_balance::discovery::names::Names;
 use transom_balance::scale::Scaled;
+use transom_balance::{Pool, Split};
 use transom_net::blocks::Rule;
 use transom_net::clients::Pace;
 use transom_net::tls::server::ServerTls;
@@ -46,6 +47,7 @@ use crate::config::{self, Config, EncodedSlashes, Listener};
 use crate::door;
 use crate::materials::Materials;
 
+pub use balancing::rule;
 pub use endpoints::Shared;
 pub use routes::rewrite;
 pub use upkeep::log;
@@ -119,6 +121,9 @@ pub fn build(
     for (name, pool) in config.pools.iter() {
         build.pool(name, pool);
     }
+    for (name, split) in config.splits.iter() {
+        build.split(name, split);
+    }
     let listeners: Vec<Option<Listening>> = config
         .listeners
         .iter()
@@ -153,6 +158,7 @@ struct Build<'a> {
     rosters: BTreeMap<String, Arc<Roster>>,
     names: Arc<Names>,
     origins: Vec<sources::Origin>,
+    splits: HashMap<String, Arc<Split>>,
     /// TLS to an address written `https://`.
     public_tls: Option<maker::Upstream>,
     named: routes::NamedPolicies<'a>,
@@ -171,6 +177,7 @@ impl<'a> Build<'a> {
             rosters: BTreeMap::new(),
             names: sources::names(&config.resolver, previous.map(|previous| &previous.names)),
             origins: Vec::new(),
+            splits: HashMap::new(),
             public_tls: None,
             named: routes::NamedPolicies::default(),
             findings: Diagnostics::new(),

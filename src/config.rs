@@ -6,6 +6,8 @@
 
 mod action;
 mod admin;
+mod affinity;
+mod balancing;
 mod bandwidth;
 mod check;
 mod clients;
@@ -28,14 +30,20 @@ mod tls;
 
 use transom_settings::{
     Context, Definitions, Diagnostics, Duration, FromText, Map, Name, Node, Refusal, Setting,
-    json::Value as Json, quote, settings,
+    Spanned, json::Value as Json, quote, settings,
 };
 
 pub use action::{
-    Action, Answer, Encoding, Files, Forward, Redirect, RedirectStatus, Respond, Retries, Target,
-    Upgrade,
+    Action, Answer, Encoding, Files, Forward, Mirror, Redirect, RedirectStatus, Respond, Retries,
+    Target, Upgrade,
 };
 pub use admin::Admin;
+pub use affinity::{
+    Affinity, AffinityAddress, AffinityCookie, AffinityHeader, ApplicationCookie, SameSite, Split,
+};
+pub use balancing::{
+    Algorithm, AlgorithmKind, HashKey, LoadFactor, Locality, Plain, ReportedLoad, SourceAddress,
+};
 pub use bandwidth::Bandwidth;
 pub use check::check;
 pub use clients::Addresses;
@@ -52,7 +60,7 @@ pub use listener::{
 pub use log::{AccessFormat, AccessLog, Level, Log, LogOutput};
 pub use overload::{MemoryBudget, Overload};
 pub use policy::{HeadersPolicy, Policy, PolicyUse};
-pub use pool::{Algorithm, Endpoint, KeepAlive, Pool, UpstreamHttp, UpstreamHttp2};
+pub use pool::{Endpoint, KeepAlive, Pool, UpstreamHttp, UpstreamHttp2};
 pub use protect::{Adaptive, Breaker, PoolLimits, Queue, RetryBudget};
 pub use route::{
     HostRewrite, Match, PathPrefix, Priority, RegexRewrite, ReplacePrefix, Rewrite, Route,
@@ -81,13 +89,15 @@ pub fn printed(config: &Config, generation: u64) -> String {
 settings! {
     /// The whole file.
     pub struct Config {
-        /// Other files whose listeners, pools and policies are added: paths or patterns such as
+        /// Other files whose listeners, pools, splits and policies are added: paths or patterns such as
         /// `conf.d/*.yaml`, from the directory of the main file.
         pub include: Vec<String> = Vec::new(),
         /// Threads that serve: `auto` is one for each core.
         pub workers: Workers = Workers::Auto,
         /// How long open exchanges may take to finish at exit and when a listener is removed.
         pub grace: Duration = Duration::seconds(30),
+        /// The zone in which this Transom stands, for pools that prefer endpoints near to it.
+        pub zone: Option<Spanned<Name>> = None,
         /// When the file is read again.
         pub reload: Reload = Reload::default(),
         /// What is given up when there is too much.
@@ -102,6 +112,8 @@ settings! {
         pub listeners: Map<Name, Listener>,
         /// Sets of interchangeable endpoints, by name.
         pub pools: Map<Name, Pool> = Map::new(),
+        /// Divisions of requests between pools, by name. A forward names one like a pool.
+        pub splits: Map<Name, Split> = Map::new(),
         /// Rules that routes refer to, by name.
         pub policies: Map<Name, Policy> = Map::new(),
     }

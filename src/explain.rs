@@ -3,6 +3,8 @@
 //! The request is written as bytes and goes through the same parsing, the same admission and the
 //! same router as a real one, so what is told here cannot differ from what is done.
 
+mod pools;
+
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -10,7 +12,6 @@ use transom_net::Worker;
 use transom_net::tls::server::Facts;
 use transom_proxy::codec::framing::Framing;
 use transom_proxy::codec::head;
-use transom_proxy::destination::Destination;
 use transom_proxy::fault::{Code, Fault, Retry};
 use transom_proxy::local::Local;
 use transom_proxy::peer::Peer;
@@ -104,7 +105,8 @@ pub fn explain(
     };
     let outcome = match admitted {
         Ok(admitted) => {
-            Telling { snapshot, sources, listening, told: &mut told }.admitted(&admitted)
+            let client = admitted.client;
+            Telling { snapshot, client, sources, listening, told: &mut told }.admitted(&admitted)
         }
         Err(fault) => Err(fault),
     };
@@ -264,6 +266,7 @@ const LINES: usize = 40;
 
 struct Telling<'a> {
     snapshot: &'a Snapshot,
+    client: IpAddr,
     sources: &'a Diagnostics,
     listening: &'a Listening,
     told: &'a mut String,
@@ -409,7 +412,7 @@ impl Telling<'_> {
     fn forward(&mut self, forward: &Forward, host: &HostRewrite, lost: bool) {
         match &forward.to.value {
             Target::Address { .. } => self.line(format!("forward to {}", forward.to.value)),
-            Target::Pool(name) => self.pool(name),
+            Target::Pool(name) => self.pool_or_split(name, forward),
         }
         if lost {
             self.line("  no candidates: requests are answered with no-endpoint (503)");
@@ -419,39 +422,6 @@ impl Telling<'_> {
             HostRewrite::Upstream => "  host: the endpoint's own".to_owned(),
             HostRewrite::Literal(host) => format!("  host: {host}"),
         });
-    }
-
-    fn pool(&mut self, name: &str) {
-        let Some(pool) = self.snapshot.pools.get(name) else { return };
-        let members = pool.members();
-        let algorithm = self.snapshot.config.pools.get(name).map(|pool| pool.algorithm);
-        let algorithm = algorithm.map(|one| transom_settings::Setting::to_json(&one));
-        let algorithm = algorithm.as_ref().and_then(|one| one.as_str()).unwrap_or_default();
-        self.line(format!("forward to pool {name} ({algorithm})"));
-        let candidates = pool.candidates();
-        for (endpoint, member) in candidates.iter().zip(&members) {
-            let address = endpoint.target.address.to_string();
-            let address = match address == endpoint.name {
-                true => String::new(),
-                false => format!(" at {address}"),
-            };
-            let tls = if endpoint.target.tls.is_some() { ", tls" } else { "" };
-            let weight = member.spec.weight;
-            self.line(format!("  candidate {}{address}, weight {weight}{tls}", endpoint.name));
-        }
-        let written = self.snapshot.config.pools.get(name);
-        if let Some(scale) = written.and_then(|pool| pool.scale.as_ref()) {
-            let (min, max) = (scale.min, scale.max.value);
-            self.line(format!(
-                "  {min} to {max} servers on demand; requests are held until one is there"
-            ));
-        }
-        let sources = self.snapshot.rosters.get(name).map(|roster| roster.sources());
-        for source in sources.into_iter().flatten() {
-            let found = source.found;
-            let failing = if source.failing.is_some() { ", it fails now" } else { "" };
-            self.line(format!("  source {}: {found} known{failing}", source.name));
-        }
     }
 }
 

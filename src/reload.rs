@@ -369,6 +369,8 @@ impl Running {
                 ejections: member.ejections,
                 probes_passed: member.probes_passed,
                 probes_failed: member.probes_failed,
+                latency: member.latency,
+                load: member.load,
             })
         });
         rows.collect()

@@ -211,6 +211,8 @@ fn the_reference_of_the_metrics_is_the_one_of_the_code() {
             in_flight: 0,
             attempts: 0,
             failures: 0,
+            latency: Some(Duration::ZERO),
+            load: Some(0.0),
             ..MemberRow::default()
         }]
     });

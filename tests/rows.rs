@@ -2,8 +2,9 @@
 //!
 //! A test is named for the row it holds: `h1_` requests in HTTP/1, `h2_` HTTP/2, `rs_` responses and
 //! the reuse of connections to endpoints, `sl_` slow clients and exhaustion, `p_` paths, hosts and
-//! what is said about the client, `u_` endpoints that fail, `g_` gRPC. Tables beside the code hold the
-//! rows whose answer needs no socket; here stands what two connections and a clock have a part in.
+//! what is said about the client, `u_` endpoints that fail, `lb_` who gets which request, `g_` gRPC.
+//! Tables beside the code hold the rows whose answer needs no socket; here stands what two connections
+//! and a clock have a part in.
 //!
 //! Each test ends with what holds whatever was done: the program lives, nobody else got a byte of
 //! the attack, and the access log has one line for each exchange.
@@ -13,6 +14,7 @@
 mod rows {
     mod addresses;
     mod attempts;
+    mod balancing;
     mod endpoints;
     mod floods;
     mod grpc;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use transom_balance::algorithm::Kind;
+use transom_balance::affinity::random_secret;
 use transom_balance::discovery::roster::{self, Make, Plan};
 use transom_balance::discovery::{Listed, Roster};
 use transom_balance::members::{MemberSpec, Passive};
@@ -19,16 +19,17 @@ use transom_settings::{EndpointAddress, EndpointHost, Name, Spanned};
 
 use super::maker::{Http2Offer, Keys, Maker, Upstream};
 use super::tls::{HTTP_1_1, Place};
-use super::{Build, always, optional, sources};
-use crate::config::{self, Algorithm, UpstreamHttp, UpstreamTls};
+use super::{Build, always, balancing, optional, sources};
+use crate::config::{self, UpstreamHttp, UpstreamTls};
 use crate::materials::Materials;
 
-/// What goes on over reloads: ticket keys and the keys of endpoints.
-#[derive(Clone, Debug, Default)]
+/// What goes on over reloads: ticket keys, the keys of endpoints, what cookies are signed with.
+#[derive(Clone, Default)]
 pub struct Shared {
     /// By the name of the listener.
     tickets: BTreeMap<String, Arc<TicketKeys>>,
     keys: Arc<Keys>,
+    cookie_secret: Option<Arc<[u8; 32]>>,
     /// What may be taken over, until the build is done.
     earlier: Option<Arc<Shared>>,
 }
@@ -52,6 +53,15 @@ impl Shared {
         let earlier = self.earlier.as_ref().and_then(|earlier| earlier.tickets.get(listener));
         let keys = earlier.cloned().unwrap_or_else(TicketKeys::new);
         self.tickets.entry(listener.to_owned()).or_insert(keys).clone()
+    }
+
+    /// What cookies are signed with that have no secret of their own: the same while the program
+    /// runs.
+    pub(super) fn cookie_secret(&mut self) -> Arc<[u8; 32]> {
+        let earlier = self.earlier.as_ref().and_then(|earlier| earlier.cookie_secret.clone());
+        let secret = self.cookie_secret.take().or(earlier);
+        let secret = secret.unwrap_or_else(|| Arc::new(random_secret()));
+        self.cookie_secret.insert(secret).clone()
     }
 }
 
@@ -82,11 +92,9 @@ impl Build<'_> {
         for (index, endpoint) in written.endpoints.iter().enumerate() {
             let at = format!("{at}.endpoints[{index}]");
             if let Some(one) = self.listed(&maker, &endpoint.address, &at) {
-                let label =
-                    |(name, value): (&Spanned<Name>, &String)| (name.to_string(), value.clone());
                 listed.push(Listed {
                     weight: u32::from(endpoint.weight.value),
-                    labels: endpoint.labels.iter().map(label).collect(),
+                    labels: balancing::labels(&endpoint.labels),
                     zone: endpoint.zone.as_ref().map(ToString::to_string),
                     priority: endpoint.priority,
                     ..one
@@ -96,17 +104,14 @@ impl Build<'_> {
         let earlier = self.earlier_roster(name);
         let before = earlier.as_ref().map(|earlier| &**earlier.pool());
         let upkeep = super::upkeep::upkeep(name, written, before);
+        let affinity = written.affinity.as_ref().map(|affinity| self.affinity(affinity));
         let settings = pool::Settings {
-            algorithm: match written.algorithm {
-                Algorithm::RoundRobin => Kind::RoundRobin,
-            },
-            panic_threshold: written.panic_threshold.ratio(),
             passive: upkeep.care.outliers.clone().map(|outliers| outliers as Arc<dyn Passive>),
             care: upkeep.care,
             guard: upkeep.guard,
             allowance: upkeep.allowance,
             retries: upkeep.retries,
-            ..pool::Settings::default()
+            ..balancing::settings(written, self.config.zone.as_deref(), affinity)
         };
         let (sources, registrations) = self.sources(name, written, earlier.as_deref());
         let plan = Plan {

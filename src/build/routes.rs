@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use regex::RegexBuilder;
+use transom_balance::algorithm::key::Key;
 use transom_net::blocks::Rule;
 use transom_proxy::action::files::{Coding, FilesSettings, Try};
 use transom_proxy::action::forward::HostRule;
 use transom_proxy::action::forward::backoff::Backoff;
+use transom_proxy::action::forward::mirror::Mirror;
 use transom_proxy::action::forward::retry::Retrying;
 use transom_proxy::action::{self, Files, Forward, Redirect};
 use transom_proxy::body::bandwidth::{Bandwidth, Rate};
@@ -22,9 +24,11 @@ use transom_proxy::policy::edit::{Edit, Edits};
 use transom_proxy::policy::rewrite::{Change, Rewrite};
 use transom_proxy::site;
 use transom_proxy::variables::{Template, Variable};
-use transom_settings::{ByteRate, Cidr, HeaderName, Limit, Spanned, StatusPattern, quote};
+use transom_settings::{
+    ByteRate, Cidr, FromText, HeaderName, Limit, Spanned, StatusPattern, quote,
+};
 
-use super::{Build, timeouts};
+use super::{Build, balancing, timeouts};
 use crate::config::{
     self, Action, Encoding, HeaderChanges, HostRewrite, Listener, Policy, PolicyUse, Priority,
     Route, Target, Upgrade,
@@ -173,17 +177,24 @@ impl<'a> Build<'a> {
             Action::Forward(forward) => {
                 let destination = self.destination(forward, &format!("{at}.forward"))?;
                 let fields = limits.response_headers.len();
+                let host = match &route.rewrite.host {
+                    HostRewrite::Keep => HostRule::Keep,
+                    HostRewrite::Upstream => HostRule::Endpoint,
+                    HostRewrite::Literal(host) => HostRule::Fixed(host.clone()),
+                };
+                let response_limits = HeadLimits { line: fields, fields, ..HeadLimits::RESPONSE };
+                let mirror = match &forward.mirror {
+                    Some(mirror) => Some(self.mirror(mirror, &host, response_limits, at)?),
+                    None => None,
+                };
                 Box::new(Forward {
                     destination,
-                    host: match &route.rewrite.host {
-                        HostRewrite::Keep => HostRule::Keep,
-                        HostRewrite::Upstream => HostRule::Endpoint,
-                        HostRewrite::Literal(host) => HostRule::Fixed(host.clone()),
-                    },
+                    host,
                     retry: retrying(&forward.retries),
+                    mirror,
                     hedge: forward.hedge.get().map(|time| time.get()),
                     deadline: forward.deadline_header.as_ref().map(ToString::to_string),
-                    response_limits: HeadLimits { line: fields, fields, ..HeadLimits::RESPONSE },
+                    response_limits,
                     upgrade: forward.upgrade.contains(&Upgrade::WebSocket),
                 })
             }
@@ -197,13 +208,55 @@ impl<'a> Build<'a> {
         })
     }
 
+    fn mirror(
+        &mut self,
+        written: &config::Mirror,
+        host: &HostRule,
+        response_limits: HeadLimits,
+        at: &str,
+    ) -> Option<Mirror> {
+        let destination = match &written.to.value {
+            Target::Pool(name) => match self.splits.get(&**name) {
+                Some(split) => split.clone() as Arc<dyn Destination>,
+                None => self.pools.get(&**name)?.clone(),
+            },
+            Target::Address { tls, address } => {
+                let address = Spanned::new(address.clone(), written.to.span);
+                self.single(*tls, &address, &format!("{at}.forward.mirror"))?
+            }
+        };
+        let mut mirror = Mirror::new(Forward {
+            destination,
+            host: host.clone(),
+            retry: Retrying { retries: 0, connect_retries: 0, ..Retrying::default() },
+            mirror: None,
+            hedge: None,
+            deadline: None,
+            response_limits,
+            upgrade: false,
+        });
+        mirror.share = written.share.ratio();
+        mirror.body = written.max_body.len();
+        mirror.most = written.at_once as usize;
+        Some(mirror)
+    }
+
     fn destination(&mut self, forward: &config::Forward, at: &str) -> Option<Arc<dyn Destination>> {
         match &forward.to.value {
             // a pool that is not there could not be built, which is found already
-            Target::Pool(name) => match self.scaled.get(&**name) {
-                Some(scaled) => Some(scaled.clone()),
-                None => Some(self.pools.get(&**name)?.clone()),
-            },
+            Target::Pool(name) if self.splits.contains_key(&**name) => {
+                let split = self.splits.get(&**name)?;
+                Some(split.clone())
+            }
+            Target::Pool(name) => {
+                let pool = self.pools.get(&**name)?;
+                let written = self.config.pools.get(&**name)?;
+                match (balancing::rule(forward, written), self.scaled.get(&**name)) {
+                    (Some(rule), _) => Some(Arc::new(pool.by(rule))),
+                    (None, Some(scaled)) => Some(scaled.clone()),
+                    (None, None) => Some(pool.clone()),
+                }
+            }
             Target::Address { tls, address } => {
                 self.single(*tls, &Spanned::new(address.clone(), forward.to.span), at)
             }
@@ -245,7 +298,7 @@ impl<'a> Build<'a> {
     }
 
     /// Header fields that the texts of a route ask for.
-    fn kept(&self, route: &Route) -> Vec<HeaderName> {
+    fn kept(&self, route: &'a Route) -> Vec<HeaderName> {
         let mut texts: Vec<&Template> = Vec::new();
         for policy in &route.policies {
             let policy = match policy {
@@ -257,14 +310,17 @@ impl<'a> Build<'a> {
             }
         }
         texts.extend(texts_of(&route.request_headers).chain(texts_of(&route.response_headers)));
-        if let Action::Redirect(redirect) = &route.action {
-            texts.push(&redirect.to);
+        match &route.action {
+            Action::Redirect(redirect) => texts.push(&redirect.to),
+            Action::Forward(forward) => texts.extend(self.key(forward)),
+            _ => {}
         }
         let mut names: Vec<HeaderName> = texts
             .into_iter()
             .flat_map(Template::variables)
             .filter_map(|variable| match variable {
                 Variable::Header(name) => Some(name.clone()),
+                Variable::Cookie(_) => HeaderName::from_text("cookie").ok(),
                 _ => None,
             })
             .collect();
@@ -312,6 +368,19 @@ fn bandwidth(
         response: less(&listener.response, &route.response),
     };
     (!bandwidth.is_unlimited()).then(|| Arc::new(bandwidth))
+}
+
+impl<'a> Build<'a> {
+    /// The text by which requests of a forward are hashed, where it has to be put together.
+    fn key(&self, forward: &'a config::Forward) -> Option<&'a Template> {
+        let pool = match &forward.to.value {
+            Target::Pool(name) => self.config.pools.get(&**name),
+            Target::Address { .. } => None,
+        };
+        let own = forward.algorithm.as_ref().map(|own| &own.value);
+        let key = own.or(pool.map(|pool| &pool.algorithm))?.key()?;
+        matches!(Key::of(key), Key::Text(_)).then_some(&key.value)
+    }
 }
 
 fn texts_of(changes: &HeaderChanges) -> impl Iterator<Item = &Template> {

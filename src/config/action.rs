@@ -4,13 +4,14 @@ use std::fmt;
 use std::path::PathBuf;
 
 use transom_settings::{
-    Context, Definitions, Duration, EndpointAddress, EndpointHost, FromText, HeaderName,
-    HeaderValue, Limit, Map, Name, Node, Refusal, Setting, Spanned, Status, StatusPattern, Value,
+    ByteSize, Context, Definitions, Duration, EndpointAddress, EndpointHost, FromText, HeaderName,
+    HeaderValue, Limit, Map, Name, Node, Percent, Refusal, Setting, Spanned, Status, StatusPattern,
+    Value,
     json::{Value as Json, json},
     quote, settings,
 };
 
-use super::Template;
+use super::{Algorithm, Template};
 
 settings! {
     /// What a route finally does.
@@ -29,16 +30,34 @@ settings! {
     pub struct Forward short(to) {
         /// The name of a pool, or one address: `127.0.0.1:3000`, `https://host` or `unix:/path`.
         pub to: Spanned<Target>,
+        /// Only endpoints of the pool with all of these labels: `{ version: v2 }`.
+        pub subset: Map<Name, String> = Map::new(),
+        /// How one endpoint is chosen, where that differs from the pool's.
+        pub algorithm: Option<Spanned<Algorithm>> = None,
         /// Protocols that a client may change to.
         pub upgrade: Vec<Upgrade> = vec![Upgrade::WebSocket],
         /// When a request is tried again at another endpoint: how often, or settings.
         pub retries: Retries = Retries::default(),
+        /// Sends copies of requests to another pool or address, for whose answers nobody waits.
+        pub mirror: Option<Mirror> = None,
         /// After how long without a response another attempt is made beside the first, at another
         /// endpoint; the one that answers first counts. Only for requests without a body that may
         /// be sent twice, and within the pool's budget of retries.
         pub hedge: Limit<Duration> = Limit::Unlimited,
         /// The header that tells the endpoint how many milliseconds are left of `timeouts.request`.
         pub deadline_header: Option<Spanned<HeaderName>> = None,
+    }
+
+    /// Copies of requests. WebSocket and bodies that are too long are not copied.
+    pub struct Mirror short(to) {
+        /// The name of a pool or a split, or one address.
+        pub to: Spanned<Target>,
+        /// The part of the requests that is copied.
+        pub share: Percent = Percent::of(100),
+        /// The longest body that is copied.
+        pub max_body: ByteSize = ByteSize(64 * 1024),
+        /// How many copies may be on their way at once; what is more is not copied.
+        pub at_once: u32 = 100,
     }
 
     /// When a request is tried again at another endpoint.

@@ -3,10 +3,12 @@
 
 mod addresses;
 mod attempts;
+mod balancing;
 mod http2;
 mod limits;
 mod reached;
 mod sources;
+mod splits;
 mod upkeep;
 
 use std::collections::{HashMap, HashSet};
@@ -34,8 +36,8 @@ pub fn check(config: &Config, strict: bool, findings: &mut Diagnostics) {
         .collect();
     let broken = !undecoded.is_empty();
     let by_name = config.pools.iter().map(|(name, pool)| (&***name, pool)).collect();
-    let (pools, policies) = (HashSet::new(), HashSet::new());
-    let mut check = Check { config, findings, undecoded, by_name, pools, policies };
+    let (pools, splits, policies) = (HashSet::new(), HashSet::new(), HashSet::new());
+    let mut check = Check { config, findings, undecoded, by_name, pools, splits, policies };
     if config.listeners.is_empty() && !broken {
         let hint =
             "add one with an address and routes, such as `web: { address: :80, routes: [...] }`";
@@ -50,6 +52,9 @@ pub fn check(config: &Config, strict: bool, findings: &mut Diagnostics) {
     }
     for (name, pool) in config.pools.iter() {
         check.pool(name, pool);
+    }
+    for (name, split) in config.splits.iter() {
+        check.split(name, split);
     }
     for (name, policy) in config.policies.iter() {
         check.policy(policy, &format!("policies.{name}"), None);
@@ -87,6 +92,7 @@ struct Check<'a> {
     by_name: HashMap<&'a str, &'a Pool>,
     /// Names that some route uses.
     pools: HashSet<&'a str>,
+    splits: HashSet<&'a str>,
     policies: HashSet<&'a str>,
 }
 
@@ -262,9 +268,14 @@ impl<'a> Check<'a> {
             Action::Forward(forward) => {
                 match &forward.to.value {
                     Target::Pool(name) => {
-                        pool = self.pool_of(name, forward.to.span, path);
-                        let endpoints = pool.iter().flat_map(|pool| &pool.endpoints);
-                        for endpoint in endpoints {
+                        let pools = match self.split_of(name) {
+                            Some(pools) => pools,
+                            None => {
+                                pool = self.pool_of(name, forward.to.span, path);
+                                pool.into_iter().collect()
+                            }
+                        };
+                        for endpoint in pools.iter().flat_map(|pool| &pool.endpoints) {
                             let address = &endpoint.address;
                             self.loops(address, forward.to.span, listener, route, path);
                         }
@@ -294,6 +305,8 @@ impl<'a> Check<'a> {
             self.nesting(&effective, &format!("{path}.timeouts"));
         }
         if let Action::Forward(forward) = &route.action {
+            self.mirror(forward, listener, route, path);
+            self.choosing(forward, pool, route, path);
             self.attempts(forward, &effective, path);
         }
     }
@@ -346,10 +359,11 @@ impl<'a> Check<'a> {
             return Some(pool);
         }
         let pools = &self.config.pools;
-        if pools.mentions(&**name) {
+        if pools.mentions(&**name) || self.config.splits.mentions(&**name) {
             return None;
         }
-        let meant = closest(name, pools.names().map(|name| &***name));
+        let splits = self.config.splits.names();
+        let meant = closest(name, pools.names().chain(splits).map(|name| &***name));
         // Not also told that nobody uses it.
         self.pools.extend(meant);
         let finding =
@@ -469,7 +483,7 @@ impl<'a> Check<'a> {
         self.error(place, path, what).done();
     }
 
-    fn pool(&mut self, name: &Spanned<Name>, pool: &Pool) {
+    fn pool(&mut self, name: &Spanned<Name>, pool: &'a Pool) {
         let path = format!("pools.{name}");
         let all_known = self.decoded(&format!("{path}.endpoints"));
         let dynamic = !pool.sources.is_empty() || pool.scale.is_some();
@@ -489,6 +503,7 @@ impl<'a> Check<'a> {
             Some(_) => {}
         }
         self.sources(pool, &path);
+        self.balancing(name, pool, &path);
         let mut seen = HashMap::new();
         for endpoint in &pool.endpoints {
             let place = endpoint.address.span;
@@ -538,6 +553,9 @@ impl<'a> Check<'a> {
             self.config.policies.names().filter(|name| !self.policies.contains(&****name));
         for name in pools {
             self.findings.push(unused("pools", name));
+        }
+        for name in self.config.splits.names().filter(|name| !self.splits.contains(&****name)) {
+            self.findings.push(unused("splits", name));
         }
         for name in policies {
             self.findings.push(unused("policies", name));

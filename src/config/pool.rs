@@ -5,8 +5,8 @@ use transom_settings::{
 };
 
 use super::{
-    Breaker, Health, Outliers, PoolLimits, PoolTimeouts, Queue, RetryBudget, Scale, SlowStart,
-    Source, Timeout, UpstreamTls,
+    Affinity, Algorithm, Breaker, Health, Locality, Outliers, PoolLimits, PoolTimeouts, Queue,
+    RetryBudget, Scale, SlowStart, Source, Timeout, UpstreamTls,
 };
 
 settings! {
@@ -22,10 +22,14 @@ settings! {
         /// Servers that are started and stopped as requests need them.
         pub scale: Option<Scale> = None,
         /// How one endpoint is chosen.
-        pub algorithm: Algorithm = Algorithm::RoundRobin,
+        pub algorithm: Algorithm = Algorithm::default(),
         /// Where fewer than this part of the endpoints are usable, all are used: then the fault is
         /// more likely in what judges them. `0%` never does so.
         pub panic_threshold: Percent = Percent::of(50),
+        /// How a client comes back to the endpoint that served it before.
+        pub affinity: Option<Spanned<Affinity>> = None,
+        /// Whether endpoints near to us are preferred.
+        pub locality: Spanned<Locality> = Locality::Ignore.into(),
         /// How members are probed. Without it, they are used until their traffic speaks against it.
         pub health: Option<Health> = None,
         /// When a member is taken out for a while because of its traffic.
@@ -65,12 +69,6 @@ settings! {
         pub zone: Option<Name> = None,
         /// Those with 0 are used first, those with 1 when too few of them are usable, and so on.
         pub priority: u8 = 0,
-    }
-
-    /// How one endpoint is chosen.
-    pub enum Algorithm {
-        /// One after the other, in proportion to their weights.
-        RoundRobin = "round-robin",
     }
 
     /// The version of HTTP that is spoken to endpoints.

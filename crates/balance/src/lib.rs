@@ -1,5 +1,6 @@
 //! Level 2: chooses a healthy endpoint and keeps the set of endpoints true.
 
+pub mod affinity;
 pub mod algorithm;
 pub mod budget;
 pub mod discovery;
@@ -13,6 +14,8 @@ pub mod pool;
 pub mod random;
 pub mod recent;
 pub mod scale;
+pub mod split;
 pub mod state;
 
 pub use pool::Pool;
+pub use split::Split;

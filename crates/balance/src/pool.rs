@@ -14,10 +14,12 @@ use smallvec::SmallVec;
 use tokio::sync::Notify;
 use transom_proxy::destination::{Ask, Destination, Endpoint, Lease, Leasing, Permit};
 use transom_proxy::fault::{Code, Fault};
+use transom_proxy::fields::{Fields, Known};
 
 pub use self::plan::{Locality, Preference};
 pub use self::set::Chance;
 use self::set::Set;
+use crate::affinity::Affinity;
 use crate::algorithm::Kind;
 use crate::budget::{Allowance, Budget};
 use crate::guard::Guard;
@@ -33,6 +35,8 @@ pub struct Settings {
     pub panic_threshold: f64,
     /// Whether members near us are preferred. Default: no.
     pub locality: Option<Locality>,
+    /// How clients stick to members. Default: not at all.
+    pub affinity: Option<Affinity>,
     /// The field of responses that tells a member's load. Default: none is looked for.
     pub load_field: Option<Box<str>>,
     /// Told of every attempt that ends.
@@ -53,6 +57,7 @@ impl Default for Settings {
             algorithm: Kind::default(),
             panic_threshold: 0.5,
             locality: None,
+            affinity: None,
             load_field: None,
             passive: None,
             care: Care::default(),
@@ -105,6 +110,14 @@ impl Pool {
         settings: Settings,
         previous: Option<&Pool>,
     ) -> Arc<Self> {
+        let mut settings = settings;
+        if let (Some(Affinity::Remembered(mine)), Some(previous)) = (&settings.affinity, previous)
+            && let Some(Affinity::Remembered(theirs)) = &previous.settings.affinity
+            && mine.is_like(theirs)
+        {
+            // a reload forgets nobody
+            settings.affinity = previous.settings.affinity.clone();
+        }
         let counted = settings.algorithm.hashing().is_some_and(|hashing| hashing.bound.is_some());
         let in_flight = counted.then(|| {
             let earlier = previous.and_then(|previous| previous.hooks.in_flight.clone());
@@ -117,13 +130,14 @@ impl Pool {
         });
         let earlier = previous.map(|previous| previous.set.load_full());
         let rule = Rule { subset: BTreeMap::new(), algorithm: settings.algorithm.clone() };
+        let name = name.into();
         let rules = vec![Arc::new(rule)];
         let members = members(specs, earlier.as_deref(), &hooks, &settings);
-        let set = Set::new(members, &rules, &settings, earlier.as_deref());
+        let set = Set::new(&name, members, &rules, &settings, earlier.as_deref());
         let budget = previous.map_or_else(Budget::new, |previous| *locked(&previous.budget));
         let retrying = previous.map_or_else(Arc::default, |previous| previous.retrying.clone());
         Arc::new_cyclic(|this| Pool {
-            name: name.into(),
+            name,
             settings,
             hooks,
             set: ArcSwap::from_pointee(set),
@@ -140,7 +154,13 @@ impl Pool {
         let rules = self.changing();
         let earlier = self.set.load_full();
         let members = members(specs, Some(&earlier), &self.hooks, &self.settings);
-        self.set.store(Arc::new(Set::new(members, &rules, &self.settings, Some(&earlier))));
+        self.set.store(Arc::new(Set::new(
+            &self.name,
+            members,
+            &rules,
+            &self.settings,
+            Some(&earlier),
+        )));
         drop(rules);
         self.replaced.notify_one();
         self.hand_over();
@@ -187,7 +207,13 @@ impl Pool {
             rules.push(Arc::new(rule));
             let earlier = self.set.load_full();
             let members = earlier.members.clone();
-            self.set.store(Arc::new(Set::new(members, &rules, &self.settings, Some(&earlier))));
+            self.set.store(Arc::new(Set::new(
+                &self.name,
+                members,
+                &rules,
+                &self.settings,
+                Some(&earlier),
+            )));
             rules.len() - 1
         });
         Scoped { pool: self.clone(), place }
@@ -224,9 +250,13 @@ impl Pool {
 
     /// Whom a lease would be for, without giving one.
     pub fn peek(&self, ask: &Ask<'_>) -> Option<Arc<Endpoint>> {
+        self.peek_at(0, ask)
+    }
+
+    fn peek_at(&self, place: usize, ask: &Ask<'_>) -> Option<Arc<Endpoint>> {
         let in_flight = self.hooks.in_flight.as_ref().map(|all| all.load(Ordering::Relaxed));
         let set = self.set.load();
-        let member = set.scopes.first()?.pick(ask, in_flight)?;
+        let member = set.scopes.get(place)?.pick(ask, in_flight)?;
         Some(member.spec.endpoint.clone())
     }
 
@@ -245,11 +275,24 @@ impl Pool {
     /// A member of which an attempt has begun.
     pub(crate) fn begin_at(&self, place: usize, ask: &Ask<'_>) -> Option<Arc<PoolMember>> {
         let set = self.set.load();
+        let mut sign = None;
+        if let Some(affinity) = &self.settings.affinity {
+            let (known, found) = set.stuck(affinity, place, ask);
+            if let Some(member) = found.filter(|member| member.begin()) {
+                return Some(member.clone());
+            }
+            sign = known;
+        }
         let in_flight = self.hooks.in_flight.as_ref().map(|all| all.load(Ordering::Relaxed));
         let scope = set.scopes.get(place)?;
         // another worker may take the last place of the one that was picked
         let mut picks = (0..TRIES).map_while(|_| scope.pick(ask, in_flight));
-        picks.find(|member| member.begin()).cloned()
+        let member = picks.find(|member| member.begin())?;
+        if let (Some(Affinity::Remembered(sessions)), Some(sign)) = (&self.settings.affinity, sign)
+        {
+            sessions.put(sign, member.spec.endpoint.key, ask.now);
+        }
+        Some(member.clone())
     }
 
     /// Whether there is a member that could be used for this ask and has no room now.
@@ -336,6 +379,22 @@ impl Destination for Pool {
         granted.then(|| Permit::counted(self.retrying.clone()))
     }
 
+    fn answered(&self, ask: &Ask<'_>, endpoint: &Endpoint, fields: &mut Fields) {
+        match &self.settings.affinity {
+            None => {}
+            Some(Affinity::Cookie(cookie)) => {
+                let set = self.set.load();
+                if let (Some(token), Some(http)) = (set.token(endpoint.key), ask.http)
+                    && cookie.sent(ask) != Some(*token)
+                {
+                    let https = http.exchange.asked.scheme == "https";
+                    fields.append(Known::SetCookie, &cookie.line(token, https));
+                }
+            }
+            Some(Affinity::Remembered(sessions)) => sessions.learn(fields, endpoint.key, ask.now),
+        }
+    }
+
     fn candidates(&self) -> Vec<Arc<Endpoint>> {
         self.set.load().members.iter().map(|member| member.spec.endpoint.clone()).collect()
     }
@@ -351,6 +410,11 @@ impl Scoped {
     /// What each member of the pool stands to get, in the order of the file.
     pub fn chances(&self) -> Vec<Option<Chance>> {
         self.pool.chances_at(self.place)
+    }
+
+    /// Whom a lease would be for, without giving one.
+    pub fn peek(&self, ask: &Ask<'_>) -> Option<Arc<Endpoint>> {
+        self.pool.peek_at(self.place, ask)
     }
 }
 
@@ -369,6 +433,10 @@ impl Destination for Scoped {
 
     fn retry(&self, now: Instant) -> Option<Permit> {
         self.pool.retry(now)
+    }
+
+    fn answered(&self, ask: &Ask<'_>, endpoint: &Endpoint, fields: &mut Fields) {
+        self.pool.answered(ask, endpoint, fields);
     }
 
     fn candidates(&self) -> Vec<Arc<Endpoint>> {

@@ -47,6 +47,15 @@ pub enum Standing {
 }
 
 impl Standing {
+    pub const ALL: [Standing; 6] = [
+        Standing::Unchecked,
+        Standing::Up,
+        Standing::Down,
+        Standing::Ejected,
+        Standing::Drain,
+        Standing::Maintenance,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Standing::Unchecked => "unchecked",
@@ -56,6 +65,11 @@ impl Standing {
             Standing::Drain => "drain",
             Standing::Maintenance => "maintenance",
         }
+    }
+
+    /// Whether clients that stick to such a member are still sent to it.
+    pub fn keeps_clients(self) -> bool {
+        self.is_usable() || self == Standing::Drain
     }
 
     /// Whether new clients are sent to such a member.

@@ -112,6 +112,10 @@ pub trait Destination: Send + Sync {
         Some(Permit::default())
     }
 
+    /// A response of this endpoint goes to the client: learns from its fields, and adds what the
+    /// client must keep to come back.
+    fn answered(&self, _: &Ask<'_>, _: &Endpoint, _: &mut Fields) {}
+
     /// Every endpoint that could be chosen, for `transom explain`.
     fn candidates(&self) -> Vec<Arc<Endpoint>>;
 }

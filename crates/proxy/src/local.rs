@@ -6,6 +6,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::time::{Instant, SystemTime};
 
 use transom_net::Worker;
+use transom_net::tasks::Tasks;
 
 use crate::client::h2::Connections;
 use crate::client::pool::Idle;
@@ -17,6 +18,8 @@ pub struct Local {
     pub idle: RefCell<Idle>,
     /// Upstream connections that carry many exchanges at once.
     pub http2: Connections,
+    /// What runs beside all exchanges and nobody waits for.
+    pub aside: Tasks,
     id_high: u64,
     id_low: Cell<u64>,
     random: Cell<u64>,
@@ -40,6 +43,7 @@ impl Local {
             worker,
             idle: RefCell::default(),
             http2: Connections::default(),
+            aside: Tasks::new(),
             id_high: random(1),
             id_low: Cell::new(random(2)),
             random: Cell::new(random(3)),

@@ -1,5 +1,7 @@
 //! By member: its live state, asked for at each scrape.
 
+use std::time::Duration;
+
 use super::text::Text;
 
 /// The live state of an endpoint of a pool.
@@ -17,6 +19,10 @@ pub struct MemberRow {
     pub ejections: u64,
     pub probes_passed: u64,
     pub probes_failed: u64,
+    /// The mean latency, where one was measured.
+    pub latency: Option<Duration>,
+    /// What it says of its load.
+    pub load: Option<f64>,
 }
 
 /// What a member can be.
@@ -77,5 +83,25 @@ pub(super) fn render<'a>(rows: &'a [MemberRow], text: &mut Text) {
         let [pool, endpoint] = labels(row);
         text.sample(&[pool, endpoint, ("result", "passed")], row.probes_passed);
         text.sample(&[pool, endpoint, ("result", "failed")], row.probes_failed);
+    }
+    text.family(
+        "transom_member_latency_seconds",
+        "gauge",
+        "The mean latency of the endpoint, in which peaks count at once and fade with 10 s.",
+    );
+    for row in rows {
+        if let Some(latency) = row.latency {
+            text.sample(&labels(row), latency.as_secs_f64());
+        }
+    }
+    text.family(
+        "transom_member_load",
+        "gauge",
+        "What the endpoint says of its load; 1 is what it can do.",
+    );
+    for row in rows {
+        if let Some(load) = row.load {
+            text.sample(&labels(row), load);
+        }
     }
 }

@@ -182,6 +182,7 @@ fn the_members_are_asked_for_at_each_scrape() {
             in_flight: 1,
             attempts: 5,
             failures: 2,
+            latency: Some(Duration::from_millis(20)),
             ..MemberRow::default()
         }]
     });
@@ -191,6 +192,7 @@ fn the_members_are_asked_for_at_each_scrape() {
             (r#"transom_member_in_flight{pool="orders",endpoint="10.0.0.1:80"}"#, 1.0),
             (r#"transom_member_attempts_total{pool="orders",endpoint="10.0.0.1:80"}"#, 5.0),
             (r#"transom_member_failures_total{pool="orders",endpoint="10.0.0.1:80"}"#, 2.0),
+            (r#"transom_member_latency_seconds{pool="orders",endpoint="10.0.0.1:80"}"#, 0.02),
         ],
     );
 }

@@ -52,7 +52,13 @@ impl Key {
             Key::Text(template) => {
                 let mut text = Vec::new();
                 template.write(http.exchange, &mut text);
-                (!text.is_empty()).then(|| hash::of(&text))
+                let fixed = |part: &Part| match part {
+                    Part::Text(text) => text.len(),
+                    Part::Variable(_) => 0,
+                };
+                // what stands between variables that are all empty is no key
+                let fixed: usize = template.parts.iter().map(fixed).sum();
+                (text.len() > fixed).then(|| hash::of(&text))
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Members and picking tables in one value.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +11,7 @@ use transom_proxy::destination::Ask;
 
 use super::plan::{ALL, Fact, Plan, Portion};
 use super::{Rule, Settings};
+use crate::affinity::{Affinity, Token};
 use crate::algorithm::hash::{self, mix};
 use crate::algorithm::{Algorithm, Candidate, Choice};
 use crate::members::PoolMember;
@@ -20,6 +22,33 @@ pub(super) struct Set {
     pub(super) members: Vec<Arc<PoolMember>>,
     /// One for each rule by which somebody picks; the first is the pool's own.
     pub(super) scopes: Vec<Scope>,
+    stuck: Arc<Stuck>,
+}
+
+/// By what clients that stick to members are brought back. Empty where none do.
+#[derive(Default)]
+struct Stuck {
+    /// The places of members by the keys of their endpoints.
+    places: HashMap<u64, u32>,
+    /// What stands in the cookie for each member, in their order; and the other way round.
+    tokens: Vec<Token>,
+    by_token: HashMap<Token, u32>,
+}
+
+impl Stuck {
+    fn new(pool: &str, members: &[Arc<PoolMember>], affinity: Option<&Affinity>) -> Self {
+        let Some(affinity) = affinity else { return Stuck::default() };
+        let keys = members.iter().map(|member| member.spec.endpoint.key);
+        let places = keys.zip(0..).collect();
+        let tokens: Vec<Token> = match affinity {
+            Affinity::Remembered(_) => Vec::new(),
+            Affinity::Cookie(cookie) => {
+                names(members).iter().map(|name| cookie.token(pool, name)).collect()
+            }
+        };
+        let by_token = tokens.iter().copied().zip(0..).collect();
+        Stuck { places, tokens, by_token }
+    }
 }
 
 /// What one rule makes of the members.
@@ -58,6 +87,7 @@ struct Table {
 impl Set {
     /// What these members are by these rules. Turns go on where those of `earlier` stand.
     pub(super) fn new(
+        pool: &str,
         members: Vec<Arc<PoolMember>>,
         rules: &[Arc<Rule>],
         settings: &Settings,
@@ -73,7 +103,8 @@ impl Set {
             Scope { rule: rule.clone(), turns, plan, tables }.numbered()
         });
         let scopes = scopes.collect();
-        Set { members, scopes }
+        let stuck = Arc::new(Stuck::new(pool, &members, settings.affinity.as_ref()));
+        Set { members, scopes, stuck }
     }
 
     /// The same members as they stand now; nothing where that makes no difference.
@@ -94,25 +125,61 @@ impl Set {
             Scope { rule, turns, plan, tables }.numbered()
         });
         let scopes = scopes.collect();
-        news.then(|| Set { members: self.members.clone(), scopes })
+        let (members, stuck) = (self.members.clone(), self.stuck.clone());
+        news.then_some(Set { members, scopes, stuck })
+    }
+
+    /// The member to which the asker sticks, if that still keeps its clients; and the sign by which
+    /// it is to be remembered.
+    pub(super) fn stuck(
+        &self,
+        affinity: &Affinity,
+        scope: usize,
+        ask: &Ask<'_>,
+    ) -> (Option<u64>, Option<&Arc<PoolMember>>) {
+        let (sign, place) = match affinity {
+            Affinity::Cookie(cookie) => {
+                (None, cookie.sent(ask).and_then(|token| self.stuck.by_token.get(&token)))
+            }
+            Affinity::Remembered(sessions) => match sessions.find(ask) {
+                Some((sign, key)) => (Some(sign), key.and_then(|key| self.stuck.places.get(&key))),
+                None => (None, None),
+            },
+        };
+        let member = place.and_then(|place| self.members.get(*place as usize));
+        let keeps = |member: &&Arc<PoolMember>| {
+            let spec = &member.spec;
+            let rule = self.scopes.get(scope).map(|scope| &scope.rule);
+            member.state.standing(ask.now).keeps_clients()
+                && !ask.tried.contains(&spec.endpoint.key)
+                && rule.is_some_and(|rule| rule.takes(&spec.labels))
+        };
+        (sign, member.filter(keeps))
+    }
+
+    /// What stands in the cookie for the member of this endpoint.
+    pub(super) fn token(&self, key: u64) -> Option<&Token> {
+        self.stuck.tokens.get(*self.stuck.places.get(&key)? as usize)
     }
 }
 
-/// A number for each member that is the same on every machine: of its name, and of its address too
-/// where several share a name.
+/// A number for each member that is the same on every machine.
 fn identities(members: &[Arc<PoolMember>]) -> Vec<u64> {
-    let mut names: HashMap<&str, u32> = HashMap::new();
+    names(members).iter().map(|name| hash::of(name.as_bytes())).collect()
+}
+
+/// What members are called, with their address where several share a name.
+fn names(members: &[Arc<PoolMember>]) -> Vec<Cow<'_, str>> {
+    let mut count: HashMap<&str, u32> = HashMap::new();
     for member in members {
-        *names.entry(&member.spec.endpoint.name).or_default() += 1;
+        *count.entry(&member.spec.endpoint.name).or_default() += 1;
     }
-    let identity = |member: &Arc<PoolMember>| {
-        let endpoint = &member.spec.endpoint;
-        match names.get(&*endpoint.name) {
-            Some(1) => hash::of(endpoint.name.as_bytes()),
-            _ => hash::of(format!("{}@{}", endpoint.name, endpoint.target.address).as_bytes()),
-        }
-    };
-    members.iter().map(identity).collect()
+    let endpoints = members.iter().map(|member| &*member.spec.endpoint);
+    let names = endpoints.map(|endpoint| match count.get(&*endpoint.name) {
+        Some(1) => Cow::Borrowed(&*endpoint.name),
+        _ => Cow::Owned(format!("{}@{}", endpoint.name, endpoint.target.address)),
+    });
+    names.collect()
 }
 
 fn plan(members: &[Arc<PoolMember>], rule: &Rule, settings: &Settings) -> Plan {

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use transom_proxy::destination::{Ask, Destination, Endpoint, Lease, Leasing, Permit};
 use transom_proxy::fault::{Code, Fault};
+use transom_proxy::fields::Fields;
 
 use super::Scaler;
 use crate::Pool;
@@ -60,6 +61,10 @@ impl Destination for Scaled {
 
     fn retry(&self, now: Instant) -> Option<Permit> {
         self.pool.retry(now)
+    }
+
+    fn answered(&self, ask: &Ask<'_>, endpoint: &Endpoint, fields: &mut Fields) {
+        self.pool.answered(ask, endpoint, fields);
     }
 
     fn candidates(&self) -> Vec<Arc<Endpoint>> {

@@ -5,6 +5,7 @@ pub mod backoff;
 mod head;
 mod head_h2;
 mod hedge;
+pub mod mirror;
 pub mod retry;
 
 use std::future::{Future, poll_fn};
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 
 use self::attempt::{Tried, remaining, result_of, too_long};
+use self::mirror::Mirror;
 use self::retry::Retrying;
 use super::Action;
 use crate::body::Body;
@@ -49,6 +51,8 @@ pub struct Forward {
     pub host: HostRule,
     /// When a request is tried again.
     pub retry: Retrying,
+    /// Sends copies of requests elsewhere. Default: none.
+    pub mirror: Option<Mirror>,
     /// After how long without a response another attempt is made beside the first. Default: none.
     pub hedge: Option<Duration>,
     /// The field that tells the endpoint how many milliseconds are left of the time of the whole
@@ -105,6 +109,9 @@ impl Forward {
         }
         if exchange.site.forwarded.via && forwarded::is_loop(&request.fields) {
             return Err(Fault::new(Code::Loop, "Via names us twice"));
+        }
+        if let Some(mirror) = &self.mirror {
+            mirror.copy(exchange, &mut request);
         }
         forwarded::apply(exchange, &mut request.fields);
         if let Some(name) = &self.deadline {
@@ -273,6 +280,7 @@ impl Forward {
         );
         hop::take_off_response(&mut fields);
         hide::addresses(exchange, endpoint, &mut fields);
+        self.destination.answered(&self.ask(exchange, request, &[]), endpoint, &mut fields);
         if exchange.site.forwarded.via {
             forwarded::add_via(head.version, &mut fields);
         }
