@@ -71,13 +71,15 @@ fn lb_36_l_10_one_client_asks_so_often_in_a_time() {
             assert!(!response.closes(), "the connection is not to blame");
         }
     }
+    let about_itself = "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n";
+    assert_eq!(kept.send(about_itself).response().status, 429, "whatever it asks for");
     assert_eq!(statuses(&transom, 2, 1), [429], "on another connection, too");
     assert_eq!(statuses(&transom, 3, 1), [200]);
     // L-07: a reload forgets nothing.
     transom.write(&config(&format!("{limits}, header-count: 50"), &server));
     assert_eq!(transom.admin("POST", "/reload").status, 200);
     assert_eq!((statuses(&transom, 2, 1), statuses(&transom, 3, 1)), (vec![429], vec![200]));
-    assert_eq!(transom.metric("transom_faults_total{listener=\"web\",code=\"rate-limited\""), 4.0);
+    assert_eq!(transom.metric("transom_faults_total{listener=\"web\",code=\"rate-limited\""), 5.0);
 }
 
 #[test]

@@ -78,14 +78,14 @@ pub(super) fn route(
     admitted: Admitted,
     body: impl FnOnce(BodyRules) -> Body,
 ) -> Result<Request, Response> {
+    if let Err(fault) = ceilings::enter(exchange) {
+        return Err(answer::to(exchange, fault));
+    }
     if admitted.asterisk {
         // RFC 9110 §9.3.7: about the server as a whole; answered here (H1-38).
         let mut response = Response::new(204);
         response.fields.append(Known::Allow, b"GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS");
         return Err(response);
-    }
-    if let Err(fault) = ceilings::enter(exchange) {
-        return Err(answer::to(exchange, fault));
     }
     let found =
         admit::find_route(&exchange.site, &exchange.asked, exchange.client, &admitted.fields);
