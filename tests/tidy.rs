@@ -86,7 +86,8 @@ fn each_level_depends_only_on_those_below() {
             let web = ["hyper", "axum", "tower"].contains(&name);
             assert!(!web, "{level} must not depend on {name}: the path of a request is our own");
             let frames = ["h2", "http"].contains(&name);
-            assert!(!frames || *level == "proxy", "{level} must not know HTTP");
+            let below_http = ["settings", "net"].contains(level);
+            assert!(!frames || !below_http, "{level} must not know HTTP");
         }
         let runtime = dependencies.contains("tokio") || dependencies.contains("rustix");
         assert!(*level != "settings" || !runtime, "settings knows no sockets");

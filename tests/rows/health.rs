@@ -1,11 +1,12 @@
 //! Members that are probed, judged by their traffic, and let in again.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use transom_testkit::endpoint::ok;
-use transom_testkit::{Endpoint, Port, Transom, check, client, until};
+use transom_testkit::{Endpoint, H2Endpoint, Manners, Port, Transom, check, client, until};
 
 use super::rig::{TRANSOM, head};
 
@@ -49,7 +50,10 @@ fn answers(transom: &Transom, count: usize) -> String {
 }
 
 fn state(transom: &Transom, endpoint: &Endpoint, state: &str) -> bool {
-    let endpoint = endpoint.address;
+    is(transom, endpoint.address, state)
+}
+
+fn is(transom: &Transom, endpoint: SocketAddr, state: &str) -> bool {
     transom.metric(&format!(
         "transom_member_state{{pool=\"o\",endpoint=\"{endpoint}\",state=\"{state}\"}}"
     )) == 1.0
@@ -298,33 +302,19 @@ fn lb_15_a_reload_keeps_what_is_known_and_ends_what_is_not_wanted() {
 }
 
 /// Answers the health check of gRPC with this status of its protocol.
-fn speaks_grpc(status: u8) -> Endpoint {
-    Endpoint::raw(move |line| {
-        let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
-            [&[0, 0, payload.len() as u8, kind, flags, 0, 0, 0, stream], payload].concat()
-        };
-        if line.read(24).is_none_or(|preface| !preface.starts_with(b"PRI * HTTP/2.0")) {
+fn speaks_grpc(status: u8) -> H2Endpoint {
+    H2Endpoint::new(Manners::default(), move |mut exchange| async move {
+        exchange.read().await;
+        let asked = String::from_utf8_lossy(&exchange.received.body).into_owned();
+        if exchange.received.target != "/grpc.health.v1.Health/Check"
+            || !asked.contains("shop.Orders")
+        {
             return;
         }
-        line.send(frame(4, 0, 0, &[]));
-        let mut asked = String::new();
-        loop {
-            let Some(head) = line.read(9) else { return };
-            let length = usize::from(head[1]) << 8 | usize::from(head[2]);
-            let Some(payload) = line.read(length) else { return };
-            asked.push_str(&String::from_utf8_lossy(&payload));
-            if head[3] == 0 && head[4] & 1 == 1 {
-                break;
-            }
-        }
-        if !asked.contains("/grpc.health.v1.Health/Check") || !asked.contains("shop.Orders") {
-            return;
-        }
-        line.send(frame(6, 0, 0, b"pingpong"));
-        // :status 200, and a message of one field
-        line.send(frame(1, 4, 1, &[0x88]));
-        line.send(frame(0, 0, 1, &[0, 0, 0, 0, 2, 8, status]));
-        line.stall();
+        let mut sending = exchange.head(200, &[("content-type", "application/grpc")], false);
+        sending.send([0, 0, 0, 0, 2, 8, status].to_vec()).await;
+        // The answer is in the message: nobody waits for the end.
+        std::future::pending::<()>().await;
     })
 }
 
@@ -333,11 +323,12 @@ fn lb_16_a_grpc_service_says_itself_how_it_is() {
     let (well, ill) = (speaks_grpc(1), speaks_grpc(2));
     let http1 = Endpoint::echo();
     let pool = format!("health: {{ grpc: shop.Orders, {FAST} }}, panic-threshold: 0%");
-    let transom = over(&pool, &addresses(&[&well, &ill, &http1]));
+    let all = [well.address, ill.address, http1.address];
+    let transom = over(&pool, &all.map(|address| address.to_string()));
     until("they are judged", || {
-        state(&transom, &well, "up")
-            && state(&transom, &ill, "down")
-            && state(&transom, &http1, "down")
+        is(&transom, well.address, "up")
+            && is(&transom, ill.address, "down")
+            && is(&transom, http1.address, "down")
     });
     assert!(transom.said().contains("is down: it says NOT_SERVING"), "{}", transom.said());
 }

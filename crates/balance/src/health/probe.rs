@@ -47,9 +47,7 @@ impl Probing {
         match &self.probe {
             Probe::Http(http) => http.ask(&mut stream, &endpoint.authority).await,
             Probe::Tcp(tcp) => tcp.ask(&mut stream).await,
-            Probe::Grpc(grpc) => {
-                grpc.ask(&mut stream, &endpoint.authority, target.tls.is_some()).await
-            }
+            Probe::Grpc(grpc) => grpc.ask(stream, &endpoint.authority, target.tls.is_some()).await,
             Probe::Command(_) => Ok(()),
         }
     }

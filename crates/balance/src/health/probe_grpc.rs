@@ -1,12 +1,15 @@
 //! `grpc.health.v1.Health/Check`: passes when the answer is SERVING.
 //!
-//! One call on a connection of its own, so this speaks just enough HTTP/2 by itself: frames (RFC 9113
-//! §4.1), fields as plain literals (RFC 7541 §6.2.2), and nothing of what a response's fields say. The
-//! answer is in its message, and a call that fails has none.
+//! One call on a connection of its own. The answer is in its message, and a call that fails has none.
 
-use transom_net::Stream;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 
-use super::probe::{more, send};
+use bytes::Bytes;
+use h2::client::{self, SendRequest};
+use http::{Request, Uri, Version};
+use transom_net::{Duplex, Stream};
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,157 +18,106 @@ pub struct GrpcProbe {
     pub service: String,
 }
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Frames that are read for one answer, at most.
-const MOST_FRAMES: usize = 100;
-/// The largest frame that a peer may send unasked (RFC 9113 §4.2).
-const MOST_FRAME: usize = 16_384;
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-
-const END_STREAM: u8 = 1;
-const ACK: u8 = 1;
-const END_HEADERS: u8 = 4;
-const PADDED: u8 = 8;
+/// The longest answer that is read.
+const MOST: usize = 16 << 10;
 
 impl GrpcProbe {
     pub(super) async fn ask(
         &self,
-        stream: &mut Stream,
+        stream: Stream,
         authority: &str,
         is_tls: bool,
     ) -> Result<(), String> {
-        send(stream, &self.request(authority, is_tls)).await?;
-        let mut message = Vec::new();
-        for _ in 0..MOST_FRAMES {
-            let frame = frame(stream).await?;
-            match (frame.kind, frame.stream) {
-                (SETTINGS, 0) if frame.flags & ACK == 0 => {
-                    send(stream, &framed(SETTINGS, ACK, 0, &[])).await?;
-                }
-                (PING, 0) if frame.flags & ACK == 0 => {
-                    send(stream, &framed(PING, ACK, 0, &frame.payload)).await?;
-                }
-                (GOAWAY, 0) => return Err("it ended the connection by GOAWAY".to_owned()),
-                (RST_STREAM, 1) => return Err("it ended the call by RST_STREAM".to_owned()),
-                (DATA, 1) => {
-                    message.extend_from_slice(frame.data().ok_or("a frame that is not valid")?);
-                    if let Some(status) = serving_status(&message) {
-                        return judged(status);
-                    }
-                }
-                _ => {}
+        let duplex = Duplex::new(stream);
+        let handshake = client::Builder::new().enable_push(false).handshake(duplex.clone());
+        let (calls, connection) = handshake.await.map_err(said)?;
+        let (mut connection, mut call) =
+            (pin!(connection), pin!(self.call(calls, authority, is_tls)));
+        let mut ended = None;
+        poll_fn(|cx| {
+            if let Poll::Ready(verdict) = call.as_mut().poll(cx) {
+                return Poll::Ready(verdict);
             }
-            if frame.stream == 1 && matches!(frame.kind, DATA | HEADERS) && frame.ends() {
-                return Err("the call failed: it may not have the health service".to_owned());
+            if let Some(end) = ended.take() {
+                return Poll::Ready(Err(end));
             }
-        }
-        Err("no answer within a hundred frames".to_owned())
+            if let Poll::Ready(end) = connection.as_mut().poll(cx) {
+                // The call is asked once more: it may have had its answer before.
+                ended = Some(end.map_or_else(said, |()| "it closed the connection".to_owned()));
+                cx.waker().wake_by_ref();
+            }
+            match duplex.poll_send(cx) {
+                Poll::Ready(Err(e)) => Poll::Ready(Err(format!("sending: {e}"))),
+                _ => Poll::Pending,
+            }
+        })
+        .await
     }
 
-    fn request(&self, authority: &str, is_tls: bool) -> Vec<u8> {
-        let mut fields = Vec::new();
-        for (name, value) in [
-            (":method", "POST"),
-            (":scheme", if is_tls { "https" } else { "http" }),
-            (":path", "/grpc.health.v1.Health/Check"),
-            (":authority", authority),
-            ("content-type", "application/grpc"),
-            ("te", "trailers"),
-            ("user-agent", "Transom (health)"),
-        ] {
-            fields.push(0);
-            put_text(&mut fields, name);
-            put_text(&mut fields, value);
+    async fn call(
+        &self,
+        calls: SendRequest<Bytes>,
+        authority: &str,
+        is_tls: bool,
+    ) -> Result<(), String> {
+        let uri = Uri::builder()
+            .scheme(if is_tls { "https" } else { "http" })
+            .authority(authority)
+            .path_and_query("/grpc.health.v1.Health/Check");
+        let request = Request::post(uri.build().map_err(|e| e.to_string())?)
+            .version(Version::HTTP_2)
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .header("user-agent", "Transom (health)")
+            .body(())
+            .map_err(|e| e.to_string())?;
+        let mut calls = calls.ready().await.map_err(said)?;
+        let (response, mut sending) = calls.send_request(request, false).map_err(said)?;
+        sending.send_data(self.question(), true).map_err(said)?;
+        let mut body = response.await.map_err(said)?.into_body();
+        let mut message = Vec::new();
+        while let Some(data) = body.data().await {
+            message.extend_from_slice(&data.map_err(said)?);
+            if let Some(status) = serving_status(&message) {
+                return judged(status);
+            }
+            if message.len() > MOST {
+                return Err("its answer is no status, but longer".to_owned());
+            }
         }
-        // HealthCheckRequest: the service is field 1, a string.
+        Err("the call failed: it may not have the health service".to_owned())
+    }
+
+    /// HealthCheckRequest, as a message of gRPC: the service is field 1, a string.
+    fn question(&self) -> Bytes {
         let mut message = Vec::new();
         if !self.service.is_empty() {
             message.push(0x0a);
             put_varint(&mut message, self.service.len());
             message.extend_from_slice(self.service.as_bytes());
         }
-        let mut body = vec![0];
-        body.extend_from_slice(&(message.len() as u32).to_be_bytes());
-        body.extend_from_slice(&message);
-        let mut out = PREFACE.to_vec();
-        out.extend(framed(SETTINGS, 0, 0, &[]));
-        out.extend(framed(HEADERS, END_HEADERS, 1, &fields));
-        out.extend(framed(DATA, END_STREAM, 1, &body));
-        out
+        let mut out = vec![0];
+        out.extend_from_slice(&(message.len() as u32).to_be_bytes());
+        out.extend_from_slice(&message);
+        out.into()
     }
 }
 
-struct Frame {
-    kind: u8,
-    flags: u8,
-    stream: u32,
-    payload: Vec<u8>,
-}
-
-impl Frame {
-    fn ends(&self) -> bool {
-        self.flags & END_STREAM != 0
-    }
-
-    /// The payload of DATA without its padding.
-    fn data(&self) -> Option<&[u8]> {
-        if self.flags & PADDED == 0 {
-            return Some(&self.payload);
+/// What went wrong, in the words of the other probes.
+fn said(error: h2::Error) -> String {
+    match () {
+        () if error.is_go_away() && error.is_remote() => {
+            format!("it ended the connection by GOAWAY: {error}")
         }
-        let (padding, data) = self.payload.split_first()?;
-        data.get(..data.len().checked_sub(usize::from(*padding))?)
-    }
-}
-
-/// The next frame.
-async fn frame(stream: &mut Stream) -> Result<Frame, String> {
-    let header = loop {
-        if let Some(header) = stream.filled().first_chunk::<9>() {
-            break *header;
+        () if error.is_reset() && error.is_remote() => {
+            format!("it ended the call by RST_STREAM: {error}")
         }
-        more(stream).await?;
-    };
-    let [a, b, c, kind, flags, id @ ..] = header;
-    let length = u32::from_be_bytes([0, a, b, c]) as usize;
-    // Text, most likely of HTTP/1, has a length far beyond it.
-    if length > MOST_FRAME {
-        return Err("it does not speak HTTP/2".to_owned());
+        () if error.is_library() => format!("it does not speak HTTP/2: {error}"),
+        () => error.to_string(),
     }
-    while stream.filled().len() < 9 + length {
-        more(stream).await?;
-    }
-    let payload = stream.filled()[9..9 + length].to_vec();
-    stream.consume(9 + length);
-    Ok(Frame { kind, flags, stream: u32::from_be_bytes(id) & 0x7fff_ffff, payload })
 }
 
-fn framed(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let [_, a, b, c] = (payload.len() as u32).to_be_bytes();
-    let mut frame = vec![a, b, c, kind, flags];
-    frame.extend_from_slice(&stream.to_be_bytes());
-    frame.extend_from_slice(payload);
-    frame
-}
-
-/// A string literal without Huffman coding (RFC 7541 §5.2).
-fn put_text(out: &mut Vec<u8>, text: &str) {
-    match text.len() {
-        short @ 0..127 => out.push(short as u8),
-        long => {
-            out.push(127);
-            put_varint(out, long - 127);
-        }
-    }
-    out.extend_from_slice(text.as_bytes());
-}
-
-/// Seven bits at a time, the lowest first: the same in HPACK and in protocol buffers.
+/// Seven bits at a time, the lowest first (protocol buffers).
 fn put_varint(out: &mut Vec<u8>, mut value: usize) {
     while value >= 128 {
         out.push(value as u8 | 128);
@@ -221,26 +173,10 @@ mod tests {
     }
 
     #[test]
-    fn lengths_are_written_seven_bits_at_a_time() {
-        let mut out = Vec::new();
-        put_varint(&mut out, 300);
-        assert_eq!(out, [0xac, 0x02]);
-        let mut out = Vec::new();
-        put_text(&mut out, &"x".repeat(130));
-        assert_eq!(out[..3], [127, 3, b'x']);
-    }
-
-    #[test]
-    fn padding_is_no_data() {
-        let frame = |flags, payload: &[u8]| Frame {
-            kind: DATA,
-            flags,
-            stream: 1,
-            payload: payload.to_vec(),
-        };
-        assert_eq!(frame(0, &[2, 1]).data(), Some(&[2, 1][..]));
-        assert_eq!(frame(PADDED, &[2, 9, 0, 0]).data(), Some(&[9][..]));
-        assert_eq!(frame(PADDED, &[4, 9, 0, 0]).data(), None);
-        assert_eq!(frame(PADDED, &[]).data(), None);
+    fn a_question_names_the_service() {
+        let question = |service: &str| GrpcProbe { service: service.to_owned() }.question();
+        assert_eq!(question("")[..], [0, 0, 0, 0, 0]);
+        assert_eq!(question("ab")[..], [0, 0, 0, 0, 4, 0x0a, 2, b'a', b'b']);
+        assert_eq!(question(&"x".repeat(300))[..8], [0, 0, 0, 1, 47, 0x0a, 0xac, 0x02]);
     }
 }
