@@ -72,7 +72,9 @@ impl Workers {
             let (commands, orders) = mpsc::channel(64);
             let handle = {
                 let pressure = pressure.clone();
-                transom_net::worker::start(id, pressure, move |worker| run(worker, orders))?
+                transom_net::worker::start(&format!("worker-{id}"), id, pressure, move |worker| {
+                    run(worker, orders)
+                })?
             };
             Ok(Thread { commands, handle })
         };

@@ -332,12 +332,17 @@ fn a_client_that_is_gone_without_a_word_is_noticed_by_pings() {
     until("the attempt is abandoned", || endpoint.open() == 0);
 }
 
-#[test]
-fn what_is_open_is_served_when_the_program_is_told_to_stop() {
-    let endpoint = Endpoint::new(|request, line| {
+/// An endpoint that takes a moment to answer.
+fn unhurried() -> Endpoint {
+    Endpoint::new(|request, line| {
         line.wait(Duration::from_millis(300));
         line.send(transom_testkit::endpoint::echo(request));
-    });
+    })
+}
+
+#[test]
+fn what_is_open_is_served_when_the_program_is_told_to_stop() {
+    let endpoint = unhurried();
     let mut transom = over(&endpoint, "");
     let mut client = Http2::connect(transom.web());
     let asked = client.begin(request("GET", "/last", &[]), true).unwrap();
@@ -350,10 +355,7 @@ fn what_is_open_is_served_when_the_program_is_told_to_stop() {
 
 #[test]
 fn what_is_open_is_served_when_a_reload_takes_the_listener_away() {
-    let endpoint = Endpoint::new(|request, line| {
-        line.wait(Duration::from_millis(300));
-        line.send(transom_testkit::endpoint::echo(request));
-    });
+    let endpoint = unhurried();
     let mut transom = over(&endpoint, "");
     let mut client = Http2::connect(transom.web());
     let asked = client.begin(request("GET", "/last", &[]), true).unwrap();

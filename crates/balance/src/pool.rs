@@ -305,7 +305,12 @@ impl Pool {
         Fault::new(Code::NoEndpoint, detail)
     }
 
-    fn lease_instead_at(&self, place: usize, ask: &Ask<'_>) -> Leasing {
+    fn lease_instead_at(
+        &self,
+        place: usize,
+        ask: &Ask<'_>,
+        permit: &mut Option<Permit>,
+    ) -> Leasing {
         let set = self.set.load();
         let failing = set.members.iter().filter(|member| member.state.is_failing());
         let mut excluded: SmallVec<[u64; 8]> = SmallVec::from_slice(ask.tried);
@@ -316,7 +321,8 @@ impl Pool {
             return working;
         }
         // Trying one after the other of those that do not is.
-        match self.retry(ask.now) {
+        *permit = self.retry(ask);
+        match permit {
             Some(_) => self.lease_at(place, ask),
             None => working,
         }
@@ -364,18 +370,18 @@ impl Destination for Pool {
         self.lease_at(0, ask)
     }
 
-    fn lease_instead(&self, ask: &Ask<'_>) -> Leasing {
-        self.lease_instead_at(0, ask)
+    fn lease_instead(&self, ask: &Ask<'_>, permit: &mut Option<Permit>) -> Leasing {
+        self.lease_instead_at(0, ask, permit)
     }
 
-    fn retry(&self, now: Instant) -> Option<Permit> {
+    fn retry(&self, ask: &Ask<'_>) -> Option<Permit> {
         let most = self.settings.retries.unwrap_or(usize::MAX);
         if self.retrying.load(Ordering::Relaxed) >= most {
             return None;
         }
         let set = self.set.load();
         let attempts = set.members.iter().map(|m| m.state.attempts.load(Ordering::Relaxed)).sum();
-        let granted = locked(&self.budget).spend(&self.settings.allowance, attempts, now);
+        let granted = locked(&self.budget).spend(&self.settings.allowance, attempts, ask.now);
         granted.then(|| Permit::counted(self.retrying.clone()))
     }
 
@@ -427,12 +433,12 @@ impl Destination for Scoped {
         self.pool.lease_at(self.place, ask)
     }
 
-    fn lease_instead(&self, ask: &Ask<'_>) -> Leasing {
-        self.pool.lease_instead_at(self.place, ask)
+    fn lease_instead(&self, ask: &Ask<'_>, permit: &mut Option<Permit>) -> Leasing {
+        self.pool.lease_instead_at(self.place, ask, permit)
     }
 
-    fn retry(&self, now: Instant) -> Option<Permit> {
-        self.pool.retry(now)
+    fn retry(&self, ask: &Ask<'_>) -> Option<Permit> {
+        self.pool.retry(ask)
     }
 
     fn answered(&self, ask: &Ask<'_>, endpoint: &Endpoint, fields: &mut Fields) {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use transom_proxy::destination::{Ask, Destination, Endpoint, Leasing};
+use transom_proxy::destination::{Ask, Destination, Endpoint, Leasing, Permit};
 use transom_proxy::exchange::RequestId;
 use transom_proxy::fault::{Code, Fault};
 use transom_proxy::fields::{Fields, Known};
@@ -56,6 +56,29 @@ impl Split {
         self.tokens.get(&sent).copied()
     }
 
+    /// The part that is asked first.
+    fn first(&self, ask: &Ask<'_>) -> Option<usize> {
+        self.stuck(ask).or_else(|| self.drawn(ask))
+    }
+
+    /// The lease of the first part that has anybody.
+    fn leased(&self, ask: &Ask<'_>, mut lease: impl FnMut(&Pool) -> Leasing) -> Leasing {
+        let first = self.first(ask);
+        let others = (0..self.parts.len())
+            .filter(|place| Some(*place) != first && self.parts[*place].weight > 0);
+        let mut refused = None;
+        for place in first.into_iter().chain(others) {
+            match lease(&self.parts[place].pool) {
+                Leasing::Refused(fault) if fault.code() == Code::NoEndpoint => {
+                    refused.get_or_insert(fault);
+                }
+                other => return other,
+            }
+        }
+        let nobody = || Fault::new(Code::NoEndpoint, format!("split `{}` has no part", self.name));
+        Leasing::Refused(refused.unwrap_or_else(nobody))
+    }
+
     fn drawn(&self, ask: &Ask<'_>) -> Option<usize> {
         let random = match ask.http.map(|http| &http.exchange.id) {
             Some(RequestId::Own(high, low)) => mix(high ^ mix(*low)),
@@ -83,20 +106,16 @@ impl Destination for Split {
     }
 
     fn lease(&self, ask: &Ask<'_>) -> Leasing {
-        let first = self.stuck(ask).or_else(|| self.drawn(ask));
-        let others = (0..self.parts.len())
-            .filter(|place| Some(*place) != first && self.parts[*place].weight > 0);
-        let mut refused = None;
-        for place in first.into_iter().chain(others) {
-            match self.parts[place].pool.lease(ask) {
-                Leasing::Refused(fault) if fault.code() == Code::NoEndpoint => {
-                    refused.get_or_insert(fault);
-                }
-                other => return other,
-            }
-        }
-        let nobody = || Fault::new(Code::NoEndpoint, format!("split `{}` has no part", self.name));
-        Leasing::Refused(refused.unwrap_or_else(nobody))
+        self.leased(ask, |pool| pool.lease(ask))
+    }
+
+    fn lease_instead(&self, ask: &Ask<'_>, permit: &mut Option<Permit>) -> Leasing {
+        self.leased(ask, |pool| pool.lease_instead(ask, permit))
+    }
+
+    /// By leave of the part that is asked first.
+    fn retry(&self, ask: &Ask<'_>) -> Option<Permit> {
+        self.parts.get(self.first(ask)?)?.pool.retry(ask)
     }
 
     fn candidates(&self) -> Vec<Arc<Endpoint>> {

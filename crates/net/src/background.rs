@@ -45,7 +45,7 @@ impl Background {
         let started = tasks.clone();
         let calm = Arc::new(Pressure::new(0));
         let (up, is_up) = std::sync::mpsc::sync_channel(1);
-        worker::start_named("background", id, calm, move |worker| async move {
+        worker::start("background", id, calm, move |worker| async move {
             let _ = up.send(());
             while let Some(order) = given.recv().await {
                 order(&worker, &started);

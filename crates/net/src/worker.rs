@@ -113,23 +113,12 @@ impl Worker {
     }
 }
 
-/// Starts thread number `id` and runs on it what `main` makes of the worker, until that ends.
+/// Starts a thread of this name, as number `id`, and runs on it what `main` makes of the worker, until
+/// that ends.
 ///
 /// # Errors
 /// When the system gives no thread.
 pub fn start<M, F>(
-    id: usize,
-    pressure: Arc<Pressure>,
-    main: M,
-) -> io::Result<JoinHandle<io::Result<()>>>
-where
-    M: FnOnce(Worker) -> F + Send + 'static,
-    F: Future<Output = ()> + 'static,
-{
-    start_named(&format!("worker-{id}"), id, pressure, main)
-}
-
-pub(crate) fn start_named<M, F>(
     name: &str,
     id: usize,
     pressure: Arc<Pressure>,

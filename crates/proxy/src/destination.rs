@@ -102,13 +102,16 @@ pub trait Destination: Send + Sync {
     fn lease(&self, ask: &Ask<'_>) -> Leasing;
 
     /// A member for an attempt that takes the place of one of which nothing was sent: whoever is
-    /// known to work, else anybody, as far as [`Destination::retry`] gives leave.
-    fn lease_instead(&self, ask: &Ask<'_>) -> Leasing {
+    /// known to work, else anybody, as far as [`Destination::retry`] gives leave. That leave is put
+    /// into `permit`, to be kept as long as the attempt lasts.
+    fn lease_instead(&self, ask: &Ask<'_>, permit: &mut Option<Permit>) -> Leasing {
+        let _ = permit;
         self.lease(ask)
     }
 
     /// Leave for one attempt more than clients ask for, if there may be one now.
-    fn retry(&self, _now: Instant) -> Option<Permit> {
+    fn retry(&self, ask: &Ask<'_>) -> Option<Permit> {
+        let _ = ask;
         Some(Permit::default())
     }
 

@@ -53,23 +53,25 @@ pub struct OutlierRules {
 
 impl Default for OutlierRules {
     fn default() -> Self {
-        OutlierRules {
-            connect_failures: Some(3),
-            failures: Some(5),
-            errors: None,
-            gateway_errors: None,
-            success_rate: None,
-            error_share: None,
-            latency: None,
-            every: Duration::from_secs(10),
-            ejection: Duration::from_secs(30),
-            longest: Duration::from_secs(300),
-            most: 0.1,
-        }
+        OutlierRules::DEFAULT
     }
 }
 
 impl OutlierRules {
+    pub const DEFAULT: OutlierRules = OutlierRules {
+        connect_failures: Some(3),
+        failures: Some(5),
+        errors: None,
+        gateway_errors: None,
+        success_rate: None,
+        error_share: None,
+        latency: None,
+        every: Duration::from_secs(10),
+        ejection: Duration::from_secs(30),
+        longest: Duration::from_secs(300),
+        most: 0.1,
+    };
+
     /// Whether members are compared with each other.
     pub fn compares(&self) -> bool {
         self.success_rate.is_some() || self.error_share.is_some() || self.latency.is_some()
@@ -346,19 +348,9 @@ mod tests {
     use crate::pool::{Pool, Settings};
     use crate::state::{Health, Standing};
 
-    const RULES: OutlierRules = OutlierRules {
-        connect_failures: None,
-        failures: None,
-        errors: None,
-        gateway_errors: None,
-        success_rate: None,
-        error_share: None,
-        latency: None,
-        every: Duration::from_secs(10),
-        ejection: Duration::from_secs(30),
-        longest: Duration::from_secs(300),
-        most: 0.1,
-    };
+    /// No detector.
+    const RULES: OutlierRules =
+        OutlierRules { connect_failures: None, failures: None, ..OutlierRules::DEFAULT };
 
     fn pool_of(weights: &[u32]) -> Arc<Pool> {
         Pool::new("p", specs(weights), Settings::default(), None)

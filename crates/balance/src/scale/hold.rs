@@ -51,16 +51,16 @@ impl Destination for Scaled {
         Leasing::Wait(Box::pin(held.wait()))
     }
 
-    fn lease_instead(&self, ask: &Ask<'_>) -> Leasing {
-        match self.pool.lease_instead(ask) {
+    fn lease_instead(&self, ask: &Ask<'_>, permit: &mut Option<Permit>) -> Leasing {
+        match self.pool.lease_instead(ask, permit) {
             // it may have been the only one that has died
             Leasing::Refused(_) if !self.scaler.has_servers() => self.lease(ask),
             other => other,
         }
     }
 
-    fn retry(&self, now: Instant) -> Option<Permit> {
-        self.pool.retry(now)
+    fn retry(&self, ask: &Ask<'_>) -> Option<Permit> {
+        self.pool.retry(ask)
     }
 
     fn answered(&self, ask: &Ask<'_>, endpoint: &Endpoint, fields: &mut Fields) {

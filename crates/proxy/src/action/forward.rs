@@ -214,32 +214,33 @@ impl Forward {
         why: Why<'_>,
     ) -> Option<Lease> {
         spent.permit = None;
-        let random = || exchange.local.random();
-        let wait = match why {
-            // Nothing was sent, and the next one is another member: it need not wait.
-            Why::Fault(fault) if fault.code().row().retry == Retry::Yes => {
-                spent.connect_retries += 1;
-                (spent.connect_retries <= self.retry.connect_retries).then_some(None)?
-            }
-            Why::Fault(_) => {
-                spent.retries += 1;
-                let wait = self.retry.backoff.wait(spent.retries, random());
-                (spent.retries <= self.retry.retries).then_some(Some(wait))?
-            }
-            Why::Answer(fields) => {
-                spent.retries += 1;
-                let wait = self.retry.wait(spent.retries, fields, random())?;
-                (spent.retries <= self.retry.retries).then_some(Some(wait))?
-            }
+        // Nothing was sent, and the next one is another member: it need not wait.
+        let at_once = matches!(&why, Why::Fault(fault) if fault.code().row().retry == Retry::Yes);
+        let (used, most) = match at_once {
+            true => (&mut spent.connect_retries, self.retry.connect_retries),
+            false => (&mut spent.retries, self.retry.retries),
         };
-        if remaining(exchange).is_some_and(|time| time <= wait.unwrap_or_default()) {
+        *used += 1;
+        if *used > most {
             return None;
         }
-        let leasing = match wait {
-            None => self.destination.lease_instead(&self.ask(exchange, request, &spent.tried)),
-            Some(wait) => {
-                spent.permit = Some(self.destination.retry(exchange.local.worker.now())?);
+        let wait = match why {
+            _ if at_once => Duration::ZERO,
+            Why::Fault(_) => self.retry.backoff.wait(spent.retries, exchange.local.random()),
+            Why::Answer(fields) => {
+                self.retry.wait(spent.retries, fields, exchange.local.random())?
+            }
+        };
+        if remaining(exchange).is_some_and(|time| time <= wait) {
+            return None;
+        }
+        let ask = self.ask(exchange, request, &spent.tried);
+        let leasing = match at_once {
+            true => self.destination.lease_instead(&ask, &mut spent.permit),
+            false => {
+                spent.permit = Some(self.destination.retry(&ask)?);
                 Box::pin(rest(exchange, wait)).await.ok()?;
+                // Others have come and gone meanwhile.
                 self.destination.lease(&self.ask(exchange, request, &spent.tried))
             }
         };

@@ -44,7 +44,7 @@ impl Forward {
             return tried;
         }
         let ask = self.ask(exchange, request, &excluded);
-        let Some(permit) = self.destination.retry(ask.now) else { return first.await };
+        let Some(permit) = self.destination.retry(&ask) else { return first.await };
         // Who would have to wait for a member helps nobody.
         let Leasing::Ready(lease) = self.destination.lease(&ask) else { return first.await };
         let mut second = pin!(self.attempt(exchange, request, Body::Empty, lease, false));
