@@ -170,8 +170,10 @@ impl Endpoint {
         let start = Instant::now();
         let mut log = self.log();
         while !condition(&log) {
-            let left = PATIENCE.checked_sub(start.elapsed());
-            let left = left.unwrap_or_else(|| panic!("waited in vain until {what}"));
+            let Some(left) = PATIENCE.checked_sub(start.elapsed()) else {
+                drop(log);
+                panic!("waited in vain until {what}");
+            };
             let waited = self.shared.changed.wait_timeout(log, left);
             log = waited.expect("no script panics with the log in hand").0;
         }
