@@ -13,6 +13,7 @@ mod endpoints;
 mod maker;
 mod matching;
 mod pages;
+mod relays;
 mod routes;
 mod scaling;
 mod sources;
@@ -27,6 +28,7 @@ use ipnet::IpNet;
 use rustix::process::{Resource, getrlimit};
 use transom_balance::discovery::Roster;
 use transom_balance::discovery::names::Names;
+use transom_balance::relay::{Relay, udp};
 use transom_balance::scale::Scaled;
 use transom_balance::{Pool, Split};
 use transom_net::blocks::Rule;
@@ -85,6 +87,10 @@ pub struct Listening {
     pub counts: Counts,
     /// What is served; its limits and timeouts are there too.
     pub site: Arc<Site>,
+    /// In place of HTTP: connections are carried as they are.
+    pub relay: Option<Arc<Relay>>,
+    /// In place of connections: datagrams are carried.
+    pub flows: Option<Arc<udp::Relay>>,
     pub tls: Option<Arc<ServerTls>>,
     pub proxy_protocol: Option<ProxyRule>,
     /// For the TLS handshake.
@@ -165,6 +171,18 @@ struct Build<'a> {
     findings: Diagnostics,
 }
 
+impl Listening {
+    /// What tells an address apart from others: a port of UDP is not one of TCP, and a socket for
+    /// HTTP lets connections wait for their first word.
+    pub fn key(&self, address: &ListenAddress) -> String {
+        match (&self.relay, &self.flows) {
+            (None, None) => address.to_string(),
+            (Some(_), _) => format!("tcp://{address}"),
+            (_, Some(_)) => format!("udp://{address}"),
+        }
+    }
+}
+
 impl<'a> Build<'a> {
     fn new(config: &'a Config, materials: &'a Materials, previous: Option<&'a Snapshot>) -> Self {
         Build {
@@ -204,7 +222,11 @@ impl<'a> Build<'a> {
     ) -> Option<Listening> {
         let at = format!("listeners.{name}");
         let tls = listener.tls.as_ref().map(|tls| {
-            self.server_tls(name, tls, listener.http2.on().is_some(), &format!("{at}.tls"))
+            let alpn = match &listener.tcp {
+                None => tls::http(listener.http2.on().is_some()),
+                Some(tcp) => relays::alpn(tcp),
+            };
+            self.server_tls(name, tls, alpn, &format!("{at}.tls"))
         });
         let router = self.router(listener, &at);
         let routes = self.routes(name, listener, &at);
@@ -241,8 +263,18 @@ impl<'a> Build<'a> {
             Some(built) => Some(built?),
             None => None,
         };
+        let relay = match &listener.tcp {
+            Some(tcp) => Some(Arc::new(self.relay(listener, tcp, &site, &at)?)),
+            None => None,
+        };
+        let flows = match &listener.udp {
+            Some(udp) => Some(Arc::new(self.flows(listener, udp, &site, &at)?)),
+            None => None,
+        };
         Some(Listening {
             name: site.name.clone(),
+            relay,
+            flows,
             addresses: listener.address.iter().map(|address| address.value.clone()).collect(),
             connection_rate: pace(&listener.limits.connection_rate_per_client),
             over_limit: over_limit(&listener.limits),

@@ -21,7 +21,7 @@ use self::command::{Asking, Command, Explain, Line};
 use crate::admin::client;
 use crate::build::{Snapshot, build};
 use crate::config::{Level, hardening, schema};
-use crate::explain::{self, Question};
+use crate::explain::{self, Connecting, Question};
 use crate::load::{Loaded, load};
 use crate::log;
 use crate::materials::Materials;
@@ -160,6 +160,7 @@ fn explained(asked: &Explain) -> ExitCode {
                 Err(what) => refused(what),
             };
         }
+        ("tcp", Some(listener)) => return explained_tcp(asked, listener),
         (method, Some(url)) => (method, url),
         (word, None) => {
             return refused(format!(
@@ -179,6 +180,30 @@ fn explained(asked: &Explain) -> ExitCode {
     match explain::explain(&snapshot, &loaded.findings, &question) {
         Ok(explanation) => {
             shown(explanation.text);
+            ExitCode::SUCCESS
+        }
+        Err(what) => refused(what),
+    }
+}
+
+fn explained_tcp(asked: &Explain, listener: &str) -> ExitCode {
+    let from = match explain::from(&asked.from) {
+        Ok(from) => from,
+        Err(what) => return refused(format!("--from: {what}")),
+    };
+    let question = Connecting {
+        from,
+        sni: asked.sni.clone(),
+        alpn: asked.alpn.clone(),
+        ..Connecting::new(listener)
+    };
+    let (_, snapshot) = match prepared(asked.config.as_deref(), false) {
+        Ok(prepared) => prepared,
+        Err(code) => return code,
+    };
+    match explain::explain_tcp(&snapshot, &question) {
+        Ok((_, text)) => {
+            shown(text);
             ExitCode::SUCCESS
         }
         Err(what) => refused(what),

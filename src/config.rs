@@ -22,6 +22,7 @@ mod overload;
 mod policy;
 mod pool;
 mod protect;
+mod relay;
 mod route;
 mod scale;
 mod source;
@@ -62,6 +63,10 @@ pub use overload::{MemoryBudget, Overload};
 pub use policy::{HeadersPolicy, Policy, PolicyUse};
 pub use pool::{Endpoint, KeepAlive, Pool, UpstreamHttp, UpstreamHttp2};
 pub use protect::{Adaptive, Breaker, PoolLimits, Queue, RetryBudget};
+pub use relay::{
+    Alpn, ConnectFrom, ProxyFact, ProxyVersion, SendProxyProtocol, Tcp, TcpMatch, TcpRoute, Udp,
+    UdpBalance,
+};
 pub use route::{
     HostRewrite, Match, PathPrefix, Priority, RegexRewrite, ReplacePrefix, Rewrite, Route,
     ValueMatch,

@@ -1,4 +1,4 @@
-//! From a listening socket to HTTP: who may come in, what they say about themselves, TLS.
+//! From a listening socket to HTTP, or to a relay: who may come in, what they say about themselves, TLS.
 //!
 //! One [`Door`] per listening address, shared by all workers; each worker accepts on a socket of
 //! its own and serves what it accepted.
@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use transom_balance::relay::{self, Relay, udp};
 use transom_net::blocks;
 use transom_net::clients::{Open, Pace, Rates};
 use transom_net::listen::{Accepted, Listener};
@@ -38,6 +39,10 @@ pub struct Door {
     /// What it is bound to.
     pub local: PeerAddr,
     pub site: Arc<ArcSwap<Site>>,
+    /// In place of the site: connections are carried as they are.
+    relay: ArcSwapOption<Relay>,
+    /// Or datagrams are.
+    flows: ArcSwapOption<udp::Relay>,
     rules: ArcSwap<Rules>,
     /// Open connections over all workers.
     pub open: AtomicUsize,
@@ -85,6 +90,8 @@ impl Door {
             address,
             local,
             site: Arc::new(ArcSwap::new(listening.site.clone())),
+            relay: ArcSwapOption::new(listening.relay.clone()),
+            flows: ArcSwapOption::new(listening.flows.clone()),
             rules: ArcSwap::new(Rules::of(listening)),
             open: AtomicUsize::new(0),
             metrics,
@@ -94,7 +101,14 @@ impl Door {
     /// Serves this from the next connection and the next request on.
     pub fn update(&self, listening: &Listening) {
         self.site.store(listening.site.clone());
+        self.relay.store(listening.relay.clone());
+        self.flows.store(listening.flows.clone());
         self.rules.store(Rules::of(listening));
+    }
+
+    /// Whether connections are carried as they are.
+    pub fn is_relay(&self) -> bool {
+        self.relay.load().is_some()
     }
 
     fn local_address(&self) -> SocketAddr {
@@ -210,7 +224,7 @@ fn take_in(
             Accepted::Unix(socket) => {
                 let stream = Stream::unix(socket, serving.local.worker.clone());
                 let peer = Rc::new(Peer::new(Peer::NOWHERE, Peer::NOWHERE, None));
-                serve::serve(stream, peer, serving).await;
+                speak(&door, stream, peer, serving).await;
             }
         }
     });
@@ -258,7 +272,7 @@ async fn tcp(
     if rules.tls.is_none() && rules.proxy_protocol.is_none() {
         drop(rules);
         let peer = Rc::new(Peer::new(address, door.local_address(), None));
-        return serve::serve(Stream::fresh(socket, worker), peer, serving).await;
+        return speak(door, Stream::fresh(socket, worker), peer, serving).await;
     }
     let Ok(mut socket) = TcpStream::from_std(socket) else {
         return door.metrics.refused(worker.id(), Refusal::Exhausted);
@@ -282,7 +296,7 @@ async fn tcp(
     let Some(tls) = &rules.tls else {
         let peer = Rc::new(Peer::new(address, local, None));
         drop(rules);
-        return serve::serve(Stream::tcp(socket, worker), peer, serving).await;
+        return speak(door, Stream::tcp(socket, worker), peer, serving).await;
     };
     let limit = rules.handshake_timeout.unwrap_or(Duration::MAX / 4);
     let accepting = server::accept_in_turn(&mut socket, tls, turns, rules.handshakes);
@@ -290,7 +304,7 @@ async fn tcp(
         Some(Ok((session, facts))) => {
             let peer = Rc::new(Peer::new(address, local, Some(facts)));
             drop(rules);
-            serve::serve(Stream::tls(socket, session, worker), peer, serving).await;
+            speak(door, Stream::tls(socket, session, worker), peer, serving).await;
         }
         Some(Err(HandshakeError::PlainHttp)) => {
             door.metrics.refused(worker.id(), Refusal::Tls);
@@ -301,6 +315,14 @@ async fn tcp(
         }
         Some(Err(_)) | None => door.metrics.refused(worker.id(), Refusal::Tls),
     }
+}
+
+/// What the listener is for.
+async fn speak(door: &Door, stream: Stream, peer: Rc<Peer>, serving: Rc<Serving>) {
+    let Some(relay) = door.relay.load_full() else {
+        return serve::serve(stream, peer, serving).await;
+    };
+    relay::tcp::serve(stream, peer, relay, serving.local.clone()).await;
 }
 
 /// H1-51: plain HTTP on a TLS port gets one answer in clear, which says so.
@@ -445,5 +467,55 @@ impl Drop for Entry {
         if let Some(client) = self.client {
             self.counts.clients.leave(client);
         }
+    }
+}
+
+/// A door for datagrams, as one worker sees it.
+pub struct Hatch {
+    pub door: Arc<Door>,
+    pub worker: usize,
+}
+
+/// A flow while it is open.
+pub struct Passing {
+    door: Arc<Door>,
+    _counted: crate::observe::metrics::Open,
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        self.door.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl udp::Owner for Hatch {
+    type Open = Passing;
+
+    fn lets_pass(&self, client: SocketAddr) -> bool {
+        let rules = self.door.rules.load();
+        rules.clients.as_ref().is_none_or(|rule| rule.lets_pass(client.ip()))
+    }
+
+    fn relay(&self) -> Option<Arc<udp::Relay>> {
+        self.door.flows.load_full()
+    }
+
+    fn opened(&self) -> Passing {
+        self.door.open.fetch_add(1, Ordering::Relaxed);
+        Passing { door: self.door.clone(), _counted: self.door.metrics.accepted(self.worker) }
+    }
+
+    fn open(&self) -> usize {
+        self.door.open.load(Ordering::Relaxed)
+    }
+
+    fn refused(&self, why: udp::Refused) {
+        let why = match why {
+            udp::Refused::Address => Refusal::Address,
+            udp::Refused::FlowsPerClient => Refusal::ConnectionsPerClient,
+            udp::Refused::NoEndpoint => Refusal::NoEndpoint,
+            udp::Refused::ProxyHeader => Refusal::ProxyHeader,
+        };
+        self.door.metrics.refused(self.worker, why);
     }
 }

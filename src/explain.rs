@@ -4,6 +4,7 @@
 //! same router as a real one, so what is told here cannot differ from what is done.
 
 mod pools;
+mod relay;
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -23,6 +24,8 @@ use transom_settings::{Diagnostics, FromText, ListenAddress, closest, list, quot
 
 use crate::build::{Listening, Snapshot, rewrite};
 use crate::config::{Action, Forward, HostRewrite, Route, Target};
+
+pub use relay::{Connecting, explain_tcp};
 
 /// A request to be explained.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -225,8 +228,12 @@ fn pick<'s>(
     url: &Url<'_>,
 ) -> Result<(&'s Listening, SocketAddr, String), String> {
     let scheme = if url.https { "https" } else { "http" };
-    let fitting: Vec<&Listening> =
-        snapshot.listeners.iter().filter(|one| one.tls.is_some() == url.https).collect();
+    let fitting: Vec<&Listening> = snapshot
+        .listeners
+        .iter()
+        .filter(|one| one.relay.is_none() && one.flows.is_none())
+        .filter(|one| one.tls.is_some() == url.https)
+        .collect();
     let Some(first) = fitting.first() else {
         let with = if url.https { "with" } else { "without" };
         return Err(format!("no listener takes {scheme}: none is {with} `tls`"));

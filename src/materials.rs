@@ -128,6 +128,13 @@ impl Materials {
                 reading.lists(addresses, &format!("policies.{name}.address"));
             }
         }
+        let relayed = config.listeners.values().filter_map(|listener| listener.tcp.as_ref());
+        for tcp in relayed {
+            let routes = tcp.routes.iter().map(|route| &route.forward);
+            if tcp.forward.iter().chain(routes).any(|to| to.value.is_tls()) {
+                reading.system_roots();
+            }
+        }
         for (name, pool) in config.pools.iter() {
             for (index, source) in pool.sources.iter().enumerate() {
                 reading.registry(source, &format!("pools.{name}.sources[{index}]"));

@@ -20,6 +20,7 @@ use transom_net::Background;
 use transom_net::listen::{self, Bound};
 use transom_net::peer::PeerAddr;
 use transom_net::pressure::{Level, Pressure};
+use transom_net::udp;
 use transom_proxy::record::Sink;
 use transom_settings::{Diagnostics, ListenAddress, Switch};
 
@@ -142,11 +143,16 @@ impl Running {
         let mut opened = Vec::new();
         let workers_wanted = count(&prepared.loaded);
         for (address, listening) in addresses(&prepared.snapshot) {
-            let sockets = match take_inherited(&mut inherited, address) {
-                Some(socket) => vec![socket],
-                None => bind(address, workers_wanted, false)?,
+            // systemd's sockets of UDP are not taken over: which worker would have one?
+            let socket = match listening.flows {
+                None => take_inherited(&mut inherited, address),
+                Some(_) => None,
             };
-            opened.push((address.to_string(), listening, sockets));
+            let sockets = match socket {
+                Some(socket) => vec![socket],
+                None => bind(address, listening, workers_wanted, false)?,
+            };
+            opened.push((listening.key(address), listening, sockets));
         }
         let had = before(&prepared.loaded.config)?;
         let pressure = Arc::new(Pressure::new(workers_wanted));
@@ -252,24 +258,25 @@ impl Running {
         // 1: bind what is new. Sockets that were bound are closed again if another cannot be.
         let mut fresh = Vec::new();
         for (address, listening) in addresses(&prepared.snapshot) {
-            if !state.doors.contains_key(&address.to_string()) {
+            if !state.doors.contains_key(&listening.key(address)) {
                 // An address that has just left may come back before its socket is closed.
                 for leaving in &mut state.leaving {
                     leaving.closing.done().await;
                 }
                 // One that leaves now, and of which this one is a part or the whole, serves on beside
                 // it until the new one does.
-                let beside = addresses(&state.snapshot).any(|(ours, _)| address.clashes(ours));
-                let sockets =
-                    bind(address, self.workers.count(), beside).map_err(|e| e.to_string())?;
-                fresh.push((address.to_string(), listening, sockets));
+                let beside = addresses(&state.snapshot)
+                    .any(|(ours, other)| other.flows.is_none() && address.clashes(ours));
+                let sockets = bind(address, listening, self.workers.count(), beside)
+                    .map_err(|e| e.to_string())?;
+                fresh.push((listening.key(address), listening, sockets));
             }
         }
 
         // 2: swap.
         let mut doors = BTreeMap::new();
         for (address, listening) in addresses(&prepared.snapshot) {
-            if let Some(door) = state.doors.remove(&address.to_string()) {
+            if let Some(door) = state.doors.remove(&listening.key(address)) {
                 door.update(listening);
                 doors.insert(door.address.clone(), door);
             }
@@ -593,8 +600,17 @@ fn addresses(snapshot: &Snapshot) -> impl Iterator<Item = (&ListenAddress, &List
 }
 
 /// `beside`: a socket of ours that is about to be closed listens at a part of it.
-fn bind(address: &ListenAddress, workers: usize, beside: bool) -> Result<Vec<Bound>, StartError> {
+fn bind(
+    address: &ListenAddress,
+    listening: &Listening,
+    workers: usize,
+    beside: bool,
+) -> Result<Vec<Bound>, StartError> {
     let bound = match address {
+        address if listening.flows.is_some() => match socket_address(address) {
+            Some(address) => udp::bind(address, workers),
+            None => return Err(StartError::System(format!("{address} takes no datagrams"))),
+        },
         ListenAddress::Unix(path) => listen::bind_unix(path, 0o666).map(|bound| vec![bound]),
         other => match socket_address(other) {
             Some(address) if beside => listen::bind_beside_own(address, workers),

@@ -9,17 +9,19 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use transom_balance::relay::udp;
 use transom_net::Worker;
 use transom_net::listen::Bound;
 use transom_net::pressure::Pressure;
 use transom_net::tasks::Tasks;
 use transom_net::tls::server::Turns;
+use transom_net::udp::Datagrams;
 use transom_proxy::client::pool;
 use transom_proxy::local::Local;
 use transom_proxy::serve::Serving;
 use transom_proxy::site::Sites;
 
-use crate::door::{self, Door};
+use crate::door::{self, Door, Hatch};
 
 /// What a worker is told to do.
 enum Command {
@@ -155,8 +157,28 @@ async fn run(worker: Worker, mut orders: mpsc::Receiver<Command>) {
     let mut open: HashMap<String, Post> = HashMap::new();
     while let Some(command) = orders.recv().await {
         match command {
+            Command::Open(door, socket) if socket.is_datagram() => {
+                let socket = match Datagrams::new(socket) {
+                    Ok(socket) => socket,
+                    Err(e) => {
+                        crate::log::error(&format!("cannot receive on {}: {e}", door.address));
+                        continue;
+                    }
+                };
+                let serving = Serving::new(Sites::new(door.site.clone()), local.clone());
+                let connections = Tasks::new();
+                let (stop, stopped) = oneshot::channel();
+                let post = Post { serving, connections: connections.clone(), stop };
+                open.insert(door.address.clone(), post);
+                let hatch = Hatch { door, worker: local.worker.id() };
+                let receive = udp::serve(socket, hatch, local.clone(), connections, stopped);
+                tasks.start("receive", receive);
+            }
             Command::Open(door, socket) => {
-                if let Err(e) = socket.await_first_word() {
+                // What is carried may be a protocol in which the server speaks first.
+                if !door.is_relay()
+                    && let Err(e) = socket.await_first_word()
+                {
                     crate::log::debug(&format!("{} accepts at once: {e}", door.address));
                 }
                 let listener = match socket.listen() {

@@ -84,7 +84,14 @@ fn every_example_says_first_what_it_is_for() {
 fn files_shown_in_documents_are_right() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut seen = 0;
-    for document in ["README.md", "docs/operating.md", "docs/discovery.md", "docs/scaling.md"] {
+    let documents = [
+        "README.md",
+        "docs/operating.md",
+        "docs/discovery.md",
+        "docs/scaling.md",
+        "docs/layer-4.md",
+    ];
+    for document in documents {
         let text = std::fs::read_to_string(root.join(document)).unwrap();
         for block in text.split("```yaml\n").skip(1).filter_map(|rest| rest.split_once("```")) {
             let loaded = from_text(Path::new(document), block.0, true, &|_| None);

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use transom::build::{Snapshot, build};
-use transom::explain::{Question, explain, fault, from};
+use transom::explain::{Connecting, Question, explain, explain_tcp, fault, from};
 use transom::load::{Loaded, from_text};
 use transom::materials::Materials;
 
@@ -28,6 +28,17 @@ fn answer(snapshot: &Snapshot, loaded: &Loaded, line: &str) -> Result<String, St
     let words = words(line);
     if words[0] == "fault" {
         return fault(&words[1]);
+    }
+    if words[0] == "tcp" {
+        let mut question = Connecting::new(&words[1]);
+        for option in words[2..].chunks(2) {
+            match option[0].as_str() {
+                "--sni" => question.sni = Some(option[1].clone()),
+                "--alpn" => question.alpn.push(option[1].clone()),
+                _ => question.from = from(&option[1])?,
+            }
+        }
+        return explain_tcp(snapshot, &question).map(|(_, text)| text);
     }
     let mut question = Question::new(&words[0], &words[1]);
     let mut options = words[2..].iter();

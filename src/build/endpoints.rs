@@ -10,17 +10,19 @@ use transom_balance::discovery::{Listed, Roster};
 use transom_balance::members::{MemberSpec, Passive};
 use transom_balance::scale::Scaled;
 use transom_balance::{Pool, pool};
-use transom_net::Address;
+use transom_net::proxy_protocol::Version;
 use transom_net::tls::client::{ClientTls, Settings};
 use transom_net::tls::server::TlsError;
 use transom_net::tls::tickets::TicketKeys;
+use transom_net::{Address, Source};
+use transom_proxy::announce::{Announce, Fact};
 use transom_proxy::destination::{Destination, Http2Rules, KeepAlive, Single};
 use transom_settings::{EndpointAddress, EndpointHost, Name, Spanned};
 
 use super::maker::{Http2Offer, Keys, Maker, Upstream};
 use super::tls::{HTTP_1_1, Place};
 use super::{Build, always, balancing, optional, sources};
-use crate::config::{self, UpstreamHttp, UpstreamTls};
+use crate::config::{self, ConnectFrom, UpstreamHttp, UpstreamTls};
 use crate::materials::Materials;
 
 /// What goes on over reloads: ticket keys, the keys of endpoints, what cookies are signed with.
@@ -85,9 +87,20 @@ impl Build<'_> {
             ping: optional(&written.http2.ping),
             ping_timeout: written.http2.ping_timeout.get(),
         };
-        let http2 = Http2Offer::new(written.http.value, tls.as_ref(), http2);
-        let keys = self.shared.keys.clone();
-        let maker = Maker { pool: Arc::from(&***name), tls, http2, keep_alive, keys };
+        let http2 = match written.is_bound_to_clients() {
+            // Many exchanges share a connection of HTTP/2, and here each client has its own.
+            true => None,
+            false => Http2Offer::new(written.http.value, tls.as_ref(), http2),
+        };
+        let maker = Maker {
+            pool: Arc::from(&***name),
+            tls,
+            http2,
+            keep_alive,
+            source: self.connect_from(&written.connect_from, &at),
+            announce: written.proxy_protocol.as_ref().map(announce),
+            keys: self.shared.keys.clone(),
+        };
         let mut listed = Vec::with_capacity(written.endpoints.len());
         for (index, endpoint) in written.endpoints.iter().enumerate() {
             let at = format!("{at}.endpoints[{index}]");
@@ -167,7 +180,9 @@ impl Build<'_> {
         };
         let (pool, keep_alive) = (Arc::from(&*shown), KeepAlive::default());
         let http2 = Http2Offer::new(UpstreamHttp::Auto, tls.as_ref(), Http2Rules::default());
-        let maker = Maker { pool, tls, http2, keep_alive, keys: self.shared.keys.clone() };
+        let keys = self.shared.keys.clone();
+        let (source, announce) = (Source::Any, None);
+        let maker = Maker { pool, tls, http2, keep_alive, source, announce, keys };
         let listed = self.listed(&maker, address, at)?;
         let fixed = match &address.value {
             EndpointAddress::Unix(path) => Some(Address::Unix(path.clone())),
@@ -209,6 +224,23 @@ impl Build<'_> {
         Some(pool)
     }
 
+    /// Where connections to the endpoints of a pool come from.
+    fn connect_from(&mut self, written: &Spanned<ConnectFrom>, at: &str) -> Source {
+        match written.value {
+            ConnectFrom::Any => Source::Any,
+            ConnectFrom::Ip(ip) => Source::Address(ip),
+            ConnectFrom::Client => {
+                if let Err(error) = transom_net::dial::may_be_transparent() {
+                    let what = format!("`client` cannot be used: {error}");
+                    let hint = "give CAP_NET_ADMIN (`setcap cap_net_admin=+ep`, or \
+                                AmbientCapabilities= in the unit), or use `proxy-protocol`";
+                    self.error(written.span, format!("{at}.connect-from"), what, hint);
+                }
+                Source::Client
+            }
+        }
+    }
+
     /// TLS with the system's authorities and the name of the endpoint.
     fn public_tls(&mut self, address: &Spanned<EndpointAddress>, at: &str) -> Option<Upstream> {
         if self.public_tls.is_none() {
@@ -238,7 +270,10 @@ impl Build<'_> {
             roots: roots(self.materials, tls)?,
             identity: own,
             insecure_skip_verify: tls.insecure_skip_verify.value,
-            alpn: vec![HTTP_1_1.to_vec()],
+            alpn: match self.is_relayed_to(pool) {
+                true => Vec::new(),
+                false => vec![HTTP_1_1.to_vec()],
+            },
             ..Settings::default()
         };
         let error = match ClientTls::build(&settings) {
@@ -263,6 +298,22 @@ impl Build<'_> {
         }
         None
     }
+}
+
+fn announce(written: &config::SendProxyProtocol) -> Announce {
+    use config::{ProxyFact, ProxyVersion};
+    let fact = |fact: &ProxyFact| match fact {
+        ProxyFact::Authority => Fact::Authority,
+        ProxyFact::Alpn => Fact::Alpn,
+        ProxyFact::Ssl => Fact::Ssl,
+        ProxyFact::UniqueId => Fact::UniqueId,
+        ProxyFact::Checksum => Fact::Checksum,
+    };
+    let version = match written.version.value {
+        ProxyVersion::V1 => Version::One,
+        ProxyVersion::V2 => Version::Two,
+    };
+    Announce { version, facts: written.tlvs.iter().map(fact).collect() }
 }
 
 fn roots(materials: &Materials, tls: &UpstreamTls) -> Option<transom_net::tls::client::Roots> {

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use transom_balance::discovery::roster::{Make, Place};
 use transom_net::tls::client::{ClientTls, Identity, server_name};
-use transom_net::{Address, Target};
+use transom_net::{Address, Source, Target};
+use transom_proxy::announce::Announce;
 use transom_proxy::destination::{Endpoint, Http2, Http2Rules, KeepAlive};
 use transom_proxy::serve::ALPN_H2;
 use transom_settings::{EndpointAddress, quote};
@@ -20,6 +21,8 @@ pub(super) struct EndpointIdentity {
     address: Address,
     /// How TLS is made, and the name that is asked for.
     tls: Option<(Identity, String)>,
+    source: Source,
+    announce: Option<Announce>,
 }
 
 /// The numbers of endpoints: the same for the same identity. Endpoints may come and go without end,
@@ -95,7 +98,7 @@ impl Http2Offer {
     fn to(&self, target: &Target) -> Http2 {
         let name = target.tls.as_ref().map(|(_, name)| name.clone());
         let tls = self.tls.clone().zip(name);
-        let target = Target { address: target.address.clone(), tls };
+        let target = Target { address: target.address.clone(), tls, source: target.source };
         Http2 { target, required: self.required, rules: self.rules }
     }
 }
@@ -107,6 +110,9 @@ pub(super) struct Maker {
     pub(super) tls: Option<Upstream>,
     pub(super) http2: Option<Http2Offer>,
     pub(super) keep_alive: KeepAlive,
+    /// Where connections come from, and what is said first about for whom they are.
+    pub(super) source: Source,
+    pub(super) announce: Option<Announce>,
     pub(super) keys: Arc<Keys>,
 }
 
@@ -153,7 +159,12 @@ impl Maker {
 impl Make for Maker {
     fn endpoint(&self, place: Place<'_>) -> Result<Endpoint, String> {
         let (authority, host) = self.names(place.written).map_err(|unusable| unusable.what)?;
-        let mut identity = EndpointIdentity { address: place.address.clone(), tls: None };
+        let mut identity = EndpointIdentity {
+            address: place.address.clone(),
+            tls: None,
+            source: self.source,
+            announce: self.announce.clone(),
+        };
         let mut tls = None;
         if let Some(upstream) = &self.tls {
             let name = upstream.name.clone().unwrap_or(host);
@@ -161,7 +172,7 @@ impl Make for Maker {
             tls = Some((upstream.tls.clone(), verified));
             identity.tls = Some((upstream.tls.identity(), name));
         }
-        let target = Target { address: place.address, tls };
+        let target = Target { address: place.address, tls, source: self.source };
         Ok(Endpoint {
             key: self.keys.of(identity),
             http2: self.http2.as_ref().map(|http2| Box::new(http2.to(&target))),
@@ -170,6 +181,7 @@ impl Make for Maker {
             authority,
             pool: self.pool.clone(),
             keep_alive: self.keep_alive,
+            announce: self.announce.clone(),
         })
     }
 }
@@ -184,6 +196,8 @@ mod tests {
         let identity = |n: u32| EndpointIdentity {
             address: Address::Tcp((std::net::Ipv4Addr::from(n), 80).into()),
             tls: None,
+            source: Source::Any,
+            announce: None,
         };
         let first = keys.of(identity(0));
         for n in 1..3 * RECENT as u32 {

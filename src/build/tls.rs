@@ -24,13 +24,21 @@ pub(super) struct Place {
     pub(super) path: String,
 }
 
+/// Offered where HTTP is spoken inside TLS, the preferred one first.
+pub(super) fn http(http2: bool) -> Vec<Vec<u8>> {
+    match http2 {
+        true => vec![ALPN_H2.to_vec(), HTTP_1_1.to_vec()],
+        false => vec![HTTP_1_1.to_vec()],
+    }
+}
+
 impl Build<'_> {
     /// The TLS of a listener, if all of it can be used.
     pub(super) fn server_tls(
         &mut self,
         listener: &str,
         tls: &Spanned<Tls>,
-        http2: bool,
+        alpn: Vec<Vec<u8>>,
         at: &str,
     ) -> Option<Arc<ServerTls>> {
         let mut certificates = Vec::new();
@@ -71,10 +79,7 @@ impl Build<'_> {
                     TlsVersion::V1_2 => Version::Tls12,
                     TlsVersion::V1_3 => Version::Tls13,
                 },
-                alpn: match http2 {
-                    true => vec![ALPN_H2.to_vec(), HTTP_1_1.to_vec()],
-                    false => vec![HTTP_1_1.to_vec()],
-                },
+                alpn,
             },
             policies: Vec::new(),
             unknown_names: match tls.unknown_names.value {

@@ -82,6 +82,7 @@ Examples:
   transom explain GET https://shop.example/api/orders/7
   transom explain POST http://shop.example/upload -H 'Content-Length: 2000000'
   transom explain GET http://shop.example/ -H 'x-tenant: a' --from 10.0.0.9
+  transom explain tcp passthrough --sni shop.example --alpn h2
   transom explain fault no-endpoint
 
 Tells the listener, each route in the order it is tried with the first condition that failed, the
@@ -143,10 +144,11 @@ Examples:
 
 #[derive(Debug, Args)]
 pub(super) struct Explain {
-    /// The method, or `fault` to explain one.
+    /// The method; or `fault` to explain one, or `tcp` for a connection that is carried unread.
     #[arg(value_name = "METHOD")]
     pub(super) method: String,
-    /// The whole URL, or the name of the fault; without one, all faults are listed.
+    /// The whole URL, the name of the listener, or that of the fault; without one, all faults are
+    /// listed.
     #[arg(value_name = "URL")]
     pub(super) url: Option<String>,
     /// The file. [default: ./transom.yaml, then /etc/transom/transom.yaml]
@@ -155,6 +157,12 @@ pub(super) struct Explain {
     /// A header field of the request; may be given several times.
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     pub(super) headers: Vec<String>,
+    /// With `tcp`: the name that the client asks for in TLS.
+    #[arg(long, value_name = "NAME")]
+    pub(super) sni: Option<String>,
+    /// With `tcp`: a protocol that the client offers in TLS; may be given several times.
+    #[arg(long, value_name = "PROTOCOL")]
+    pub(super) alpn: Vec<String>,
     /// The address that connects.
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     pub(super) from: String,

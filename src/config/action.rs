@@ -207,6 +207,13 @@ pub enum Target {
     Pool(Name),
 }
 
+impl Target {
+    /// Whether it is an address whose connections are encrypted.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Target::Address { tls: true, .. })
+    }
+}
+
 impl FromText for Target {
     const WHAT: &'static str = "the name of a pool or an address such as `127.0.0.1:3000`";
 

@@ -7,6 +7,7 @@ mod balancing;
 mod http2;
 mod limits;
 mod reached;
+mod relay;
 mod sources;
 mod splits;
 mod upkeep;
@@ -174,10 +175,7 @@ impl<'a> Check<'a> {
                 self.tls(tls, &path);
             }
         }
-        if listener.routes.is_empty() {
-            self.warning(name.span, &path, "the listener has no routes, every request gets 421")
-                .done();
-        }
+        self.served(name, listener, &path);
         self.nesting(&listener.timeouts, &format!("{path}.timeouts"));
         self.heads(&listener.limits, &format!("{path}.limits"));
         self.rates(&listener.limits, &format!("{path}.limits"));
@@ -502,6 +500,7 @@ impl<'a> Check<'a> {
             }
             Some(_) => {}
         }
+        self.bound(pool, &path);
         self.sources(pool, &path);
         self.balancing(name, pool, &path);
         let mut seen = HashMap::new();

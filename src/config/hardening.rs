@@ -48,6 +48,14 @@ pub fn hardening(config: &Config) -> Hardening {
         found.limit(&path, "response", &times.response);
         found.limit(&path, "response-idle", &times.response_idle);
         found.limit(&path, "tunnel-idle", &times.tunnel_idle);
+        if let Some(tcp) = &listener.tcp {
+            let path = format!("{at}.tcp");
+            found.limit(&path, "idle", &tcp.idle);
+            found.limit(&path, "half-closed", &tcp.half_closed);
+        }
+        if let Some(udp) = &listener.udp {
+            found.limit(&format!("{at}.udp"), "max-amplification", &udp.max_amplification);
+        }
         let slashes = &listener.encoded_slashes;
         let kept = slashes.value == EncodedSlashes::Keep;
         found.setting(kept, slashes.span, &at, "encoded-slashes", &slashes.value);

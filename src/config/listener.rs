@@ -6,10 +6,11 @@ use transom_settings::{
     Cidr, HeaderName, List, ListenAddress, Map, OneOrMany, Spanned, StatusPattern, Switch, settings,
 };
 
-use super::{Addresses, Http2, Limits, Route, Timeouts, Tls};
+use super::{Addresses, Http2, Limits, Route, Tcp, Timeouts, Tls, Udp};
 
 settings! {
-    /// An address and protocol on which connections are accepted, and what is served there.
+    /// An address and protocol on which connections are accepted, and what is done with them:
+    /// `routes` for HTTP, `tcp` or `udp`.
     pub struct Listener {
         /// Where to accept: `0.0.0.0:443`, `:443` for every address, `unix:/path`, or several.
         pub address: OneOrMany<Spanned<ListenAddress>>,
@@ -41,9 +42,13 @@ settings! {
         pub encoded_slashes: Spanned<EncodedSlashes> = EncodedSlashes::Refuse.into(),
         /// Files that are sent in place of Transom's own answers, by status: `404` or `5xx`.
         pub error_pages: Map<StatusPattern, Spanned<PathBuf>> = Map::new(),
-        /// What is served. Among the routes that match, the most specific one wins; see
+        /// What is served by HTTP. Among the routes that match, the most specific one wins; see
         /// `transom explain`.
-        pub routes: List<Spanned<Route>>,
+        pub routes: Spanned<List<Spanned<Route>>> = Spanned::default(),
+        /// In place of routes: TCP connections are carried as they are.
+        pub tcp: Option<Spanned<Tcp>> = None,
+        /// In place of routes: UDP is carried.
+        pub udp: Option<Spanned<Udp>> = None,
     }
 
     /// What is spoken on a listener.

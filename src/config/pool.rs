@@ -5,8 +5,9 @@ use transom_settings::{
 };
 
 use super::{
-    Affinity, Algorithm, Breaker, Health, Locality, Outliers, PoolLimits, PoolTimeouts, Queue,
-    RetryBudget, Scale, SlowStart, Source, Timeout, UpstreamTls,
+    Affinity, Algorithm, Breaker, ConnectFrom, Health, Locality, Outliers, PoolLimits,
+    PoolTimeouts, Queue, RetryBudget, Scale, SendProxyProtocol, SlowStart, Source, Timeout,
+    UpstreamTls,
 };
 
 settings! {
@@ -51,6 +52,12 @@ settings! {
         pub http: Spanned<UpstreamHttp> = UpstreamHttp::Auto.into(),
         /// How HTTP/2 is spoken to the endpoints, where it is.
         pub http2: UpstreamHttp2 = UpstreamHttp2::default(),
+        /// The header of the PROXY protocol with which endpoints are told who the client is.
+        pub proxy_protocol: Option<SendProxyProtocol> = None,
+        /// The address that connections to the endpoints come from: one of this machine, or
+        /// `client` for that of each client, which takes CAP_NET_ADMIN and routes that lead
+        /// answers back through this machine.
+        pub connect_from: Spanned<ConnectFrom> = ConnectFrom::Any.into(),
         /// How connections are kept for further requests.
         pub keep_alive: KeepAlive = KeepAlive::default(),
         /// Timeouts that differ from the listener's.
@@ -102,5 +109,12 @@ settings! {
         pub max_idle: u32 = 64,
         /// Age at which a connection is not used again.
         pub age: Limit<Duration> = Limit::At(Duration::minutes(10)),
+    }
+}
+
+impl Pool {
+    /// Whether each connection to an endpoint is for one client.
+    pub fn is_bound_to_clients(&self) -> bool {
+        self.proxy_protocol.is_some() || self.connect_from.value == ConnectFrom::Client
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use transom_proxy::exchange::Exchange;
 use transom_proxy::fields::{Fields, Known};
-use transom_proxy::record::Sink;
+use transom_proxy::record::{Relayed, Sink};
 
 mod line;
 mod output;
@@ -71,6 +71,11 @@ impl Sink for AccessLog {
     fn record(&self, exchange: &Exchange) {
         let worker = exchange.local.worker.id();
         self.queue.push(worker, |out, clock| line::write(exchange, self.format, clock, out));
+    }
+
+    fn relayed(&self, relayed: &Relayed) {
+        let (worker, format) = (relayed.worker, self.format);
+        self.queue.push(worker, |out, clock| line::write_relayed(relayed, format, clock, out));
     }
 }
 

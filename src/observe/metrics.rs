@@ -25,6 +25,7 @@ mod pools;
 mod process;
 mod program;
 mod registry;
+mod relays;
 mod routes;
 mod sources;
 #[cfg(test)]
@@ -147,6 +148,7 @@ impl Metrics {
         let mut text = Text::default();
         routes::render(&self.routes, &mut text);
         listeners::render(&self.listeners, &mut text);
+        relays::render(&self.listeners, &mut text);
         pools::render(&self.pools, &mut text);
         let rows = locked(&self.members).as_ref().map(|rows| rows()).unwrap_or_default();
         members::render(&rows, &mut text);

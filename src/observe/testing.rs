@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use transom_net::{Address, Target, Worker};
+use transom_net::{Address, Source, Target, Worker};
 use transom_proxy::action::Action;
 use transom_proxy::destination::{Endpoint, KeepAlive};
 use transom_proxy::exchange::{Asked, Exchange, Extensions, RequestId};
@@ -62,12 +62,13 @@ pub(super) fn exchange(worker: usize) -> Exchange {
 pub(super) fn endpoint(pool: &str, name: &str) -> Endpoint {
     Endpoint {
         key: 1,
-        target: Target { address: Address::Unix("/x".into()), tls: None },
+        target: Target { address: Address::Unix("/x".into()), tls: None, source: Source::Any },
         name: name.into(),
         authority: name.into(),
         pool: pool.into(),
         keep_alive: KeepAlive::default(),
         http2: None,
+        announce: None,
     }
 }
 

@@ -15,7 +15,7 @@ use transom_balance::algorithm::key::Key;
 use transom_balance::algorithm::{Hashing, Kind};
 use transom_balance::members::MemberSpec;
 use transom_balance::pool::Settings;
-use transom_net::{Address, Target};
+use transom_net::{Address, Source, Target};
 use transom_proxy::destination::{Ask, AttemptResult, Destination, Endpoint, KeepAlive, Leasing};
 
 fn main() {
@@ -97,12 +97,13 @@ fn specs(count: u32) -> Vec<MemberSpec> {
         let address = SocketAddr::from((Ipv4Addr::new(10, a, b, c), 8080));
         let mut spec = MemberSpec::new(Endpoint {
             key: u64::from(n) + 1,
-            target: Target { address: Address::Tcp(address), tls: None },
+            target: Target { address: Address::Tcp(address), tls: None, source: Source::Any },
             name: address.to_string(),
             authority: address.to_string(),
             pool: Arc::from("bench"),
             keep_alive: KeepAlive::default(),
             http2: None,
+            announce: None,
         });
         spec.weight = if n.is_multiple_of(3) { 2 } else { 1 };
         spec

@@ -260,6 +260,7 @@ impl Guard {
             let failed = match outcome.result {
                 AttemptResult::Answered(status) => Some(status >= 500),
                 AttemptResult::Failed(_) => Some(true),
+                AttemptResult::Carried => Some(false),
                 AttemptResult::Abandoned => None,
             };
             let news = locked(breaker).ended(trial, failed, now);

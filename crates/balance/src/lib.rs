@@ -13,6 +13,7 @@ pub mod members;
 pub mod pool;
 pub mod random;
 pub mod recent;
+pub mod relay;
 pub mod scale;
 pub mod split;
 pub mod state;

@@ -3,6 +3,7 @@
 pub mod background;
 pub mod blocks;
 pub mod buffer;
+pub mod carry;
 pub mod clients;
 pub mod deadline;
 pub mod dial;
@@ -15,12 +16,13 @@ pub mod splice;
 pub mod stream;
 pub mod tasks;
 pub mod tls;
+pub mod udp;
 pub mod worker;
 
 pub use background::Background;
 pub use buffer::Size;
 pub use deadline::Deadline;
-pub use dial::{Address, DialError, Target, dial};
+pub use dial::{Address, Behalf, DialError, Source, Target, dial, dial_for};
 pub use duplex::Duplex;
 pub use stream::Stream;
 pub use worker::Worker;

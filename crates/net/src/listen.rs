@@ -30,7 +30,7 @@ const BACKLOG: i32 = 4096;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Silence after which the kernel asks whether the other end is still there.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+pub(crate) const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// A listening socket that belongs to no runtime yet.
 #[derive(Debug)]
@@ -133,7 +133,7 @@ impl From<Bound> for OwnedFd {
 }
 
 impl Bound {
-    fn of(socket: Socket) -> io::Result<Self> {
+    pub(crate) fn of(socket: Socket) -> io::Result<Self> {
         let local = socket.local_addr()?.as_socket().map_or(PeerAddr::Unix, PeerAddr::from);
         Ok(Self { socket, local })
     }
@@ -193,6 +193,11 @@ impl Bound {
             PeerAddr::Ip(_) => Ok(setsockopt(&self.socket, DeferAccept, &1)?),
             PeerAddr::Unix => Ok(()),
         }
+    }
+
+    /// Whether it takes datagrams, and not connections.
+    pub fn is_datagram(&self) -> bool {
+        self.socket.r#type().is_ok_and(|kind| kind == Type::DGRAM)
     }
 
     /// Joins the runtime of this thread. Panics outside of one.
@@ -335,6 +340,7 @@ pub struct ListenError {
 #[derive(Debug)]
 enum Place {
     Tcp(SocketAddr),
+    Udp(SocketAddr),
     Unix(PathBuf),
     Inherited,
 }
@@ -342,6 +348,10 @@ enum Place {
 impl ListenError {
     fn new(place: Place, error: io::Error) -> Self {
         Self { place, error }
+    }
+
+    pub(crate) fn udp(address: SocketAddr, error: io::Error) -> Self {
+        Self::new(Place::Udp(address), error)
     }
 
     pub fn kind(&self) -> ErrorKind {
@@ -355,15 +365,20 @@ impl ListenError {
                 "`ss -ltnp 'sport = :{}'` shows who has it; stop that or choose another port",
                 address.port()
             )),
+            (Place::Udp(address), ErrorKind::AddrInUse) => Some(format!(
+                "`ss -lunp 'sport = :{}'` shows who has it; stop that or choose another port",
+                address.port()
+            )),
             (Place::Unix(_), ErrorKind::AddrInUse) => Some(
                 "another process answers there, or it is not a socket; remove it or choose another path"
                     .into(),
             ),
-            (Place::Tcp(address), ErrorKind::PermissionDenied) if address.port() < 1024 => Some(
+            (Place::Tcp(address) | Place::Udp(address), ErrorKind::PermissionDenied)
+                if address.port() < 1024 => Some(
                 "ports below 1024 need CAP_NET_BIND_SERVICE (`setcap cap_net_bind_service=+ep`, or AmbientCapabilities= in the unit)"
                     .into(),
             ),
-            (Place::Tcp(_), ErrorKind::AddrNotAvailable) => {
+            (Place::Tcp(_) | Place::Udp(_), ErrorKind::AddrNotAvailable) => {
                 Some("`ip address` lists the addresses of this machine".into())
             }
             _ => None,
@@ -375,6 +390,7 @@ impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
             Place::Tcp(address) => write!(f, "address {address} ")?,
+            Place::Udp(address) => write!(f, "address {address} (UDP) ")?,
             Place::Unix(path) => write!(f, "socket `{}` ", path.display())?,
             Place::Inherited => f.write_str("inherited socket ")?,
         }

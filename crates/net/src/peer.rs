@@ -77,6 +77,15 @@ impl PeerAddr {
     }
 }
 
+impl PeerAddr {
+    pub fn port(self) -> Option<u16> {
+        match self {
+            PeerAddr::Ip(address) => Some(address.port()),
+            PeerAddr::Unix => None,
+        }
+    }
+}
+
 impl From<SocketAddr> for PeerAddr {
     fn from(address: SocketAddr) -> Self {
         PeerAddr::Ip(address.into())

@@ -7,6 +7,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::peer::unmapped;
 
+mod write;
+
+pub use write::encode;
+
 /// PP §2.1: the longest line of version 1, with its CR LF.
 const LINE: usize = 107;
 
@@ -24,7 +28,7 @@ pub struct Header {
     pub tlvs: Vec<Tlv>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Version {
     One,
     Two,
@@ -225,6 +229,12 @@ fn two(bytes: &[u8]) -> Result<Parsed, Error> {
     }
     let Some(body) = rest.get(..len) else { return Ok(Parsed::Incomplete) };
     let consumed = 16 + len;
+    if local {
+        // PP §2.2: whatever the block holds, family and all, is not looked at.
+        let header =
+            Header { version: Version::Two, addresses: Addresses::Local, tlvs: Vec::new() };
+        return Ok(Parsed::Header { header, consumed });
+    }
     let ends = |body: &[u8]| -> Option<(SocketAddr, SocketAddr)> {
         let port = |at: usize| Some(u16::from_be_bytes([*body.get(at)?, *body.get(at + 1)?]));
         let (source, destination) = if family >> 4 == 1 {
@@ -237,8 +247,7 @@ fn two(bytes: &[u8]) -> Result<Parsed, Error> {
         Some((unmapped(source.into()), unmapped(destination.into())))
     };
     let (addresses, skip) = match family {
-        // PP §2.2: of AF_UNSPEC nothing is known, not even where its addresses would end; with
-        // LOCAL the receiver must ignore what is there.
+        // PP §2.2: of AF_UNSPEC nothing is known, not even where its addresses would end.
         0x00 => (Addresses::Unspecified, 0),
         0x11 | 0x21 => {
             let (source, destination) = ends(body).ok_or(Error::TooShort)?;
@@ -250,7 +259,6 @@ fn two(bytes: &[u8]) -> Result<Parsed, Error> {
         }
         0x31 | 0x32 if body.len() >= 216 => (Addresses::Unix, 216),
         0x31 | 0x32 => return Err(Error::TooShort),
-        _ if local => (Addresses::Local, len),
         _ => return Err(Error::BadFamily),
     };
     let tlvs = tlvs(body.get(skip..).unwrap_or_default())?;
@@ -262,7 +270,6 @@ fn two(bytes: &[u8]) -> Result<Parsed, Error> {
             ssl(&tlv.value)?;
         }
     }
-    let addresses = if local { Addresses::Local } else { addresses };
     let header = Header { version: Version::Two, addresses, tlvs };
     Ok(Parsed::Header { header, consumed })
 }
@@ -341,100 +348,11 @@ fn crc32c(parts: &[&[u8]]) -> u32 {
     !crc
 }
 
-/// Writes a header; with version 2 its extensions and, if asked for, a checksum.
-///
-/// Version 1 knows no datagrams, Unix sockets or LOCAL: it says UNKNOWN of them. Extensions that
-/// do not fit into 64 KiB are left out.
-pub fn encode(header: &Header, with_checksum: bool) -> Vec<u8> {
-    match header.version {
-        Version::One => encode_one(header).into_bytes(),
-        Version::Two => encode_two(header, with_checksum),
-    }
-}
-
-fn encode_one(header: &Header) -> String {
-    let Addresses::Stream { source, destination } = header.addresses else {
-        return "PROXY UNKNOWN\r\n".into();
-    };
-    let (from, to) = (source.port(), destination.port());
-    match (source.ip(), destination.ip()) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            format!("PROXY TCP4 {source} {destination} {from} {to}\r\n")
-        }
-        (source, destination) => {
-            let (source, destination) = (six(source), six(destination));
-            format!("PROXY TCP6 {source} {destination} {from} {to}\r\n")
-        }
-    }
-}
-
-fn encode_two(header: &Header, with_checksum: bool) -> Vec<u8> {
-    let (command, transport) = match header.addresses {
-        Addresses::Local => (0x20, 0),
-        Addresses::Datagram { .. } => (0x21, 2),
-        _ => (0x21, 1),
-    };
-    let mut out = SIGNATURE.to_vec();
-    out.extend_from_slice(&[command, 0, 0, 0]);
-    match header.addresses {
-        Addresses::Local | Addresses::Unspecified => {}
-        Addresses::Stream { source, destination } | Addresses::Datagram { source, destination } => {
-            match (source.ip(), destination.ip()) {
-                (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                    out[13] = 0x10 | transport;
-                    out.extend_from_slice(&source.octets());
-                    out.extend_from_slice(&destination.octets());
-                }
-                (source, destination) => {
-                    out[13] = 0x20 | transport;
-                    out.extend_from_slice(&six(source).octets());
-                    out.extend_from_slice(&six(destination).octets());
-                }
-            }
-            out.extend_from_slice(&source.port().to_be_bytes());
-            out.extend_from_slice(&destination.port().to_be_bytes());
-        }
-        Addresses::Unix => {
-            out[13] = 0x31;
-            out.extend_from_slice(&[0; 216]);
-        }
-    }
-    let limit = 16 + usize::from(u16::MAX) - 7;
-    for tlv in header.tlvs.iter().filter(|tlv| tlv.kind != kind::CRC32C) {
-        if out.len() + 3 + tlv.value.len() <= limit {
-            push_tlv(&mut out, tlv.kind, &tlv.value);
-        }
-    }
-    let place = out.len() + 3;
-    if with_checksum {
-        push_tlv(&mut out, kind::CRC32C, &[0; 4]);
-    }
-    let len = (out.len() - 16) as u16;
-    out[14..16].copy_from_slice(&len.to_be_bytes());
-    if with_checksum {
-        let crc = crc32c(&[&out]);
-        out[place..].copy_from_slice(&crc.to_be_bytes());
-    }
-    out
-}
-
-fn push_tlv(out: &mut Vec<u8>, kind: u8, value: &[u8]) {
-    out.push(kind);
-    out.extend_from_slice(&(value.len() as u16).to_be_bytes());
-    out.extend_from_slice(value);
-}
-
-fn six(address: IpAddr) -> Ipv6Addr {
-    match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
-        IpAddr::V6(v6) => v6,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::write::push_tlv;
     use super::*;
 
     fn stream(source: &str, destination: &str) -> Addresses {
@@ -516,6 +434,11 @@ mod tests {
             (v2(0x20, 0x11, &V4), Addresses::Local, 0),
             (v2(0x20, 0x00, &[]), Addresses::Local, 0),
             (v2(0x20, 0x77, &[1, 2]), Addresses::Local, 0),
+            // Known families whose block is too short, or holds what is none.
+            (v2(0x20, 0x11, &V4[..3]), Addresses::Local, 0),
+            (v2(0x20, 0x21, &[]), Addresses::Local, 0),
+            (v2(0x20, 0x11, &v4_and(&[1, 0])), Addresses::Local, 0),
+            (v2(0x20, 0x31, &V4), Addresses::Local, 0),
             (v2(0x21, 0x00, &[]), Addresses::Unspecified, 0),
             (v2(0x21, 0x00, &[4, 0, 0]), Addresses::Unspecified, 1),
             (v2(0x21, 0x31, &[0; 216]), Addresses::Unix, 0),
@@ -564,6 +487,7 @@ mod tests {
         let ssl = header.ssl().unwrap();
         assert!(ssl.tls && ssl.verified && ssl.certificate_in_session);
         assert_eq!(ssl.common_name.as_deref(), Some(&b"alice"[..]));
+        assert_eq!(Tlv::from(&ssl), Tlv::new(kind::SSL, value));
     }
 
     #[test]
@@ -619,6 +543,10 @@ mod tests {
                 panic!("{:?}", parse(&bytes));
             };
             prop_assert_eq!(consumed, bytes.len());
+            if addresses == Addresses::Local {
+                prop_assert_eq!(read, Header { tlvs: Vec::new(), ..header });
+                return Ok(());
+            }
             if crc {
                 prop_assert_eq!(read.tlvs.pop().map(|tlv| tlv.kind), Some(kind::CRC32C));
             }

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::buffer::{Buffer, Size};
+use crate::listen::KEEPALIVE;
 use crate::tls::session::Session;
 use crate::worker::Worker;
 
@@ -307,6 +308,20 @@ impl Stream {
             Io::Tls(tls) => vanish(&tls.0),
             Io::Gone | Io::Unix(_) => {}
         }
+    }
+
+    /// Has the kernel ask a silent peer after a minute whether it is there, and give the connection
+    /// up when nothing it sent was acknowledged for `unanswered`. Best effort.
+    pub fn watch_for_silence(&self, unanswered: std::time::Duration) {
+        let socket = match &self.io {
+            Io::Fresh(socket) => socket2::SockRef::from(socket),
+            Io::Tcp(socket) => socket2::SockRef::from(socket),
+            Io::Tls(tls) => socket2::SockRef::from(&tls.0),
+            Io::Gone | Io::Unix(_) => return,
+        };
+        let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE);
+        let _ = socket.set_tcp_keepalive(&keepalive);
+        let _ = socket.set_tcp_user_timeout(Some(unanswered));
     }
 
     /// Closes with a reset instead of an orderly end, so that the peer knows the data is cut off.

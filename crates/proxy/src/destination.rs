@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use transom_net::Target;
+use transom_net::{Source, Target};
 
+use crate::announce::Announce;
 use crate::exchange::Exchange;
 use crate::fault::{Code, Fault};
 use crate::fields::Fields;
@@ -28,8 +29,17 @@ pub struct Endpoint {
     /// The name of the pool it belongs to, or of the address that stands in its place.
     pub pool: Arc<str>,
     pub keep_alive: KeepAlive,
+    /// What it is told of the client before anything else.
+    pub announce: Option<Announce>,
     /// Nothing where it is spoken to in HTTP/1.1 alone.
     pub http2: Option<Box<Http2>>,
+}
+
+impl Endpoint {
+    /// Whether it hears for whom a connection is, so that nobody else may use it.
+    pub fn is_told_of_clients(&self) -> bool {
+        self.announce.is_some() || self.target.source == Source::Client
+    }
 }
 
 /// How HTTP/2 is spoken to an endpoint.
@@ -179,6 +189,8 @@ pub struct Outcome {
 pub enum AttemptResult {
     /// A whole response with this status.
     Answered(u16),
+    /// Bytes were carried until an end that says nothing against the endpoint.
+    Carried,
     /// The attempt failed, and the endpoint is to blame.
     Failed(Code),
     /// Given up for a reason that says nothing about the endpoint.

@@ -325,7 +325,8 @@ impl Fault {
         self.0.allow.as_deref()
     }
 
-    pub(crate) fn into_detail(self) -> Cow<'static, str> {
+    /// What only the log is told.
+    pub fn into_detail(self) -> Cow<'static, str> {
         self.0.detail
     }
 }

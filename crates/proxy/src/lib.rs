@@ -6,6 +6,7 @@
 //! the same way, and [`record`] tells what became of it.
 
 pub mod action;
+pub mod announce;
 pub mod answer;
 pub mod body;
 pub mod chain;

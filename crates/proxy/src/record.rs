@@ -1,11 +1,14 @@
 //! The facts of one exchange, gathered while it runs and given to the sinks at its end.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub use transom_net::carry::Passed;
+
 use crate::destination::Endpoint;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, RequestId};
 use crate::fault::{Code, Fault};
 use crate::fields::Fields;
 use crate::message::Version;
@@ -24,6 +27,97 @@ pub trait Sink: Send + Sync {
 
     /// Called once per exchange, on the worker that carried it. Must not block or wait.
     fn record(&self, exchange: &Exchange);
+
+    /// Called once per relayed connection or flow, likewise.
+    fn relayed(&self, _relayed: &Relayed) {}
+}
+
+/// What became of a TCP connection or a UDP flow that was carried without being read.
+#[derive(Debug)]
+pub struct Relayed {
+    pub id: RequestId,
+    /// The number of the worker that carried it.
+    pub worker: usize,
+    pub listener: Arc<str>,
+    pub generation: u64,
+    pub transport: Transport,
+    /// Who connected, or whom the PROXY protocol names.
+    pub client: SocketAddr,
+    /// The name the client asked for in TLS, which a stranger chose.
+    pub name: Option<Box<str>>,
+    /// The version of TLS, where it ended here.
+    pub tls: Option<&'static str>,
+    pub route: Option<Arc<str>>,
+    /// The endpoint of the last attempt.
+    pub endpoint: Option<Arc<Endpoint>>,
+    /// How often an endpoint was tried.
+    pub attempts: u16,
+    pub started: Instant,
+    /// A connection to the endpoint was there.
+    pub connected: Option<Instant>,
+    pub passed: Passed,
+    /// Of a flow.
+    pub datagrams: Passed,
+    pub end: RelayEnd,
+    pub fault: Option<Code>,
+    /// Why, for the log only.
+    pub detail: Option<Cow<'static, str>>,
+}
+
+/// How bytes came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Tcp,
+    Udp,
+}
+
+impl Transport {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Transport::Tcp => "tcp",
+            Transport::Udp => "udp",
+        }
+    }
+}
+
+/// How a relayed connection or flow ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RelayEnd {
+    /// Both sides closed in order, or a flow had all its replies.
+    Closed,
+    /// The client broke off.
+    Client,
+    /// The endpoint broke off, or could not be reached.
+    Endpoint,
+    /// Nothing moved for too long.
+    Idle,
+    /// It was refused.
+    Refused,
+    /// It was open when the grace ended, or made room for another.
+    #[default]
+    CutOff,
+}
+
+impl RelayEnd {
+    pub const ALL: [RelayEnd; 6] = [
+        RelayEnd::Closed,
+        RelayEnd::Client,
+        RelayEnd::Endpoint,
+        RelayEnd::Idle,
+        RelayEnd::Refused,
+        RelayEnd::CutOff,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RelayEnd::Closed => "closed",
+            RelayEnd::Client => "client",
+            RelayEnd::Endpoint => "endpoint",
+            RelayEnd::Idle => "idle",
+            RelayEnd::Refused => "refused",
+            RelayEnd::CutOff => "cut-off",
+        }
+    }
 }
 
 /// What has happened on HTTP/2 connections beside their exchanges.

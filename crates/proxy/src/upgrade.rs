@@ -9,6 +9,8 @@ use transom_net::{Size, Stream};
 use crate::destination::{AttemptResult, Lease};
 use crate::patience::Patience;
 
+pub use transom_net::carry::Passed;
+
 /// One side of a tunnel: a connection, or one stream of it.
 pub trait Side {
     /// Ready with how many bytes came; 0 at the end of what this side sends.
@@ -75,13 +77,6 @@ pub struct Tunnel {
     up: Half,
     down: Half,
     patience: Patience,
-}
-
-/// How many bytes went which way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Passed {
-    pub to_endpoint: u64,
-    pub to_client: u64,
 }
 
 impl Tunnel {

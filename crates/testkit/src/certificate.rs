@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 
 /// A certificate authority of its own.
 pub struct Authority {
@@ -50,6 +50,15 @@ impl Authority {
             der: certificate.der().clone(),
             key_der: key.serialize_der(),
         }
+    }
+
+    /// The first bytes of a client that asks for `name`.
+    pub fn hello(&self, name: &str) -> Vec<u8> {
+        let name = ServerName::try_from(name.to_owned()).expect("a valid name");
+        let mut session = ClientConnection::new(self.client(), name).expect("a session");
+        let mut bytes = Vec::new();
+        session.write_tls(&mut bytes).expect("memory takes anything");
+        bytes
     }
 
     /// Trusts this authority and nobody else.

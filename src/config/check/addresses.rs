@@ -11,16 +11,21 @@ impl Check<'_> {
     /// Each address is held against those before it: a file may have tens of thousands.
     pub(super) fn addresses(&mut self) {
         let listeners = self.config.listeners.iter().flat_map(|(name, listener)| {
+            let udp = listener.udp.is_some();
             listener
                 .address
                 .iter()
-                .map(move |address| (format!("listeners.{name}.address"), address))
+                .map(move |address| (format!("listeners.{name}.address"), address, udp))
         });
-        let admin = self.config.admin.address.iter().map(|a| ("admin.address".to_owned(), a));
+        let admin = &self.config.admin.address;
+        let admin = admin.iter().map(|a| ("admin.address".to_owned(), a, false));
         let all: Vec<_> = listeners.chain(admin).collect();
-        let mut taken = Taken::default();
-        for (index, (path, address)) in all.iter().enumerate() {
-            if let Some((other, first)) = taken.take(address, index).map(|earlier| &all[earlier]) {
+        // A port of UDP is another than that of TCP with the same number.
+        let mut both = [Taken::default(), Taken::default()];
+        for (index, (path, address, udp)) in all.iter().enumerate() {
+            let taken = &mut both[usize::from(*udp)];
+            if let Some((other, first, _)) = taken.take(address, index).map(|earlier| &all[earlier])
+            {
                 let what = format!("`{address}` clashes with `{first}` of `{other}`");
                 self.error(address.span, path, what)
                     .note(first.span, "the other one stands here")

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use transom_proxy::exchange::Exchange;
 use transom_proxy::message::Version;
+use transom_proxy::record::{Relayed, Transport};
 
 use crate::observe::{escape, redact};
 
@@ -93,6 +94,55 @@ pub(super) fn write(exchange: &Exchange, format: Format, clock: &mut Clock, out:
     }
     if record.tunnel {
         line.flag("tunnel", true);
+    }
+    line.end();
+}
+
+/// Appends the line of a TCP connection or UDP flow that was carried without being read.
+pub(super) fn write_relayed(
+    relayed: &Relayed,
+    format: Format,
+    clock: &mut Clock,
+    out: &mut Vec<u8>,
+) {
+    let total = relayed.started.elapsed();
+    let mut line = Line::begin(format, out);
+    line.time("time", clock.at(SystemTime::now() - total));
+    line.with("id", |out| relayed.id.write(out));
+    line.text("listener", relayed.listener.as_bytes(), NAME_CAP);
+    line.with("client", |out| display(relayed.client.ip(), out));
+    line.known("protocol", relayed.transport.as_str());
+    if let Some(name) = &relayed.name {
+        line.text("sni", name.as_bytes(), HOST_CAP);
+    }
+    line.known("end", relayed.end.as_str());
+    if let Some(fault) = relayed.fault {
+        line.known("fault", fault.as_str());
+        line.known("blame", fault.row().blame.as_str());
+    }
+    if let Some(detail) = &relayed.detail {
+        line.some("detail", detail.as_bytes(), DETAIL_CAP);
+    }
+    if let Some(route) = &relayed.route {
+        line.text("route", route.as_bytes(), NAME_CAP);
+    }
+    if let Some(endpoint) = &relayed.endpoint {
+        line.text("pool", endpoint.pool.as_bytes(), NAME_CAP);
+        line.text("endpoint", endpoint.name.as_bytes(), HOST_CAP);
+        line.number("attempts", relayed.attempts.into());
+    }
+    line.milliseconds("total_ms", Some(total));
+    let connected = relayed.connected.map(|at| at.saturating_duration_since(relayed.started));
+    line.milliseconds("connect_ms", connected);
+    line.number("bytes_in", relayed.passed.to_endpoint);
+    line.number("bytes_out", relayed.passed.to_client);
+    if relayed.transport == Transport::Udp {
+        line.number("datagrams_in", relayed.datagrams.to_endpoint);
+        line.number("datagrams_out", relayed.datagrams.to_client);
+    }
+    line.number("generation", relayed.generation);
+    if let Some(tls) = relayed.tls {
+        line.known("tls", tls);
     }
     line.end();
 }

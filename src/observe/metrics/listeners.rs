@@ -8,6 +8,7 @@ use transom_proxy::message::Version;
 use super::cells::{Counter, Sharded};
 use super::http2::{self, Http2Cells};
 use super::registry::Registry;
+use super::relays::RelayCells;
 use super::text::Text;
 
 /// By the listener's name.
@@ -24,6 +25,7 @@ pub(super) struct ListenerCells {
     /// By [`Version`].
     pub(super) versions: [Counter; Version::ALL.len()],
     pub(super) http2: Http2Cells,
+    pub(super) relays: RelayCells,
     accepted: Counter,
     closed: Counter,
     /// By [`Refusal`].
@@ -46,12 +48,14 @@ pub enum Refusal {
     Exhausted,
     /// So many TLS handshakes wait for their turn already.
     Handshakes,
+    /// A datagram for which there is no endpoint, or no socket.
+    NoEndpoint,
     ProxyHeader,
     Tls,
 }
 
 impl Refusal {
-    pub const ALL: [Refusal; 9] = [
+    pub const ALL: [Refusal; 10] = [
         Refusal::Address,
         Refusal::Connections,
         Refusal::ConnectionRate,
@@ -59,6 +63,7 @@ impl Refusal {
         Refusal::Draining,
         Refusal::Exhausted,
         Refusal::Handshakes,
+        Refusal::NoEndpoint,
         Refusal::ProxyHeader,
         Refusal::Tls,
     ];
@@ -72,6 +77,7 @@ impl Refusal {
             Refusal::Draining => "draining",
             Refusal::Exhausted => "exhausted",
             Refusal::Handshakes => "handshakes",
+            Refusal::NoEndpoint => "no-endpoint",
             Refusal::ProxyHeader => "proxy-header",
             Refusal::Tls => "tls",
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use transom_proxy::message::Version;
-use transom_proxy::record::Record;
+use transom_proxy::record::{Record, Relayed};
 
 use super::cells::{Counter, Histogram};
 use super::registry::Registry;
@@ -32,6 +32,11 @@ impl PoolCells {
         if let (Some(connected), Some(answered)) = (record.connected, record.answered) {
             self.response.observe(answered.saturating_duration_since(connected));
         }
+    }
+
+    pub(super) fn count_relayed(&self, relayed: &Relayed) {
+        self.attempts.add(relayed.attempts.into());
+        self.retries.add(relayed.attempts.saturating_sub(1).into());
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use transom_proxy::exchange::Exchange;
 use transom_proxy::fields::Fields;
-use transom_proxy::record::{Http2Tally, Record, Sink};
+use transom_proxy::record::{Http2Tally, Record, Relayed, Sink};
 
 use super::Names;
 use super::cells::{Counter, Histogram, Sharded};
@@ -89,6 +89,19 @@ impl Sink for SiteSink {
 
         if let Some(pool) = routed.and_then(|routed| self.pool(routed, record)) {
             pool.at(worker).count(record);
+        }
+    }
+
+    fn relayed(&self, relayed: &Relayed) {
+        let listener = self.listener.at(relayed.worker);
+        listener.relays.count(relayed);
+        if let Some(fault) = relayed.fault {
+            listener.faults[fault as usize].add(1);
+        }
+        let pool = relayed.endpoint.as_ref().map(|endpoint| &endpoint.pool);
+        let at = pool.and_then(|name| self.pools.binary_search_by(|(p, _)| p.cmp(name)).ok());
+        if let Some(at) = at {
+            self.pools[at].1.at(relayed.worker).count_relayed(relayed);
         }
     }
 }

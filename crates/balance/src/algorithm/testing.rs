@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use transom_net::{Address, Target};
+use transom_net::{Address, Source, Target};
 use transom_proxy::destination::{Endpoint, KeepAlive};
 
 use super::*;
@@ -22,12 +22,13 @@ pub(crate) fn specs(weights: &[u32]) -> Vec<MemberSpec> {
         };
         let mut spec = MemberSpec::new(Endpoint {
             key: index as u64 + 1,
-            target: Target { address: Address::Tcp(address), tls: None },
+            target: Target { address: Address::Tcp(address), tls: None, source: Source::Any },
             authority: name.clone(),
             name,
             pool: Arc::from("p"),
             keep_alive: KeepAlive::default(),
             http2: None,
+            announce: None,
         });
         spec.weight = *weight;
         spec

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use transom_net::tls::client::{ClientTls, server_name};
-use transom_net::{Address, Size, Stream, Target, dial};
+use transom_net::{Address, Size, Source, Stream, Target, dial};
 use transom_proxy::codec::head::{self, HeadLimits};
 use transom_proxy::codec::{Decoder, Piece, framing};
 use transom_proxy::fields::Fields;
@@ -153,7 +153,11 @@ impl Server {
     async fn target(&self, reach: &Reach) -> Result<Target, String> {
         let (host, port) = match &self.address {
             EndpointAddress::Unix(path) => {
-                return Ok(Target { address: Address::Unix(path.clone()), tls: None });
+                return Ok(Target {
+                    address: Address::Unix(path.clone()),
+                    tls: None,
+                    source: Source::Any,
+                });
             }
             EndpointAddress::Tcp { host, port } => (host, *port),
         };
@@ -171,7 +175,7 @@ impl Server {
                 Some((tls.clone(), name))
             }
         };
-        Ok(Target { address: Address::Tcp(SocketAddr::new(ip, port)), tls })
+        Ok(Target { address: Address::Tcp(SocketAddr::new(ip, port)), tls, source: Source::Any })
     }
 }
 

@@ -164,6 +164,12 @@ impl Verdict {
                 error: status >= 500,
                 gateway_error: matches!(status, 502..=504),
             }),
+            AttemptResult::Carried => Some(Verdict {
+                connected: true,
+                answered: true,
+                error: false,
+                gateway_error: false,
+            }),
             AttemptResult::Failed(code) => Some(Verdict {
                 connected: !matches!(
                     code,

@@ -5,7 +5,7 @@
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 
-use transom_net::{Address, Size, Stream, Target, Worker, dial};
+use transom_net::{Address, Behalf, Size, Stream, Target, Worker, dial_for};
 use transom_proxy::destination::Endpoint;
 
 use super::machine::Rhythm;
@@ -43,7 +43,9 @@ impl Probing {
         if let Probe::Command(command) = &self.probe {
             return command.ask(endpoint, &target.address).await;
         }
-        let mut stream = dial(&target, worker).await.map_err(|e| why(&e))?;
+        let header = endpoint.announce.as_ref().map_or(Vec::new(), |announce| announce.own());
+        let behalf = Behalf { client: None, header: &header };
+        let mut stream = dial_for(&target, behalf, worker).await.map_err(|e| why(&e))?;
         match &self.probe {
             Probe::Http(http) => http.ask(&mut stream, &endpoint.authority).await,
             Probe::Tcp(tcp) => tcp.ask(&mut stream).await,

@@ -1,6 +1,7 @@
 //! Idle connections to endpoints, per worker: never shared between cores, so never locked.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,12 @@ pub struct Connection {
     pub expires: Instant,
     /// How much to read at first: a response is taken to be as long as the one before it.
     pub size: Size,
+    /// For whom it was opened, where the endpoint was told: it is for nobody else then (RS-19).
+    pub client: Option<Bound>,
 }
+
+/// The two ends of the client's connection that an endpoint was told of.
+pub type Bound = (SocketAddr, SocketAddr);
 
 impl Connection {
     /// A connection opened `now`. Its greatest age is up to a tenth less than configured, so that
@@ -32,7 +38,7 @@ impl Connection {
     pub fn new(stream: Stream, keep_alive: &KeepAlive, now: Instant) -> Self {
         let spread = u32::from(std::ptr::from_ref(&stream).addr() as u8);
         let age = keep_alive.age - keep_alive.age / 10 * spread / 256;
-        Connection { stream, expires: now + age, size: Size::Large }
+        Connection { stream, expires: now + age, size: Size::Large, client: None }
     }
 }
 
@@ -54,12 +60,20 @@ impl Resting {
 
 /// The idle connections of one worker, by endpoint.
 #[derive(Debug, Default)]
-pub struct Idle(HashMap<u64, Vec<Resting>, foldhash::fast::RandomState>);
+pub struct Idle(HashMap<Key, Vec<Resting>, foldhash::fast::RandomState>);
+
+/// Endpoint and client: what two connections must have in common to be used in each other's place.
+type Key = (u64, Option<Bound>);
 
 impl Idle {
     /// The connection used last that is still fit; unfit ones are closed on the way (RS-05).
-    pub fn take(&mut self, endpoint: &Endpoint, now: Instant) -> Option<Connection> {
-        let resting = self.0.get_mut(&endpoint.key)?;
+    pub fn take(
+        &mut self,
+        endpoint: &Endpoint,
+        client: Option<Bound>,
+        now: Instant,
+    ) -> Option<Connection> {
+        let resting = self.0.get_mut(&(endpoint.key, client))?;
         while let Some(mut last) = resting.pop() {
             if last.is_fit(now) {
                 return Some(last.connection);
@@ -74,7 +88,7 @@ impl Idle {
         if keep.most == 0 || now >= connection.expires {
             return;
         }
-        let resting = self.0.entry(endpoint.key).or_default();
+        let resting = self.0.entry((endpoint.key, connection.client)).or_default();
         if resting.len() >= keep.most {
             resting.remove(0);
         }

@@ -18,12 +18,17 @@ impl Make for Plain {
         let IpAddr::V4(ip) = address.ip() else { return Err("not of this family".into()) };
         Ok(Endpoint {
             key: u64::from(u32::from(ip)) << 16 | u64::from(address.port()),
-            target: transom_net::Target { address: place.address.clone(), tls: None },
+            target: transom_net::Target {
+                address: place.address.clone(),
+                tls: None,
+                source: transom_net::Source::Any,
+            },
             name: place.name,
             authority: place.written.to_string(),
             pool: Arc::from("p"),
             http2: None,
             keep_alive: KeepAlive::default(),
+            announce: None,
         })
     }
 }

@@ -1,16 +1,18 @@
 //! One try at one endpoint: a connection, the request, and the head of the response.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use transom_net::{Deadline, dial};
+use transom_net::{Behalf, Deadline, DialError, Stream, dial, dial_for};
 
 use super::{Forward, poll_gone};
+use crate::announce::Client;
 use crate::body::Body;
 use crate::body::replay::replayable;
 use crate::client::h2::{self, Obtained, Slot, obtain};
-use crate::client::pool::Connection;
+use crate::client::pool::{Bound, Connection};
 use crate::client::{Call, Failure, Heard, Waits, dial_fault, h1};
 use crate::codec::head::ResponseHead;
 use crate::destination::{AttemptResult, Endpoint, Lease};
@@ -20,6 +22,7 @@ use crate::fields::Known;
 use crate::headers::hop;
 use crate::message::{Request, Version};
 use crate::patience::within;
+use crate::peer::Peer;
 use crate::writer::Writer;
 
 /// What came of a try, and when.
@@ -165,7 +168,14 @@ impl Forward {
                 Err(fault) => Err(fault),
             };
         }
-        let stream = match within(worker, limit, dial(&endpoint.target, worker)).await {
+        let client = bound(exchange, endpoint);
+        let dialing = async {
+            match client {
+                None => dial(&endpoint.target, worker).await,
+                Some(client) => dial_bound(exchange, endpoint, client).await,
+            }
+        };
+        let stream = match within(worker, limit, dialing).await {
             Some(dialed) => dialed.map_err(|e| dial_fault(&e))?,
             None if remaining.is_some() => return Err(too_long("no connection")),
             None => {
@@ -173,7 +183,9 @@ impl Forward {
             }
         };
         let now = Instant::now();
-        Ok((Way::Http1(Connection::new(stream, &endpoint.keep_alive, now)), now))
+        let connection =
+            Connection { client, ..Connection::new(stream, &endpoint.keep_alive, now) };
+        Ok((Way::Http1(connection), now))
     }
 }
 
@@ -210,7 +222,38 @@ fn kept(exchange: &Exchange, request: &Request, endpoint: &Endpoint, fresh: bool
     if fresh {
         return None;
     }
-    local.idle.borrow_mut().take(endpoint, local.worker.now()).map(Way::Http1)
+    let client = bound(exchange, endpoint);
+    local.idle.borrow_mut().take(endpoint, client, local.worker.now()).map(Way::Http1)
+}
+
+/// For whom a connection is, where the endpoint is told: the client that asks, or whom a trusted
+/// proxy speaks for, whose port nobody knows.
+fn bound(exchange: &Exchange, endpoint: &Endpoint) -> Option<Bound> {
+    if !endpoint.is_told_of_clients() {
+        return None;
+    }
+    let peer = &exchange.peer;
+    let source = match exchange.client == peer.ip() {
+        true => peer.address,
+        false => SocketAddr::new(exchange.client, 0),
+    };
+    Some((source, peer.local))
+}
+
+/// A connection of its own for each client, which the endpoint is told of first.
+async fn dial_bound(
+    exchange: &Exchange,
+    endpoint: &Endpoint,
+    client: Bound,
+) -> Result<Stream, DialError> {
+    let id = exchange.id.to_string();
+    let header = endpoint.announce.as_ref().map_or(Vec::new(), |announce| {
+        let known = Client::of(&exchange.peer, id.as_bytes());
+        announce.stream(&Client { source: client.0, destination: client.1, ..known })
+    });
+    let address = Some(client.0).filter(|address| *address != Peer::NOWHERE);
+    let behalf = Behalf { client: address, header: &header };
+    dial_for(&endpoint.target, behalf, &exchange.local.worker).await
 }
 
 /// Sends the request and waits for the final head; interim ones go to the client at once.
