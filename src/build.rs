@@ -10,6 +10,7 @@
 
 mod balancing;
 mod endpoints;
+mod lending;
 mod maker;
 mod matching;
 mod pages;
@@ -31,6 +32,7 @@ use transom_balance::discovery::names::Names;
 use transom_balance::relay::{Relay, udp};
 use transom_balance::scale::Scaled;
 use transom_balance::{Pool, Split};
+use transom_gateway::task::Task;
 use transom_net::blocks::Rule;
 use transom_net::clients::Pace;
 use transom_net::tls::server::ServerTls;
@@ -66,6 +68,8 @@ pub struct Snapshot {
     /// name of the pool, or that address.
     pub rosters: BTreeMap<String, Arc<Roster>>,
     names: Arc<Names>,
+    /// What policies do beside requests.
+    pub tasks: Tasks,
     /// Where the file speaks of sources and names.
     origins: Vec<sources::Origin>,
     /// What goes on in the next snapshot.
@@ -73,6 +77,9 @@ pub struct Snapshot {
     /// What was noticed while building. Its places are in the files of the configuration.
     pub warnings: Diagnostics,
 }
+
+/// Tasks with their names.
+pub type Tasks = Vec<(&'static str, Arc<dyn Task>)>;
 
 /// A listener as it runs, but for its sockets.
 pub struct Listening {
@@ -145,6 +152,7 @@ pub fn build(
         pools: build.pools,
         rosters: build.rosters,
         names: build.names,
+        tasks: build.tasks,
         origins: build.origins,
         shared: build.shared.finished(),
         warnings: build.findings,
@@ -168,6 +176,7 @@ struct Build<'a> {
     /// TLS to an address written `https://`.
     public_tls: Option<maker::Upstream>,
     named: routes::NamedPolicies<'a>,
+    tasks: Tasks,
     findings: Diagnostics,
 }
 
@@ -198,6 +207,7 @@ impl<'a> Build<'a> {
             splits: HashMap::new(),
             public_tls: None,
             named: routes::NamedPolicies::default(),
+            tasks: Vec::new(),
             findings: Diagnostics::new(),
         }
     }

@@ -36,7 +36,7 @@ use transom_settings::{
 
 pub use action::{
     Action, Answer, Encoding, Files, Forward, Mirror, Redirect, RedirectStatus, Respond, Retries,
-    Target, Upgrade,
+    Upgrade,
 };
 pub use admin::Admin;
 pub use affinity::{
@@ -81,6 +81,7 @@ pub use tls::{
     CertificateFiles, ClientAuth, ClientCertificates, Tls, TlsVersion, UnknownNames, UpstreamTls,
 };
 pub use transom_proxy::variables::{Part, Template, Variable};
+pub use transom_settings::Target;
 
 /// The configuration that runs, as JSON; secrets are masked.
 pub fn printed(config: &Config, generation: u64) -> String {

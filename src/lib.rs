@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod door;
+pub mod errands;
 pub mod explain;
 pub mod load;
 pub mod log;

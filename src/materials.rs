@@ -108,8 +108,8 @@ impl Materials {
                 let at = format!("{at}.routes[{index}]");
                 reading.pages(&route.error_pages, &at);
                 for (index, policy) in route.policies.numbered() {
-                    if let PolicyUse::Inline(Policy::Address(addresses)) = policy {
-                        reading.lists(addresses, &format!("{at}.policies[{index}].address"));
+                    if let PolicyUse::Inline(policy) = policy {
+                        reading.policy(policy, &format!("{at}.policies[{index}]"));
                     }
                 }
                 match &route.action {
@@ -124,9 +124,7 @@ impl Materials {
             }
         }
         for (name, policy) in config.policies.iter() {
-            if let Policy::Address(addresses) = policy {
-                reading.lists(addresses, &format!("policies.{name}.address"));
-            }
+            reading.policy(policy, &format!("policies.{name}"));
         }
         let relayed = config.listeners.values().filter_map(|listener| listener.tcp.as_ref());
         for tcp in relayed {
@@ -213,6 +211,23 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
+    fn policy(&mut self, policy: &Policy, at: &str) {
+        match policy {
+            Policy::Address(addresses) => self.lists(addresses, &format!("{at}.address")),
+            Policy::Headers(_) => {}
+            Policy::Rule(rule) => {
+                for file in rule.files() {
+                    self.file(file, format!("{at}.{}", rule.kind()));
+                }
+                let encrypted =
+                    |target: &Target| matches!(target, Target::Address { tls: true, .. });
+                if rule.targets().iter().any(|(_, target)| encrypted(target)) {
+                    self.system_roots();
+                }
+            }
+        }
+    }
+
     /// Whom to trust that a registry is what it says.
     fn registry(&mut self, source: &Source, at: &str) {
         let (ca, tls) = match source {

@@ -28,6 +28,7 @@ use crate::admin::{Control, Edit, Task};
 use crate::build::{self, Listening, Snapshot};
 use crate::config::{AccessFormat, AccessLog, Config, LogOutput, Workers as WorkerCount};
 use crate::door::Door;
+use crate::errands::Errands;
 use crate::load::{self, Loaded};
 use crate::log;
 use crate::materials::Materials;
@@ -65,6 +66,7 @@ pub struct Running {
     /// For sources, probes and scaling.
     pub background: Background,
     watches: Watches,
+    errands: Errands,
     pub draining: AtomicBool,
     pub stop_asked: Notify,
 }
@@ -172,6 +174,8 @@ impl Running {
         let snapshot = Arc::new(prepared.snapshot);
         let files = stamps(&prepared.loaded.files);
         let watches = Watches::new(&background, &snapshot);
+        let errands = Errands::default();
+        errands.follow(&background, &snapshot.tasks);
         let running = Arc::new_cyclic(|this| Running {
             this: this.clone(),
             source,
@@ -193,6 +197,7 @@ impl Running {
             metrics,
             supervisor: Supervisor::default(),
             watches,
+            errands,
             background,
             draining: AtomicBool::new(false),
             stop_asked: Notify::new(),
@@ -303,6 +308,7 @@ impl Running {
         state.access = prepared.access;
         let earlier = std::mem::replace(&mut state.snapshot, Arc::new(prepared.snapshot));
         self.watches.follow(&self.background, &state.snapshot, &earlier);
+        self.errands.follow(&self.background, &state.snapshot.tasks);
         self.metrics.set_access_log(state.access.as_ref().map(|a| a.handle.clone()));
         self.metrics.config_taken(state.snapshot.generation);
         self.show(&state);

@@ -72,6 +72,7 @@ fn each_level_depends_only_on_those_below() {
         ("net", vec!["settings"]),
         ("proxy", vec!["net", "settings"]),
         ("balance", vec!["net", "proxy", "settings"]),
+        ("gateway", vec!["balance", "net", "proxy", "settings"]),
     ]);
     for (level, below) in &allowed {
         let manifest = root().join("crates").join(level).join("Cargo.toml");

@@ -10,6 +10,7 @@ use transom_balance::discovery::{Listed, Roster};
 use transom_balance::members::{MemberSpec, Passive};
 use transom_balance::scale::Scaled;
 use transom_balance::{Pool, pool};
+use transom_gateway::Kept;
 use transom_net::proxy_protocol::Version;
 use transom_net::tls::client::{ClientTls, Settings};
 use transom_net::tls::server::TlsError;
@@ -32,6 +33,8 @@ pub struct Shared {
     tickets: BTreeMap<String, Arc<TicketKeys>>,
     keys: Arc<Keys>,
     cookie_secret: Option<Arc<[u8; 32]>>,
+    /// What policies have.
+    kept: Kept,
     /// What may be taken over, until the build is done.
     earlier: Option<Arc<Shared>>,
 }
@@ -41,13 +44,20 @@ impl Shared {
     pub(super) fn following(previous: Option<&Shared>) -> Self {
         let earlier = previous.map(|previous| Arc::new(previous.clone()));
         let keys = previous.map(|previous| previous.keys.clone()).unwrap_or_default();
-        Shared { keys, earlier, ..Shared::default() }
+        let kept = Kept::following(previous.map(|previous| &previous.kept));
+        Shared { keys, kept, earlier, ..Shared::default() }
     }
 
     /// Forgets what was not taken over.
     pub(super) fn finished(mut self) -> Self {
         self.earlier = None;
+        self.kept = self.kept.finished();
         self
+    }
+
+    /// What policies have.
+    pub(super) fn kept(&mut self) -> &mut Kept {
+        &mut self.kept
     }
 
     /// The keys that seal a listener's session tickets.

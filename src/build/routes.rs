@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use regex::RegexBuilder;
 use transom_balance::algorithm::key::Key;
+use transom_gateway::Making;
 use transom_net::blocks::Rule;
 use transom_proxy::action::files::{Coding, FilesSettings, Try};
 use transom_proxy::action::forward::HostRule;
@@ -25,7 +26,7 @@ use transom_proxy::policy::rewrite::{Change, Rewrite};
 use transom_proxy::site;
 use transom_proxy::variables::{Template, Variable};
 use transom_settings::{
-    ByteRate, Cidr, FromText, HeaderName, Limit, Spanned, StatusPattern, quote,
+    ByteRate, Cidr, FromText, HeaderName, Limit, Name, Spanned, StatusPattern, quote,
 };
 
 use super::{Build, balancing, timeouts};
@@ -34,8 +35,8 @@ use crate::config::{
     Route, Target, Upgrade,
 };
 
-/// Policies with a name, built once for all routes that use them.
-pub(super) type NamedPolicies<'a> = HashMap<&'a str, Arc<dyn Running>>;
+/// Policies with a name, built once for all routes that use them; nothing for one that cannot be.
+pub(super) type NamedPolicies<'a> = HashMap<&'a str, Option<Arc<dyn Running>>>;
 
 impl<'a> Build<'a> {
     /// The routes of a listener in the order of the file, if all of them can run.
@@ -80,7 +81,7 @@ impl<'a> Build<'a> {
             _ => None,
         };
         let times = listener.timeouts.with(&route.timeouts, pool.map(|pool| &pool.timeouts));
-        let chain = self.chain(route, at);
+        let chain = self.chain(&name, route, at);
         let action = self.action(route, &limits, at)?;
         Some(site::Route {
             name: name.into(),
@@ -101,21 +102,27 @@ impl<'a> Build<'a> {
 
     /// The route's policies in running order: by stage, and within one as they are written, before
     /// the route's own rewrite and header changes.
-    fn chain(&mut self, route: &'a Route, at: &str) -> Option<Vec<Arc<dyn Running>>> {
+    fn chain(
+        &mut self,
+        route_name: &str,
+        route: &'a Route,
+        at: &str,
+    ) -> Option<Vec<Arc<dyn Running>>> {
         let mut chain: Vec<Arc<dyn Running>> = Vec::new();
-        for policy in &route.policies {
-            match policy {
-                PolicyUse::Inline(policy) => chain.push(self.running(policy)),
-                PolicyUse::Named(name) => {
-                    let Some(policy) = self.config.policies.get(&***name) else { continue };
-                    let built = match self.named.get(&***name) {
-                        Some(built) => built.clone(),
-                        None => self.running(policy),
-                    };
-                    self.named.insert(name, built.clone());
-                    chain.push(built);
+        let mut whole = true;
+        for (index, policy) in route.policies.numbered() {
+            let running = match policy {
+                PolicyUse::Inline(policy) => {
+                    let name = format!("{route_name} {}", policy.kind());
+                    self.running(policy, &name, &format!("{at}.policies[{index}]"))
                 }
-            }
+                PolicyUse::Named(name) => self.named(name),
+            };
+            whole &= running.is_some();
+            chain.extend(running);
+        }
+        if !whole {
+            return None;
         }
         match rewrite(&route.rewrite) {
             Ok(None) => {}
@@ -143,14 +150,31 @@ impl<'a> Build<'a> {
         Some(chain)
     }
 
-    fn running(&self, policy: &Policy) -> Arc<dyn Running> {
-        match policy {
+    /// The policy of this name, built once for all routes that use it.
+    fn named(&mut self, name: &'a Name) -> Option<Arc<dyn Running>> {
+        if let Some(built) = self.named.get(&**name) {
+            return built.clone();
+        }
+        // one that is not there is found already
+        let policy = self.config.policies.get(&**name)?;
+        let built = self.running(policy, name, &format!("policies.{name}"));
+        self.named.insert(name, built.clone());
+        built
+    }
+
+    fn running(&mut self, policy: &Policy, name: &str, at: &str) -> Option<Arc<dyn Running>> {
+        Some(match policy {
             Policy::Address(addresses) => Arc::new(Address(self.addresses(addresses))),
             Policy::Headers(headers) => Arc::new(Edit {
                 request: edits(&headers.request),
                 response: edits(&headers.response),
             }),
-        }
+            Policy::Rule(rule) => {
+                let path = format!("{at}.{}", rule.kind());
+                let place = rule.span;
+                return rule.build(&mut Making { name, path: &path, place, lender: self });
+            }
+        })
     }
 
     /// Who passes: what stands in the file itself is one list more.
@@ -215,16 +239,7 @@ impl<'a> Build<'a> {
         response_limits: HeadLimits,
         at: &str,
     ) -> Option<Mirror> {
-        let destination = match &written.to.value {
-            Target::Pool(name) => match self.splits.get(&**name) {
-                Some(split) => split.clone() as Arc<dyn Destination>,
-                None => self.pools.get(&**name)?.clone(),
-            },
-            Target::Address { tls, address } => {
-                let address = Spanned::new(address.clone(), written.to.span);
-                self.single(*tls, &address, &format!("{at}.forward.mirror"))?
-            }
-        };
+        let destination = self.called(&written.to, &format!("{at}.forward.mirror"))?;
         let mut mirror = Mirror::new(Forward {
             destination,
             host: host.clone(),
@@ -239,6 +254,24 @@ impl<'a> Build<'a> {
         mirror.body = written.max_body.len();
         mirror.most = written.at_once as usize;
         Some(mirror)
+    }
+
+    /// Where requests of our own go.
+    pub(super) fn called(
+        &mut self,
+        target: &Spanned<Target>,
+        at: &str,
+    ) -> Option<Arc<dyn Destination>> {
+        match &target.value {
+            Target::Pool(name) => match (self.splits.get(&**name), self.scaled.get(&**name)) {
+                (Some(split), _) => Some(split.clone()),
+                (None, Some(scaled)) => Some(scaled.clone()),
+                (None, None) => Some(self.pools.get(&**name)?.clone()),
+            },
+            Target::Address { tls, address } => {
+                self.single(*tls, &Spanned::new(address.clone(), target.span), at)
+            }
+        }
     }
 
     fn destination(&mut self, forward: &config::Forward, at: &str) -> Option<Arc<dyn Destination>> {
@@ -305,8 +338,12 @@ impl<'a> Build<'a> {
                 PolicyUse::Inline(policy) => Some(policy),
                 PolicyUse::Named(name) => self.config.policies.get(&***name),
             };
-            if let Some(Policy::Headers(headers)) = policy {
-                texts.extend(texts_of(&headers.request).chain(texts_of(&headers.response)));
+            match policy {
+                Some(Policy::Headers(headers)) => {
+                    texts.extend(texts_of(&headers.request).chain(texts_of(&headers.response)));
+                }
+                Some(Policy::Rule(rule)) => texts.extend(rule.templates()),
+                _ => {}
             }
         }
         texts.extend(texts_of(&route.request_headers).chain(texts_of(&route.response_headers)));

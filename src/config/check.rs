@@ -269,7 +269,8 @@ impl<'a> Check<'a> {
                         let pools = match self.split_of(name) {
                             Some(pools) => pools,
                             None => {
-                                pool = self.pool_of(name, forward.to.span, path);
+                                let path = format!("{path}.forward");
+                                pool = self.pool_of(name, forward.to.span, &path);
                                 pool.into_iter().collect()
                             }
                         };
@@ -364,8 +365,7 @@ impl<'a> Check<'a> {
         let meant = closest(name, pools.names().chain(splits).map(|name| &***name));
         // Not also told that nobody uses it.
         self.pools.extend(meant);
-        let finding =
-            self.error(place, format!("{path}.forward"), format!("no pool named {}", quote(name)));
+        let finding = self.error(place, path, format!("no pool named {}", quote(name)));
         match meant {
             Some(meant) => finding.suggest(Some(meant)).done(),
             None => finding
@@ -375,8 +375,21 @@ impl<'a> Check<'a> {
         None
     }
 
-    fn policy(&mut self, policy: &Policy, path: &str, route: Option<&Route>) {
+    fn policy(&mut self, policy: &'a Policy, path: &str, route: Option<&Route>) {
         match policy {
+            Policy::Rule(rule) => {
+                let path = format!("{path}.{}", rule.kind());
+                for (key, target) in rule.targets() {
+                    if let Target::Pool(name) = &target.value
+                        && self.split_of(name).is_none()
+                    {
+                        self.pool_of(name, target.span, &format!("{path}.{key}"));
+                    }
+                }
+                for text in rule.templates() {
+                    self.captures(text, rule.span, &path, route);
+                }
+            }
             Policy::Address(addresses) => {
                 if addresses.is_empty() && self.decoded(path) {
                     let path = format!("{path}.address");

@@ -1,28 +1,94 @@
 //! Policies: rules wrapped around an action.
 
+use transom_gateway::Rule;
+use transom_gateway::policy::{self, POLICIES};
 use transom_settings::{
-    Choice, Context, Definitions, FromText, Name, Node, Setting, Spanned, Value,
+    Choice, Context, Definitions, FromText, Name, Node, Object, Setting, Spanned, Value,
     json::{Value as Json, json},
-    settings,
+    only_key, settings,
 };
 
 use super::{Addresses, HeaderChanges};
 
 settings! {
-    /// A rule wrapped around an action.
-    pub choice Policy {
-        /// Lets clients pass or not, by their address.
-        "address" => Address(Spanned<Addresses>),
-        /// Changes header fields.
-        "headers" => Headers(HeadersPolicy),
-    }
-
     /// Changes header fields.
     pub struct HeadersPolicy {
         /// Of the request that is sent on.
         pub request: HeaderChanges = HeaderChanges::default(),
         /// Of the response.
         pub response: HeaderChanges = HeaderChanges::default(),
+    }
+}
+
+/// A rule wrapped around an action.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Policy {
+    Address(Spanned<Addresses>),
+    Headers(HeadersPolicy),
+    /// One that knows who asks, what they may do, or in what shape they want it.
+    Rule(Spanned<Rule>),
+}
+
+impl Choice for Policy {
+    fn keys() -> Vec<&'static str> {
+        let mut keys = vec!["address", "headers"];
+        keys.extend(POLICIES.iter().map(|entry| entry.name));
+        keys
+    }
+
+    fn decode_kind(key: &str, node: &Node, at: &mut Context<'_>) -> Option<Self> {
+        match key {
+            "address" => Setting::decode(node, at).map(Policy::Address),
+            "headers" => Setting::decode(node, at).map(Policy::Headers),
+            _ => {
+                let rule = policy::named(key)?.decode(node, at)?;
+                Some(Policy::Rule(Spanned::new(rule, node.span)))
+            }
+        }
+    }
+
+    fn kinds(definitions: &mut Definitions) -> Vec<(&'static str, String, Json)> {
+        let mut kinds = vec![
+            (
+                "address",
+                "Lets clients pass or not, by their address.".to_owned(),
+                Addresses::schema(definitions),
+            ),
+            ("headers", "Changes header fields.".to_owned(), HeadersPolicy::schema(definitions)),
+        ];
+        kinds.extend(
+            POLICIES
+                .iter()
+                .map(|entry| (entry.name, entry.summary.to_owned(), entry.schema(definitions))),
+        );
+        kinds
+    }
+
+    fn kind_to_json(&self) -> (&'static str, Json) {
+        match self {
+            Policy::Address(addresses) => ("address", addresses.to_json()),
+            Policy::Headers(headers) => ("headers", headers.to_json()),
+            Policy::Rule(rule) => (rule.kind(), rule.value.to_json()),
+        }
+    }
+}
+
+impl Setting for Policy {
+    fn decode(node: &Node, at: &mut Context<'_>) -> Option<Self> {
+        only_key(node, at, "policy")
+    }
+
+    fn schema(definitions: &mut Definitions) -> Json {
+        definitions.define("Policy", |definitions| {
+            let mut object = Object::new("A rule wrapped around an action.");
+            object.flat::<Policy>(definitions);
+            object.finish(None)
+        })
+    }
+
+    fn to_json(&self) -> Json {
+        let (key, value) = self.kind_to_json();
+        json!({ key: value })
     }
 }
 

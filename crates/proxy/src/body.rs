@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::fs::File;
+use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -195,6 +196,35 @@ impl Body {
             Body::Empty => true,
             Body::Bytes(_) => false,
             Body::Stream(source) => source.can_rewind(),
+        }
+    }
+
+    /// Reads all of it, or nothing more once it is over `most` bytes, which gives nothing.
+    ///
+    /// # Errors
+    /// When the body cannot be completed.
+    pub async fn whole(&mut self, most: usize) -> Result<Option<Bytes>, Fault> {
+        if self.length().is_some_and(|length| length > most as u64) {
+            return Ok(None);
+        }
+        let mut kept = match self {
+            Body::Empty => return Ok(Some(Bytes::new())),
+            Body::Bytes(bytes) => return Ok(Some(std::mem::take(bytes))),
+            Body::Stream(source) => Vec::with_capacity(source.length().unwrap_or(0) as usize),
+        };
+        loop {
+            let filled = poll_fn(|cx| {
+                self.poll_beside(cx);
+                self.poll_fill(cx)
+            });
+            match filled.await? {
+                0 => return Ok(Some(kept.into())),
+                n if kept.len() + n > most => return Ok(None),
+                n => {
+                    self.look(|bytes| kept.extend_from_slice(&bytes[..n]));
+                    self.consume(n);
+                }
+            }
         }
     }
 

@@ -17,6 +17,7 @@ use crate::record::Record;
 use crate::route::Captures;
 use crate::site::{Route, Site};
 use crate::upgrade::Tunnel;
+use transom_settings::json::Value as Json;
 
 /// What everything on the way of a request may look at and add to.
 pub struct Exchange {
@@ -56,6 +57,57 @@ impl Exchange {
             (ours, theirs) => ours.or(theirs)?,
         };
         self.started.checked_add(limit)
+    }
+
+    /// An exchange for the same client that nobody listens to: for requests of our own that belong to
+    /// this one.
+    pub fn aside(&self) -> Exchange {
+        Exchange {
+            id: self.id.clone(),
+            started: Instant::now(),
+            local: self.local.clone(),
+            peer: self.peer.clone(),
+            client: self.client,
+            asked: self.asked.clone(),
+            site: self.site.clone(),
+            route: self.route,
+            captures: None,
+            identity: None,
+            extensions: Extensions::default(),
+            record: Record::default(),
+            client_side: None,
+            tunnel: None,
+        }
+    }
+
+    /// An exchange that no client began: for requests that belong to none.
+    pub fn alone(local: &Rc<Local>) -> Exchange {
+        let site = Site::of_nobody();
+        Exchange {
+            id: local.request_id(),
+            started: Instant::now(),
+            local: local.clone(),
+            peer: Rc::new(Peer::new(Peer::NOWHERE, Peer::NOWHERE, None)),
+            client: Peer::NOWHERE.ip(),
+            asked: Asked {
+                method: Method::Get,
+                scheme: "http",
+                authority: Rc::from(""),
+                path: Rc::from("/"),
+                query: None,
+                version: Version::Http11,
+                wants: Wants::Text,
+                timeout: None,
+            },
+            site: Rc::new(Arc::new(site)),
+            route: None,
+            captures: None,
+            identity: None,
+            extensions: Extensions::default(),
+            record: Record::default(),
+            client_side: None,
+            tunnel: None,
+        }
     }
 
     /// The value of a variable of the path template, as it stands in the canonical path.
@@ -102,11 +154,18 @@ pub trait ClientSide {
 }
 
 /// Who asks: set by an authenticating policy, read by all that follow.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Identity {
-    pub name: String,
+    /// The consumer, or whom a token speaks of.
+    pub name: Arc<str>,
     pub groups: Vec<String>,
-    pub plan: Option<String>,
+    /// What the credential allows (RFC 6749 §3.3).
+    pub scopes: Vec<String>,
+    pub plan: Option<Arc<str>>,
+    /// The kind of the policy that found out, such as `jwt`.
+    pub by: &'static str,
+    /// Everything that a token says.
+    pub claims: Option<Arc<Json>>,
 }
 
 /// 128 bits, unique for each request; 32 hexadecimal digits in logs and headers, or what a

@@ -127,6 +127,24 @@ pub struct Request {
     pub upgrade: Option<Upgrade>,
 }
 
+impl Request {
+    /// A request of our own, without a body.
+    pub fn new(method: Method, authority: &str, path: &str) -> Self {
+        Request {
+            method,
+            scheme: "http",
+            authority: Rc::from(authority),
+            path: Rc::from(path),
+            query: None,
+            version: Version::Http11,
+            fields: Fields::new(),
+            body: Body::Empty,
+            takes_trailers: false,
+            upgrade: None,
+        }
+    }
+}
+
 /// A protocol the connection may be upgraded to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Upgrade {

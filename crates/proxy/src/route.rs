@@ -128,8 +128,8 @@ pub enum Fix {
     Segments(usize),
 }
 
-/// Finds the route of a request.
-#[derive(Debug)]
+/// Finds the route of a request. The default has none.
+#[derive(Debug, Default)]
 pub struct Router {
     hosts: HostTables,
     tables: Vec<PathTable>,

@@ -46,6 +46,28 @@ pub struct Site {
     pub sinks: Vec<Arc<dyn Sink>>,
 }
 
+impl Site {
+    /// One without routes, for exchanges that no client began: their endpoints are told of none.
+    pub fn of_nobody() -> Self {
+        Site {
+            name: Arc::from(""),
+            generation: 0,
+            router: Router::default(),
+            routes: Vec::new(),
+            limits: Limits::default(),
+            ceilings: None,
+            timeouts: Timeouts::default(),
+            http2: None,
+            paths: PathRules::default(),
+            trusted: Vec::new(),
+            forwarded: ForwardedStyle { x_forwarded: false, forwarded: false, via: false },
+            request_id: RequestIdRule { field: None, trust: false },
+            pages: Pages::default(),
+            sinks: Vec::new(),
+        }
+    }
+}
+
 /// A match's policies and its one action.
 pub struct Route {
     /// As given, or made of its place.

@@ -12,6 +12,7 @@ mod percent;
 mod rate;
 mod secret;
 mod size;
+mod target;
 
 pub use address::{EndpointAddress, EndpointHost, ListenAddress};
 pub use basic::{Method, Name, Regex, Status, StatusPattern};
@@ -25,6 +26,7 @@ pub use percent::Percent;
 pub use rate::{ByteRate, Rate};
 pub use secret::Secret;
 pub use size::ByteSize;
+pub use target::Target;
 
 /// One check for the tables of every scalar: the value printed back, or what is wrong with it.
 #[cfg(test)]

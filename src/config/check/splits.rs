@@ -67,7 +67,7 @@ impl<'a> Check<'a> {
             Target::Pool(name) => {
                 let pools = match self.split_of(name) {
                     Some(pools) => pools,
-                    None => self.pool_of(name, place, path).into_iter().collect(),
+                    None => self.pool_of(name, place, &at).into_iter().collect(),
                 };
                 for endpoint in pools.iter().flat_map(|pool| &pool.endpoints) {
                     self.loops(&endpoint.address, place, listener, route, path);

@@ -9,17 +9,16 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Forward;
 use crate::action::Action;
 use crate::body::{Body, Source};
-use crate::exchange::{Exchange, Extensions};
+use crate::exchange::Exchange;
 use crate::fault::Fault;
 use crate::fields::Fields;
 use crate::message::Request;
 use crate::patience::within;
-use crate::record::Record;
 
 /// How long a copy may take in all.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -57,7 +56,7 @@ impl Mirror {
         let Some(place) = Place::take(&self.open, self.most) else { return };
         let copy = Copy {
             forward: self.forward.clone(),
-            exchange: twin(exchange),
+            exchange: exchange.aside(),
             request: Request {
                 method: request.method.clone(),
                 scheme: request.scheme,
@@ -83,26 +82,6 @@ impl Mirror {
                 request.body = Body::Stream(Box::new(tee));
             }
         }
-    }
-}
-
-/// An exchange for the same request that nobody listens to.
-fn twin(exchange: &Exchange) -> Exchange {
-    Exchange {
-        id: exchange.id.clone(),
-        started: Instant::now(),
-        local: exchange.local.clone(),
-        peer: exchange.peer.clone(),
-        client: exchange.client,
-        asked: exchange.asked.clone(),
-        site: exchange.site.clone(),
-        route: exchange.route,
-        captures: None,
-        identity: None,
-        extensions: Extensions::default(),
-        record: Record::default(),
-        client_side: None,
-        tunnel: None,
     }
 }
 

@@ -1,0 +1,85 @@
+//! Requests of our own: to who knows about tokens, decides, or has a part of an answer.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use transom_proxy::action::Action;
+use transom_proxy::action::forward::retry::Retrying;
+use transom_proxy::action::forward::{Forward, HostRule};
+use transom_proxy::codec::head::HeadLimits;
+use transom_proxy::destination::Destination;
+use transom_proxy::exchange::Exchange;
+use transom_proxy::fault::{Code, Fault};
+use transom_proxy::fields::Fields;
+use transom_proxy::local::Local;
+use transom_proxy::message::Request;
+use transom_proxy::patience::within;
+
+/// Sends requests to one destination and reads their responses whole.
+///
+/// It goes the way of every request that is forwarded: the pool's algorithm, health, retries,
+/// connections that are kept, and its TLS.
+pub struct Caller {
+    forward: Forward,
+    /// From the first byte sent to the last byte read.
+    patience: Duration,
+    /// The longest body of a response, in bytes.
+    longest: usize,
+}
+
+/// The whole of a response.
+#[derive(Debug)]
+pub struct Called {
+    pub status: u16,
+    pub fields: Fields,
+    pub body: Bytes,
+}
+
+impl Caller {
+    /// The endpoints are asked for the host that the request names, or for their own where it names
+    /// none.
+    pub fn new(destination: Arc<dyn Destination>, patience: Duration, longest: usize) -> Self {
+        let forward = Forward {
+            destination,
+            host: HostRule::Keep,
+            retry: Retrying::default(),
+            mirror: None,
+            hedge: None,
+            deadline: None,
+            response_limits: HeadLimits::RESPONSE,
+            upgrade: false,
+        };
+        Caller { forward, patience, longest }
+    }
+
+    /// For the client of this exchange, which the endpoint is told of as with any other request.
+    ///
+    /// # Errors
+    /// The fault that keeps it from being answered. A status is no fault.
+    pub async fn call_for(&self, exchange: &Exchange, request: Request) -> Result<Called, Fault> {
+        self.call(&mut exchange.aside(), request).await
+    }
+
+    /// For no client.
+    ///
+    /// # Errors
+    /// As [`Caller::call_for`].
+    pub async fn call_alone(&self, local: &Rc<Local>, request: Request) -> Result<Called, Fault> {
+        self.call(&mut Exchange::alone(local), request).await
+    }
+
+    async fn call(&self, exchange: &mut Exchange, request: Request) -> Result<Called, Fault> {
+        let worker = exchange.local.worker.clone();
+        let answer = async {
+            let mut response = self.forward.run(exchange, request).await?;
+            match response.body.whole(self.longest).await? {
+                Some(body) => Ok(Called { status: response.status, fields: response.fields, body }),
+                None => Err(Fault::new(Code::BadResponse, "it is longer than may be read")),
+            }
+        };
+        let answer = within(&worker, self.patience, answer).await;
+        answer.unwrap_or_else(|| Err(Fault::new(Code::ResponseTimeout, "it took too long")))
+    }
+}

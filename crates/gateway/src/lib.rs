@@ -1,0 +1,13 @@
+//! Level 3: knows who asks, what they may do and in what shape they want it.
+//!
+//! A kind of policy is one file below [`policy`] and one line in [`policy::POLICIES`]: from there
+//! come its place in the configuration, its schema, its page in the manual and what runs.
+
+pub mod call;
+pub mod kind;
+pub mod making;
+pub mod policy;
+pub mod task;
+
+pub use kind::{Entry, Kind, Rule};
+pub use making::{Kept, Lender, Making};

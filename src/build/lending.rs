@@ -1,0 +1,42 @@
+//! What policies are lent while they are built.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use transom_gateway::task::Task;
+use transom_gateway::{Kept, Lender};
+use transom_proxy::destination::Destination;
+use transom_settings::{Diagnostic, Span, Spanned, Target};
+
+use super::Build;
+
+impl Lender for Build<'_> {
+    fn error(&mut self, place: Span, path: String, what: String, hint: String) {
+        Build::error(self, place, path, what, hint);
+    }
+
+    fn warning(&mut self, place: Span, path: String, what: String, hint: String) {
+        self.findings.push(Diagnostic::warning(place, path, what).hint(hint));
+    }
+
+    fn file(&self, path: &Path) -> Option<Bytes> {
+        self.materials.file(path).cloned()
+    }
+
+    fn destination(
+        &mut self,
+        target: &Spanned<Target>,
+        path: &str,
+    ) -> Option<Arc<dyn Destination>> {
+        self.called(target, path)
+    }
+
+    fn kept(&mut self) -> &mut Kept {
+        self.shared.kept()
+    }
+
+    fn task(&mut self, name: &'static str, task: Arc<dyn Task>) {
+        self.tasks.push((name, task));
+    }
+}
