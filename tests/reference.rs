@@ -7,9 +7,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
+use transom::build::build;
 use transom::config::schema;
+use transom::load::from_text;
+use transom::materials::Materials;
 use transom::observe::metrics::{GuardRow, MemberRow, Metrics, Names, OverloadRow};
+use transom_gateway::policy::POLICIES;
 use transom_proxy::fault::{Code, Retry};
+use transom_settings::Diagnostics;
 
 fn kept(path: &str, expected: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -156,6 +161,82 @@ fn form(schema: &Value) -> String {
         _ => "text",
     }
     .to_owned()
+}
+
+/// What the page of a policy must tell, in this order.
+const HEADINGS: [&str; 4] =
+    ["**What it does.**", "**When it runs.**", "**Example.**", "**What the client sees.**"];
+
+/// The page of a policy: the first lines of its file, and its settings.
+#[test]
+fn every_policy_has_its_page_and_the_example_on_it_is_right() {
+    let schema = schema();
+    let definitions = schema["$defs"].as_object().unwrap();
+    let mut list = format!(
+        "{GENERATED}\n# Policies\n\n\
+         A policy is a rule wrapped around what a route does. It stands in the route, or below \
+         `policies:` with a name. Whatever their order in the file, they run by their stage.\n\n\
+         | policy | stage | |\n|---|---|---|\n"
+    );
+    for entry in POLICIES {
+        let name = entry.name;
+        let link = format!("[`{name}`](policies/{name}.md)");
+        writeln!(list, "| {link} | {} | {} |", entry.stage.as_str(), entry.summary).unwrap();
+        let file = format!("crates/gateway/src/policy/{}.rs", name.replace('-', "_"));
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(&file);
+        let source = std::fs::read_to_string(source).unwrap();
+        let about = source.lines().take_while(|line| line.starts_with("//!"));
+        let about: Vec<_> =
+            about.map(|line| line[3..].strip_prefix(' ').unwrap_or_default()).collect();
+        let about = about.join("\n");
+        let places: Vec<_> = HEADINGS.iter().map(|heading| about.find(heading)).collect();
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{file}: {HEADINGS:?}");
+        assert!(about.starts_with(&format!("# {name}\n")), "{file} begins with `# {name}`");
+        is_right(&file, name, &about);
+        let mut text = format!("{GENERATED}\n{about}\n\n## Settings\n");
+        let form = &definitions["Policy"]["properties"][name];
+        let mut order = Vec::new();
+        references(form, &mut order);
+        let mut at = 0;
+        while let Some(name) = order.get(at).copied() {
+            at += 1;
+            references(&definitions[name], &mut order);
+        }
+        for name in order {
+            section(&mut text, name, &definitions[name]);
+        }
+        kept(&format!("docs/reference/policies/{name}.md"), &text);
+    }
+    kept("docs/reference/policies.md", &list);
+}
+
+/// The example of a page is a part of a file that is right, and has a policy of that kind.
+fn is_right(file: &str, kind: &str, about: &str) {
+    let (_, example) = about.split_once("```yaml\n").expect("an example in YAML");
+    let (example, _) = example.split_once("```").expect("it ends");
+    let mut text = example.to_owned();
+    if !example.contains("listeners:") {
+        let used: Vec<_> = example.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+        let names = used.iter().filter(|line| !line.starts_with([' ', '#']));
+        let names: Vec<_> = names.filter_map(|line| line.split(':').next()).collect();
+        write!(
+            text,
+            "listeners:\n  web: {{ address: 127.0.0.1:0, routes: [{{ policies: [{}], respond: ok }}] }}\n",
+            names.join(", ")
+        )
+        .unwrap();
+    }
+    assert!(example.contains(&format!("{kind}:")), "{file}: the example has no `{kind}`");
+    // files that an example names lie there
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/policies/example.yaml");
+    let wrong =
+        |findings: Diagnostics| -> String { format!("{file}:\n{}\n{text}", findings.render()) };
+    let loaded = from_text(&path, &text, true, &|_| Some("secret-from-outside".to_owned()));
+    let loaded = loaded.unwrap_or_else(|findings| panic!("{}", wrong(*findings)));
+    let materials = Materials::load(&loaded.config, &loaded.base);
+    let materials = materials.unwrap_or_else(|findings| panic!("{}", wrong(findings)));
+    let built = build(&loaded.config, &materials, None, &|_, _| Vec::new());
+    built.unwrap_or_else(|findings| panic!("{}", wrong(findings)));
 }
 
 #[test]
