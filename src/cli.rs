@@ -151,15 +151,12 @@ fn explained(asked: &Explain) -> ExitCode {
             shown(explain::faults());
             return ExitCode::SUCCESS;
         }
-        ("fault", Some(name)) => {
-            return match explain::fault(name) {
-                Ok(row) => {
-                    shown(row);
-                    ExitCode::SUCCESS
-                }
-                Err(what) => refused(what),
-            };
+        ("fault", Some(name)) => return shown_or_refused(explain::fault(name)),
+        ("policy", None) => {
+            shown(explain::policies());
+            return ExitCode::SUCCESS;
         }
+        ("policy", Some(name)) => return shown_or_refused(explain::policy(name)),
         ("tcp", Some(listener)) => return explained_tcp(asked, listener),
         (method, Some(url)) => (method, url),
         (word, None) => {
@@ -180,6 +177,16 @@ fn explained(asked: &Explain) -> ExitCode {
     match explain::explain(&snapshot, &loaded.findings, &question) {
         Ok(explanation) => {
             shown(explanation.text);
+            ExitCode::SUCCESS
+        }
+        Err(what) => refused(what),
+    }
+}
+
+fn shown_or_refused(told: Result<String, String>) -> ExitCode {
+    match told {
+        Ok(text) => {
+            shown(text);
             ExitCode::SUCCESS
         }
         Err(what) => refused(what),

@@ -5,6 +5,7 @@
 
 mod pools;
 mod relay;
+mod words;
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -13,19 +14,20 @@ use transom_net::Worker;
 use transom_net::tls::server::Facts;
 use transom_proxy::codec::framing::Framing;
 use transom_proxy::codec::head;
-use transom_proxy::fault::{Code, Fault, Retry};
+use transom_proxy::fault::{Code, Fault};
 use transom_proxy::local::Local;
 use transom_proxy::peer::Peer;
 use transom_proxy::policy;
 use transom_proxy::route::{Captures, Failure, Step, Verdict};
 use transom_proxy::serve::admit::{self, Admitted};
 use transom_proxy::site;
-use transom_settings::{Diagnostics, FromText, ListenAddress, closest, list, quote};
+use transom_settings::{Diagnostics, FromText, ListenAddress, quote};
 
 use crate::build::{Listening, Snapshot, rewrite};
 use crate::config::{Action, Forward, HostRewrite, Route, Target};
 
 pub use relay::{Connecting, explain_tcp};
+pub use words::{fault, faults, policies, policy};
 
 /// A request to be explained.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -443,47 +445,6 @@ fn refused(fault: &Fault, told: &mut String) {
         _ => row.remedy,
     };
     let _ = writeln!(told, "  remedy: {remedy}");
-}
-
-/// `transom explain fault`: every fault in a line.
-pub fn faults() -> String {
-    let rows = Code::ALL.iter().map(|code| code.row());
-    rows.map(|row| format!("{:24} {}  {}\n", row.code, row.status, row.meaning)).collect()
-}
-
-/// `transom explain fault NAME`: the row of the table.
-///
-/// # Errors
-/// That there is no such fault, and which there are.
-pub fn fault(name: &str) -> Result<String, String> {
-    let known = || Code::ALL.iter().map(|code| code.as_str());
-    let Some(code) = Code::named(name) else {
-        let what = format!("there is no fault {}", quote(name));
-        return Err(match closest(name, known()) {
-            Some(meant) => {
-                format!("{what}; did you mean {}? Known are {}", quote(meant), list(known(), "and"))
-            }
-            None => format!("{what}; known are {}", list(known(), "and")),
-        });
-    };
-    let row = code.row();
-    let retry = match row.retry {
-        Retry::No => "never",
-        Retry::Yes => "at another endpoint, nothing was sent",
-        Retry::IfIdempotent => "at another endpoint, if the method is idempotent",
-    };
-    Ok(format!(
-        "fault {}\n  meaning: {}\n  remedy: {}\n  status: {}\n  grpc: {} {}\n  proxy-status: {}\n  blame: {}\n  tried again: {retry}\n  client is told: {}\n",
-        row.code,
-        row.meaning,
-        row.remedy,
-        row.status,
-        row.grpc.0,
-        row.grpc.1,
-        row.proxy_status,
-        row.blame.as_str(),
-        row.sentence,
-    ))
 }
 
 /// Reads the address of `--from`.

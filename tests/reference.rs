@@ -12,7 +12,7 @@ use transom::config::schema;
 use transom::load::from_text;
 use transom::materials::Materials;
 use transom::observe::metrics::{GuardRow, MemberRow, Metrics, Names, OverloadRow};
-use transom_gateway::policy::POLICIES;
+use transom_gateway::policy::{POLICIES, page};
 use transom_proxy::fault::{Code, Retry};
 use transom_settings::Diagnostics;
 
@@ -183,16 +183,11 @@ fn every_policy_has_its_page_and_the_example_on_it_is_right() {
         let link = format!("[`{name}`](policies/{name}.md)");
         writeln!(list, "| {link} | {} | {} |", entry.stage.as_str(), entry.summary).unwrap();
         let file = format!("crates/gateway/src/policy/{}.rs", name.replace('-', "_"));
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(&file);
-        let source = std::fs::read_to_string(source).unwrap();
-        let about = source.lines().take_while(|line| line.starts_with("//!"));
-        let about: Vec<_> =
-            about.map(|line| line[3..].strip_prefix(' ').unwrap_or_default()).collect();
-        let about = about.join("\n");
+        let about = page(name).unwrap_or_else(|| panic!("{file} has no page"));
         let places: Vec<_> = HEADINGS.iter().map(|heading| about.find(heading)).collect();
         assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{file}: {HEADINGS:?}");
         assert!(about.starts_with(&format!("# {name}\n")), "{file} begins with `# {name}`");
-        is_right(&file, name, &about);
+        is_right(&file, name, about);
         let mut text = format!("{GENERATED}\n{about}\n\n## Settings\n");
         let form = &definitions["Policy"]["properties"][name];
         let mut order = Vec::new();

@@ -76,7 +76,7 @@ Examples:
 For more than one place to send to, write a file: `transom run --help`.")]
     Proxy(Proxy),
 
-    /// Tell what would become of a request, or what a fault means.
+    /// Tell what would become of a request, what a fault means, or what a policy does.
     #[command(after_help = "\
 Examples:
   transom explain GET https://shop.example/api/orders/7
@@ -84,6 +84,8 @@ Examples:
   transom explain GET http://shop.example/ -H 'x-tenant: a' --from 10.0.0.9
   transom explain tcp passthrough --sni shop.example --alpn h2
   transom explain fault no-endpoint
+  transom explain policy             every kind of policy in a line
+  transom explain policy security-headers
 
 Tells the listener, each route in the order it is tried with the first condition that failed, the
 policies in running order, and where the request goes; for a request that is refused, why. Nothing is
@@ -144,11 +146,12 @@ Examples:
 
 #[derive(Debug, Args)]
 pub(super) struct Explain {
-    /// The method; or `fault` to explain one, or `tcp` for a connection that is carried unread.
+    /// The method; or `fault` or `policy` to explain one, or `tcp` for a connection that is carried
+    /// unread.
     #[arg(value_name = "METHOD")]
     pub(super) method: String,
-    /// The whole URL, the name of the listener, or that of the fault; without one, all faults are
-    /// listed.
+    /// The whole URL; or the name of the listener, fault or policy. Without one, all faults or
+    /// policies are listed.
     #[arg(value_name = "URL")]
     pub(super) url: Option<String>,
     /// The file. [default: ./transom.yaml, then /etc/transom/transom.yaml]

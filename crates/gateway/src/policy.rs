@@ -11,3 +11,11 @@ pub const POLICIES: &[Entry] = &[entry::<security_headers::SecurityHeaders>()];
 pub fn named(name: &str) -> Option<&'static Entry> {
     POLICIES.iter().find(|entry| entry.name == name)
 }
+
+/// The pages of the manual, by the name of the kind: the first lines of its file.
+const PAGES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/pages.rs"));
+
+/// What the manual says of a kind of policy, in Markdown.
+pub fn page(name: &str) -> Option<&'static str> {
+    PAGES.iter().find(|(known, _)| *known == name).map(|(_, page)| *page)
+}
