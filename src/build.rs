@@ -32,6 +32,7 @@ use transom_balance::discovery::names::Names;
 use transom_balance::relay::{Relay, udp};
 use transom_balance::scale::Scaled;
 use transom_balance::{Pool, Split};
+use transom_gateway::consumer::{Consumers, Written};
 use transom_gateway::task::Task;
 use transom_net::blocks::Rule;
 use transom_net::clients::Pace;
@@ -131,6 +132,7 @@ pub fn build(
 ) -> Result<Snapshot, Diagnostics> {
     let generation = previous.map_or(1, |previous| previous.generation + 1);
     let mut build = Build::new(config, materials, previous);
+    build.consumers();
     for (name, pool) in config.pools.iter() {
         build.pool(name, pool);
     }
@@ -176,6 +178,8 @@ struct Build<'a> {
     /// TLS to an address written `https://`.
     public_tls: Option<maker::Upstream>,
     named: routes::NamedPolicies<'a>,
+    /// Everybody who may ask.
+    consumers: Consumers,
     tasks: Tasks,
     findings: Diagnostics,
 }
@@ -207,9 +211,16 @@ impl<'a> Build<'a> {
             splits: HashMap::new(),
             public_tls: None,
             named: routes::NamedPolicies::default(),
+            consumers: Consumers::default(),
             tasks: Vec::new(),
             findings: Diagnostics::new(),
         }
+    }
+
+    /// What the file says of those who may ask, beside what the program remembers.
+    fn consumers(&mut self) {
+        let written = Written::of(&self.config.consumers, &self.config.plans, self);
+        self.consumers = Consumers { written: Arc::new(written), stored: self.shared.stored() };
     }
 
     fn error(

@@ -80,6 +80,9 @@ pub use timeouts::{PoolTimeouts, RouteTimeouts, Timeout, Timeouts};
 pub use tls::{
     CertificateFiles, ClientAuth, ClientCertificates, Tls, TlsVersion, UnknownNames, UpstreamTls,
 };
+pub use transom_gateway::consumer::settings::Consumer;
+pub use transom_gateway::identify::Combine;
+pub use transom_gateway::plan::Plan;
 pub use transom_proxy::variables::{Part, Template, Variable};
 pub use transom_settings::Target;
 
@@ -120,6 +123,10 @@ settings! {
         pub pools: Map<Name, Pool> = Map::new(),
         /// Divisions of requests between pools, by name. A forward names one like a pool.
         pub splits: Map<Name, Split> = Map::new(),
+        /// Who may ask, by name.
+        pub consumers: Map<Name, Consumer> = Map::new(),
+        /// Limits that consumers share, by name.
+        pub plans: Map<Name, Plan> = Map::new(),
         /// Rules that routes refer to, by name.
         pub policies: Map<Name, Policy> = Map::new(),
     }

@@ -5,5 +5,6 @@
 
 mod gateway {
     mod browsers;
+    mod keys;
     mod rig;
 }

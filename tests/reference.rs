@@ -211,7 +211,8 @@ fn is_right(file: &str, kind: &str, about: &str) {
     let (example, _) = example.split_once("```").expect("it ends");
     let mut text = example.to_owned();
     if !example.contains("listeners:") {
-        let used: Vec<_> = example.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+        let below = example.lines().skip_while(|line| *line != "policies:").skip(1);
+        let used: Vec<_> = below.map_while(|line| line.strip_prefix("  ")).collect();
         let names = used.iter().filter(|line| !line.starts_with([' ', '#']));
         let names: Vec<_> = names.filter_map(|line| line.split(':').next()).collect();
         write!(

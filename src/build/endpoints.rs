@@ -11,6 +11,7 @@ use transom_balance::members::{MemberSpec, Passive};
 use transom_balance::scale::Scaled;
 use transom_balance::{Pool, pool};
 use transom_gateway::Kept;
+use transom_gateway::consumer::Stored;
 use transom_net::proxy_protocol::Version;
 use transom_net::tls::client::{ClientTls, Settings};
 use transom_net::tls::server::TlsError;
@@ -33,6 +34,8 @@ pub struct Shared {
     tickets: BTreeMap<String, Arc<TicketKeys>>,
     keys: Arc<Keys>,
     cookie_secret: Option<Arc<[u8; 32]>>,
+    /// Consumers and keys that were made while the program runs.
+    stored: Arc<Stored>,
     /// What policies have.
     kept: Kept,
     /// What may be taken over, until the build is done.
@@ -45,7 +48,8 @@ impl Shared {
         let earlier = previous.map(|previous| Arc::new(previous.clone()));
         let keys = previous.map(|previous| previous.keys.clone()).unwrap_or_default();
         let kept = Kept::following(previous.map(|previous| &previous.kept));
-        Shared { keys, kept, earlier, ..Shared::default() }
+        let stored = previous.map(|previous| previous.stored.clone()).unwrap_or_default();
+        Shared { keys, kept, stored, earlier, ..Shared::default() }
     }
 
     /// Forgets what was not taken over.
@@ -53,6 +57,11 @@ impl Shared {
         self.earlier = None;
         self.kept = self.kept.finished();
         self
+    }
+
+    /// Consumers and keys that were made while the program runs.
+    pub fn stored(&self) -> Arc<Stored> {
+        self.stored.clone()
     }
 
     /// What policies have.

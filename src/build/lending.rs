@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use transom_gateway::consumer::Consumers;
 use transom_gateway::task::Task;
 use transom_gateway::{Kept, Lender};
 use transom_proxy::destination::Destination;
@@ -30,6 +31,10 @@ impl Lender for Build<'_> {
         path: &str,
     ) -> Option<Arc<dyn Destination>> {
         self.called(target, path)
+    }
+
+    fn consumers(&self) -> Consumers {
+        self.consumers.clone()
     }
 
     fn kept(&mut self) -> &mut Kept {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use regex::RegexBuilder;
 use transom_balance::algorithm::key::Key;
-use transom_gateway::Making;
+use transom_gateway::{Making, identify};
 use transom_net::blocks::Rule;
 use transom_proxy::action::files::{Coding, FilesSettings, Try};
 use transom_proxy::action::forward::HostRule;
@@ -146,6 +146,7 @@ impl<'a> Build<'a> {
         if !own.request.is_empty() || !own.response.is_empty() {
             chain.push(Arc::new(own));
         }
+        identify::complete(&mut chain, route.identify);
         chain.sort_by_key(|policy| policy.stage());
         Some(chain)
     }

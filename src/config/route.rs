@@ -11,7 +11,7 @@ use transom_settings::{
     quote, settings,
 };
 
-use super::{Action, HeaderChanges, PolicyUse, RouteLimits, RouteTimeouts};
+use super::{Action, Combine, HeaderChanges, PolicyUse, RouteLimits, RouteTimeouts};
 
 settings! {
     /// Which requests go first where they have to wait.
@@ -32,6 +32,8 @@ settings! {
         pub r#match: Match = Match::default(),
         /// Rules around the action: names of policies, or policies themselves.
         pub policies: List<PolicyUse> = List::default(),
+        /// Where several of them find out who asks: whether one must succeed, or each.
+        pub identify: Combine = Combine::Any,
         /// Limits that differ from the listener's.
         pub limits: RouteLimits = RouteLimits::default(),
         /// Timeouts that differ from the listener's.

@@ -1,6 +1,6 @@
 //! A Transom whose one route has policies, in front of an endpoint that echoes.
 
-use transom_testkit::{Endpoint, Response, Transom, client};
+use transom_testkit::{Endpoint, Received, Response, Transom, client};
 
 /// The program under test.
 pub(super) const TRANSOM: &str = env!("CARGO_BIN_EXE_transom");
@@ -34,7 +34,13 @@ impl Rig {
             endpoint.address,
             policies.join("\n  "),
         );
-        Rig { transom: Transom::run(TRANSOM, &config), endpoint }
+        Self::of(endpoint, &config)
+    }
+
+    /// With a whole file.
+    #[track_caller]
+    pub(super) fn of(endpoint: Endpoint, config: &str) -> Self {
+        Rig { transom: Transom::run(TRANSOM, config), endpoint }
     }
 
     /// The response to a request with these further lines of its head.
@@ -47,5 +53,24 @@ impl Rig {
     #[track_caller]
     pub(super) fn get(&self, target: &str, lines: &[&str]) -> Response {
         self.ask(&format!("GET {target}"), lines)
+    }
+
+    /// The last request that the endpoint has got.
+    #[track_caller]
+    pub(super) fn seen(&self) -> Received {
+        self.endpoint.requests().pop().expect("the endpoint was asked")
+    }
+
+    /// The line of the access log about the request for this path.
+    #[track_caller]
+    pub(super) fn line_of(&self, path: &str) -> serde_json::Value {
+        let mut count = 1;
+        loop {
+            let lines = self.transom.lines_when(count);
+            if let Some(line) = lines.iter().find(|line| line["path"] == path) {
+                return line.clone();
+            }
+            count = lines.len() + 1;
+        }
     }
 }

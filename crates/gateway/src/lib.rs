@@ -4,8 +4,13 @@
 //! come its place in the configuration, its schema, its page in the manual and what runs.
 
 pub mod call;
+pub mod consumer;
+pub mod identify;
 pub mod kind;
 pub mod making;
+pub mod moment;
+mod pairs;
+pub mod plan;
 pub mod policy;
 pub mod task;
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use transom_proxy::destination::Destination;
 use transom_settings::{Span, Spanned, Target};
 
+use crate::consumer::Consumers;
 use crate::task::Task;
 
 /// Who builds a snapshot, as policies see it.
@@ -26,6 +27,9 @@ pub trait Lender {
     /// A pool, a split or an address. What is wrong with it becomes a finding.
     fn destination(&mut self, target: &Spanned<Target>, path: &str)
     -> Option<Arc<dyn Destination>>;
+
+    /// Everybody who may ask, and the plans.
+    fn consumers(&self) -> Consumers;
 
     /// What outlives reloads.
     fn kept(&mut self) -> &mut Kept;

@@ -2,10 +2,18 @@
 
 use crate::kind::{Entry, entry};
 
+mod access;
+mod anonymous;
+mod api_key;
 mod security_headers;
 
 /// In alphabetical order; in which order they run is said by their stage.
-pub const POLICIES: &[Entry] = &[entry::<security_headers::SecurityHeaders>()];
+pub const POLICIES: &[Entry] = &[
+    entry::<access::Access>(),
+    entry::<anonymous::Anonymous>(),
+    entry::<api_key::ApiKey>(),
+    entry::<security_headers::SecurityHeaders>(),
+];
 
 /// The kind of this name.
 pub fn named(name: &str) -> Option<&'static Entry> {

@@ -215,6 +215,15 @@ impl Extensions {
     pub fn get<T: 'static>(&self) -> Option<&T> {
         self.0.iter().find(|(id, _)| *id == TypeId::of::<T>())?.1.downcast_ref()
     }
+
+    /// What is there of this type, to be changed; made where there is nothing.
+    pub fn get_or_insert_with<T: 'static>(&mut self, make: impl FnOnce() -> T) -> &mut T {
+        if self.get::<T>().is_none() {
+            self.insert(make());
+        }
+        let known = self.0.iter_mut().find_map(|(_, value)| value.downcast_mut());
+        known.expect("it is there by now")
+    }
 }
 
 #[cfg(test)]

@@ -164,6 +164,13 @@ pub struct Record {
 }
 
 impl Record {
+    /// Remembers for the log what is no fault, such as what a rule would have refused.
+    pub fn remark(&mut self, what: impl Into<Cow<'static, str>>) {
+        if self.detail.is_none() {
+            self.detail = Some(what.into());
+        }
+    }
+
     /// Remembers a fault, which the first one keeps: what follows from it is not the cause.
     pub fn fail(&mut self, fault: Fault) {
         if self.fault.is_none() {

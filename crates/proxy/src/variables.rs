@@ -35,6 +35,8 @@ pub enum Variable {
     ClientAddress,
     /// The client's port; empty where a trusted proxy speaks for the client.
     ClientPort,
+    /// Who asks, as a policy has found out; empty where none has.
+    Consumer,
     /// A cookie of the request: `{cookie.session}`.
     Cookie(String),
     /// A header field of the request as it came: `{header.user-agent}`. Several lines are joined
@@ -48,6 +50,8 @@ pub enum Variable {
     Path,
     /// A segment of the canonical path, counted from 1: `{path.2}` of `/a/b` is `b`.
     PathSegment(u8),
+    /// The plan of who asks.
+    Plan,
     /// The query without its `?`.
     Query,
     /// A parameter of the query as it was sent: `{query.id}`.
@@ -73,14 +77,16 @@ pub enum Variable {
 }
 
 /// The variables without a name of their own inside.
-const VARIABLES: [(&str, Variable); 18] = [
+const VARIABLES: [(&str, Variable); 20] = [
     ("authority", Variable::Authority),
     ("client.address", Variable::ClientAddress),
     ("client.port", Variable::ClientPort),
+    ("consumer", Variable::Consumer),
     ("host", Variable::Host),
     ("listener", Variable::Listener),
     ("method", Variable::Method),
     ("path", Variable::Path),
+    ("plan", Variable::Plan),
     ("query", Variable::Query),
     ("request.id", Variable::RequestId),
     ("route", Variable::Route),
@@ -283,6 +289,10 @@ fn write_value(variable: &Variable, exchange: &Exchange, out: &mut Vec<u8>) {
                 out.extend_from_slice(query.as_bytes());
             }
             return;
+        }
+        Variable::Consumer => exchange.identity.as_ref().map_or("", |who| &*who.name),
+        Variable::Plan => {
+            exchange.identity.as_ref().and_then(|who| who.plan.as_deref()).unwrap_or_default()
         }
         Variable::Host => host_of(&asked.authority),
         Variable::Authority => &asked.authority,

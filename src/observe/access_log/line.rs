@@ -87,7 +87,7 @@ pub(super) fn write(exchange: &Exchange, format: Format, clock: &mut Clock, out:
         line.known("tls", tls.version);
     }
     if let Some(identity) = &exchange.identity {
-        line.text("user", identity.name.as_bytes(), NAME_CAP);
+        line.text("consumer", identity.name.as_bytes(), NAME_CAP);
     }
     if let Some(agent) = &record.agent {
         line.text("agent", agent, AGENT_CAP);
@@ -431,7 +431,7 @@ mod tests {
         let value: Value = serde_json::from_str(&written(&exchange, Format::Json)).unwrap();
         assert!(value["path"].as_str().unwrap().ends_with("..."));
         assert_eq!(value["tunnel"], true);
-        assert_eq!(value["user"], "a\"b");
+        assert_eq!(value["consumer"], "a\"b");
     }
 
     #[test]

@@ -1,0 +1,34 @@
+//! What the file says of consumers.
+
+use transom_settings::{Map, Name, Secret, Spanned, settings};
+
+use super::digest::Digest;
+use crate::moment::Moment;
+
+settings! {
+    /// A client of the API that has a name, and what it proves itself with.
+    pub struct Consumer {
+        /// Groups it belongs to, for rules about who may do what.
+        pub groups: Vec<Name> = Vec::new(),
+        /// What it may do, such as `orders:read`, where its credential does not say less.
+        pub scopes: Vec<String> = Vec::new(),
+        /// The limits it shares with others of the same plan.
+        pub plan: Option<Spanned<Name>> = None,
+        /// Remarks, such as a team or a contract. No rule looks at them.
+        pub labels: Map<Name, String> = Map::new(),
+        /// Keys for `api-key`.
+        pub keys: Vec<Spanned<ConsumerKey>> = Vec::new(),
+    }
+
+    /// A key of a consumer: itself, or its digest.
+    pub struct ConsumerKey short(secret) {
+        /// The key, of at least 16 letters.
+        pub secret: Option<Secret> = None,
+        /// In its place its SHA-256, so that the key stands nowhere.
+        pub sha256: Option<Digest> = None,
+        /// From when on it is refused.
+        pub expires: Option<Moment> = None,
+        /// What it allows, where that is less than what its consumer may do.
+        pub scopes: Option<Vec<String>> = None,
+    }
+}

@@ -1,0 +1,110 @@
+//! The consumers and plans of the file, as they are looked up.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use transom_settings::{Map, Name, Spanned, quote};
+
+use super::digest::Digest;
+use super::settings::{self, ConsumerKey};
+use super::{Consumer, Held};
+use crate::making::Lender;
+use crate::plan::Plan;
+
+/// Shortest key that is taken, in letters: what is shorter can be tried out.
+pub const SHORTEST_KEY: usize = 16;
+
+/// What the file says of who may ask.
+#[derive(Default)]
+pub struct Written {
+    pub consumers: HashMap<Arc<str>, Arc<Consumer>>,
+    pub keys: HashMap<Digest, Held>,
+    pub plans: HashMap<String, Plan>,
+}
+
+impl Written {
+    /// Makes it of the settings. What is wrong with them becomes findings.
+    pub fn of(
+        consumers: &Map<Name, settings::Consumer>,
+        plans: &Map<Name, Plan>,
+        lender: &mut dyn Lender,
+    ) -> Self {
+        let mut written = Written {
+            plans: plans.iter().map(|(name, plan)| (name.to_string(), plan.clone())).collect(),
+            ..Written::default()
+        };
+        for (name, consumer) in consumers.iter() {
+            written.consumer(name, consumer, lender);
+        }
+        written
+    }
+
+    fn consumer(
+        &mut self,
+        name: &Spanned<Name>,
+        settings: &settings::Consumer,
+        lender: &mut dyn Lender,
+    ) {
+        let at = format!("consumers.{name}");
+        if let Some(plan) = &settings.plan
+            && !self.plans.contains_key(&***plan)
+        {
+            let what = format!("there is no plan {}", quote(plan));
+            let hint = "write it below `plans:`, such as `plans: { ordinary: { rate: 100/min } }`";
+            lender.error(plan.span, format!("{at}.plan"), what, hint.to_owned());
+        }
+        let consumer = Consumer {
+            name: Arc::from(&***name),
+            groups: settings.groups.iter().map(ToString::to_string).collect(),
+            scopes: settings.scopes.clone(),
+            plan: settings.plan.as_ref().map(|plan| Arc::from(&***plan)),
+            labels: sorted(&settings.labels),
+        };
+        for (index, key) in settings.keys.iter().enumerate() {
+            self.key(&consumer.name, key, format!("{at}.keys[{index}]"), lender);
+        }
+        self.consumers.insert(consumer.name.clone(), Arc::new(consumer));
+    }
+
+    fn key(
+        &mut self,
+        consumer: &Arc<str>,
+        key: &Spanned<ConsumerKey>,
+        at: String,
+        lender: &mut dyn Lender,
+    ) {
+        let digest = match (&key.secret, &key.sha256) {
+            (Some(secret), None) if secret.expose().len() >= SHORTEST_KEY => {
+                Digest::of(secret.expose().as_bytes())
+            }
+            (Some(_), None) => {
+                let what = format!("the key is shorter than {SHORTEST_KEY} letters");
+                let hint = "make one with `openssl rand -hex 16`".to_owned();
+                return lender.error(key.span, at, what, hint);
+            }
+            (None, Some(digest)) => *digest,
+            _ => {
+                let what = "a key is either `secret` or `sha256`".to_owned();
+                let hint = "give one of them".to_owned();
+                return lender.error(key.span, at, what, hint);
+            }
+        };
+        let held = Held {
+            consumer: consumer.clone(),
+            until: key.expires.map_or(Held::FOREVER, |at| u64::try_from(at.second()).unwrap_or(0)),
+            scopes: key.scopes.as_ref().map(|scopes| scopes.clone().into()),
+        };
+        if let Some(other) = self.keys.insert(digest, held) {
+            let what = format!("the key is also one of {}", quote(&other.consumer));
+            let hint = "give each consumer keys of its own".to_owned();
+            lender.error(key.span, at, what, hint);
+        }
+    }
+}
+
+fn sorted(labels: &Map<Name, String>) -> Vec<(String, String)> {
+    let mut labels: Vec<_> =
+        labels.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
+    labels.sort_unstable();
+    labels
+}
