@@ -19,7 +19,7 @@ use transom_settings::Diagnostics;
 
 use self::command::{Asking, Command, Explain, Line};
 use crate::admin::client;
-use crate::build::{Snapshot, build};
+use crate::build::{Listening, Snapshot, build};
 use crate::config::{Level, hardening, schema};
 use crate::explain::{self, Connecting, Question};
 use crate::load::{Loaded, load};
@@ -132,13 +132,25 @@ fn check(file: Option<&Path>, strict: bool) -> ExitCode {
     let routes: usize = snapshot.listeners.iter().map(|one| one.site.routes.len()).sum();
     let file = loaded.files.first().map(|file| file.display().to_string()).unwrap_or_default();
     shown(format!(
-        "{file} can run: {}, {}, {}\n{}\n",
+        "{file} can run: {}, {}, {}\n{}{}\n",
         counted(snapshot.listeners.len(), "listener"),
         counted(routes, "route"),
         counted(snapshot.pools.len(), "pool"),
+        compositions(&snapshot),
         hardening(&loaded.config),
     ));
     ExitCode::SUCCESS
+}
+
+/// What each composed answer costs in the worst case, a line for each.
+fn compositions(snapshot: &Snapshot) -> String {
+    let of = |listener: &Listening| {
+        let routes = listener.site.routes.iter().filter(|route| route.action.kind() == "compose");
+        routes
+            .map(|route| format!("{}: {}\n", route.name, route.action.describe()))
+            .collect::<String>()
+    };
+    snapshot.listeners.iter().map(of).collect()
 }
 
 fn counted(count: usize, what: &str) -> String {

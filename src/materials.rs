@@ -119,6 +119,11 @@ impl Materials {
                             reading.system_roots();
                         }
                     }
+                    Action::Compose(compose) => {
+                        if compose.targets().iter().any(|(_, target)| target.is_tls()) {
+                            reading.system_roots();
+                        }
+                    }
                     Action::Redirect(_) | Action::Respond(_) => {}
                 }
             }

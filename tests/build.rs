@@ -197,3 +197,63 @@ fn every_setting_that_is_understood_can_run() {
     let config: &Config = &snapshot.config;
     assert_eq!(config.pools.len(), 1);
 }
+
+/// What keeps a composition from running is found when the file is checked.
+#[test]
+fn gw_28_a_composition_that_cannot_run_is_refused_with_its_place() {
+    let said = |compose: &str| {
+        let text = format!(
+            "listeners: {{ web: {{ address: '127.0.0.1:0', routes: [{{ compose: {compose} }}] }} }}"
+        );
+        built(&text, Path::new("."), None).err().unwrap_or_default()
+    };
+    let part = |name: &str, more: &str| format!("{name}: {{ to: 127.0.0.1:1, {more} }}");
+    for (parts, expected) in [
+        (vec![], "it has no parts"),
+        (vec![part("a", "path: '/{b.id}'")], "no part named `b`"),
+        (vec![part("a", "path: '/{a.id}'")], "`a` waits for itself"),
+        (
+            vec![part("a", "path: '/{b.id}'"), part("b", "path: /, after: a")],
+            "`a` and `b` wait for each other",
+        ),
+        (vec![part("query", "path: /")], "a part cannot be called `query`"),
+        (vec![part("a", "path: '{b}'"), part("b", "path: /")], "`{b}` is no path"),
+        (vec![part("a", "path: /, rename: { x: 'y.*' }")], "`y.*` has more `*` than `x`"),
+        (vec![part("a", "path: /, body: ['{']")], "`{` has a lone `{`"),
+        (vec![part("a", "path: '/{keys}'")], "no part named `keys`"),
+        (
+            vec![
+                part("a", "path: /"),
+                part("b", "path: /, join: { items: 'a.*', key: x, into: y }"),
+            ],
+            "it asks for no `{keys}`",
+        ),
+        (vec![part("a", "path: /, max-body: 33MiB")], "the answers may have"),
+        (
+            (0..21).map(|number| part(&format!("p{number}"), "path: /")).collect(),
+            "21 calls are more than 20",
+        ),
+        (
+            (0..6)
+                .map(|number| match number {
+                    0 => part("p0", "path: /"),
+                    _ => part(&format!("p{number}"), &format!("path: /, after: p{}", number - 1)),
+                })
+                .collect(),
+            "6 calls wait for each other, more than 5",
+        ),
+    ] {
+        let said = said(&format!("{{ parts: {{ {} }} }}", parts.join(", ")));
+        assert!(said.contains(expected), "{parts:?}: {said}");
+        assert!(said.contains("hint: "), "{said}");
+    }
+    let right = [part("a", "path: /"), part("b", "path: '/{a.id}', max-body: 3KiB, timeout: 1s")];
+    let text = format!(
+        "listeners: {{ web: {{ address: '127.0.0.1:0', routes: [{{ compose: {{ parts: {{ {} }} }} }}] }} }}",
+        right.join(", ")
+    );
+    assert_eq!(
+        of(&text, None).listeners[0].site.routes[0].action.describe(),
+        "compose a, b: at most 2 calls, 2 of them one after another, 1027 KiB and 2s"
+    );
+}

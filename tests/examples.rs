@@ -91,6 +91,7 @@ fn files_shown_in_documents_are_right() {
         "docs/scaling.md",
         "docs/layer-4.md",
         "docs/identity.md",
+        "docs/compose.md",
     ];
     for document in documents {
         let text = std::fs::read_to_string(root.join(document)).unwrap();

@@ -5,6 +5,7 @@
 
 mod gateway {
     mod browsers;
+    mod compose;
     mod keys;
     mod rig;
 }

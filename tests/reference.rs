@@ -157,6 +157,7 @@ fn form(schema: &Value) -> String {
     };
     match kinds[..] {
         ["integer", ..] => "number",
+        ["null", ..] => "data of any form",
         ["boolean", ..] => "`true` or `false`",
         _ => "text",
     }

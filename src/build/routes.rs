@@ -82,7 +82,7 @@ impl<'a> Build<'a> {
         };
         let times = listener.timeouts.with(&route.timeouts, pool.map(|pool| &pool.timeouts));
         let chain = self.chain(&name, route, at);
-        let action = self.action(route, &limits, at)?;
+        let action = self.action(&name, route, &limits, at)?;
         Some(site::Route {
             name: name.into(),
             chain: chain?,
@@ -194,6 +194,7 @@ impl<'a> Build<'a> {
 
     fn action(
         &mut self,
+        name: &str,
         route: &Route,
         limits: &config::Limits,
         at: &str,
@@ -202,11 +203,7 @@ impl<'a> Build<'a> {
             Action::Forward(forward) => {
                 let destination = self.destination(forward, &format!("{at}.forward"))?;
                 let fields = limits.response_headers.len();
-                let host = match &route.rewrite.host {
-                    HostRewrite::Keep => HostRule::Keep,
-                    HostRewrite::Upstream => HostRule::Endpoint,
-                    HostRewrite::Literal(host) => HostRule::Fixed(host.clone()),
-                };
+                let host = host(route);
                 let response_limits = HeadLimits { line: fields, fields, ..HeadLimits::RESPONSE };
                 let mirror = match &forward.mirror {
                     Some(mirror) => Some(self.mirror(mirror, &host, response_limits, at)?),
@@ -230,6 +227,11 @@ impl<'a> Build<'a> {
                 text: redirect.to.to_string(),
             }),
             Action::Respond(answer) => Box::new(respond(&answer.0)),
+            Action::Compose(compose) => {
+                let (path, place) = (format!("{at}.compose"), compose.span);
+                let making = &mut Making { name, path: &path, place, lender: self };
+                return compose.build(making, host(route));
+            }
         })
     }
 
@@ -351,6 +353,7 @@ impl<'a> Build<'a> {
         match &route.action {
             Action::Redirect(redirect) => texts.push(&redirect.to),
             Action::Forward(forward) => texts.extend(self.key(forward)),
+            Action::Compose(compose) => texts.extend(compose.templates()),
             _ => {}
         }
         let mut names: Vec<HeaderName> = texts
@@ -465,6 +468,15 @@ pub fn rewrite(written: &config::Rewrite) -> Result<Option<Rewrite>, String> {
         changes.push(Change::Regex { pattern, with: regex.replace.value.clone() });
     }
     Ok((!changes.is_empty()).then_some(Rewrite { changes }))
+}
+
+/// Which host endpoints are asked for.
+fn host(route: &Route) -> HostRule {
+    match &route.rewrite.host {
+        HostRewrite::Keep => HostRule::Keep,
+        HostRewrite::Upstream => HostRule::Endpoint,
+        HostRewrite::Literal(host) => HostRule::Fixed(host.clone()),
+    }
 }
 
 fn retrying(written: &config::Retries) -> Retrying {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use transom_gateway::compose::Compose;
 use transom_settings::{
     ByteSize, Context, Definitions, Duration, FromText, HeaderName, HeaderValue, Limit, Map, Name,
     Node, Percent, Setting, Spanned, Status, StatusPattern, Target, Value,
@@ -22,6 +23,8 @@ settings! {
         "redirect" => Redirect(Redirect),
         /// Answers by itself: a status, a text, or both with headers.
         "respond" => Respond(Answer),
+        /// Asks several services and makes one answer of theirs.
+        "compose" => Compose(Spanned<Compose>),
     }
 
     /// Sends the request on.

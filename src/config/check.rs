@@ -293,6 +293,19 @@ impl<'a> Check<'a> {
                     self.framing(name, &format!("{path}.respond.headers"));
                 }
             }
+            Action::Compose(compose) => {
+                let path = format!("{path}.compose");
+                for (key, target) in compose.targets() {
+                    if let Target::Pool(name) = &target.value
+                        && self.split_of(name).is_none()
+                    {
+                        self.pool_of(name, target.span, &format!("{path}.{key}"));
+                    }
+                }
+                for text in compose.templates() {
+                    self.captures(text, compose.span, &path, Some(route));
+                }
+            }
             Action::Files(_) => {}
         }
         self.rewrite(route, path);

@@ -24,7 +24,8 @@ settings! {
         Low = "low",
     }
 
-    /// A match, policies, and exactly one action: `forward`, `files`, `redirect` or `respond`.
+    /// A match, policies, and exactly one action: `forward`, `files`, `redirect`,
+    /// `respond` or `compose`.
     pub struct Route flatten(action: Action) {
         /// A name for logs and metrics.
         pub name: Option<Spanned<Name>> = None,

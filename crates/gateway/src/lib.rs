@@ -4,6 +4,7 @@
 //! come its place in the configuration, its schema, its page in the manual and what runs.
 
 pub mod call;
+pub mod compose;
 pub mod consumer;
 pub mod identify;
 pub mod kind;

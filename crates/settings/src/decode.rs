@@ -3,6 +3,7 @@
 //! Every type decodes itself and reports what is wrong with it; a part that cannot be decoded is
 //! left out and the rest is still examined, so that one run finds everything.
 
+mod any;
 mod collections;
 mod wrappers;
 
@@ -11,6 +12,7 @@ use std::fmt::{self, Debug, Display};
 
 use serde_json::Value as Json;
 
+pub use any::Any;
 pub use collections::{List, Map, OneOrMany};
 pub use wrappers::{Limit, Spanned, Switch};
 

@@ -18,7 +18,7 @@ mod suggest;
 
 pub use assemble::{Outside, assemble};
 pub use decode::{
-    Choice, Context, Fields, FromText, Limit, List, Map, OneOrMany, Refusal, Setting, Spanned,
+    Any, Choice, Context, Fields, FromText, Limit, List, Map, OneOrMany, Refusal, Setting, Spanned,
     Switch, key, only_key,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, FileId, Severity, Span, list, quote};
