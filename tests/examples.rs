@@ -10,6 +10,7 @@ use rcgen::{CertificateParams, KeyPair};
 use transom::build::build;
 use transom::load::{from_text, load};
 use transom::materials::Materials;
+use transom_testkit::until;
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
@@ -241,8 +242,7 @@ fn the_demo_serves_the_shop_and_cleans_up_behind_itself() {
     let asked: Vec<_> = (0..8).map(|_| demo.get("/api/orders")).collect();
     assert!(asked.iter().all(|(status, ..)| *status == 200), "{asked:?}");
     demo.type_in("start 3\n");
-    let back = |_: usize| demo.get("/api/orders").2.starts_with("{\"instance\":3,");
-    assert!((0..1000).any(back), "it is back");
+    until("it is back", || demo.get("/api/orders").2.starts_with("{\"instance\":3,"));
 
     let file = demo.introduction.split("The file that runs:").nth(1).unwrap();
     let file = PathBuf::from(file.split_whitespace().next().unwrap());
