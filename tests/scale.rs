@@ -56,15 +56,19 @@ fn scale(transom: &Transom) -> Value {
     shown["scale"].clone()
 }
 
-/// How long the last start took, in milliseconds, as the scaler has seen it.
+/// How long the last start took, in milliseconds, as the scaler has seen it. It tells of it a moment
+/// after requests may use it.
 fn cold_start(transom: &Transom) -> u64 {
-    let scale = scale(transom);
-    let decisions = scale["decisions"].as_array().unwrap().iter();
-    let told = decisions
-        .filter_map(|one| one["what"].as_str())
-        .find(|what| what.contains(" is there at "));
-    let (_, rest) = told.unwrap_or_else(|| panic!("{scale}")).rsplit_once(" after ").unwrap();
-    rest.strip_suffix(" ms").unwrap().parse().unwrap()
+    let told = || {
+        let scale = scale(transom);
+        let mut decisions = scale["decisions"].as_array().unwrap().iter();
+        let told = decisions.find_map(|one| one["what"].as_str()?.split_once(" is there at "));
+        told.map(|(_, rest)| rest.to_owned())
+    };
+    until("the start is told", || told().is_some());
+    let rest = told().unwrap();
+    let (_, time) = rest.rsplit_once(" after ").unwrap();
+    time.strip_suffix(" ms").unwrap().parse().unwrap()
 }
 
 fn get(address: SocketAddr, target: &str) -> transom_testkit::Response {
