@@ -14,6 +14,7 @@
 //! | `POST /reload` | 200 and the new generation, or 422 and what is wrong with the file |
 //! | `POST /stop` | 202: accepts nothing new, finishes what is open, then goes |
 //! | `/pools...` | pools, and how to change them: see `admin/pools.rs` |
+//! | `/consumers...`, `/keys...` | who may ask, and with which keys: see `admin/consumers.rs` |
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -32,9 +33,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::json;
 use transom_balance::discovery::Roster;
+use transom_gateway::consumer::Consumers;
 use transom_net::listen::{self, ListenError};
 
 pub mod client;
+mod consumers;
 mod gate;
 mod limited;
 mod pools;
@@ -42,6 +45,7 @@ mod view;
 
 pub use pools::Edit;
 
+use crate::store::Store;
 use gate::Gate;
 use limited::Limited;
 
@@ -75,6 +79,12 @@ pub trait Control: Send + Sync {
 
     /// The pools of the file by name, each with where its endpoints come from.
     fn rosters(&self) -> BTreeMap<String, Arc<Roster>>;
+
+    /// Everybody who may ask.
+    fn consumers(&self) -> Consumers;
+
+    /// Where consumers and keys are made; none where the file names no place for it.
+    fn store(&self) -> Option<Store>;
 
     /// Writes a change of a pool into the file: the file it was written into.
     ///
@@ -232,6 +242,7 @@ fn router(control: Arc<dyn Control>, gate: Gate) -> Router {
         .route("/tasks", get(tasks))
         .route("/reload", post(reload))
         .route("/stop", post(stop))
+        .merge(consumers::routes())
         .merge(pools::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
@@ -287,7 +298,7 @@ async fn stop(State(control): Operator) -> (StatusCode, &'static str) {
 }
 
 async fn not_found() -> (StatusCode, &'static str) {
-    let sentence = "there is healthz, readyz, metrics, config, tasks, pools, reload and stop\n";
+    let sentence = "there is healthz, readyz, metrics, config, tasks, pools, consumers, keys, reload and stop\n";
     (StatusCode::NOT_FOUND, sentence)
 }
 
@@ -349,6 +360,14 @@ mod tests {
 
         fn rosters(&self) -> BTreeMap<String, Arc<Roster>> {
             BTreeMap::new()
+        }
+
+        fn consumers(&self) -> Consumers {
+            Consumers::default()
+        }
+
+        fn store(&self) -> Option<Store> {
+            None
         }
 
         fn save(&self, _: &str, _: &Edit) -> Result<String, String> {
