@@ -45,6 +45,7 @@ mod view;
 
 pub use pools::Edit;
 
+use crate::config::SHORTEST_TOKEN;
 use crate::store::Store;
 use gate::Gate;
 use limited::Limited;
@@ -177,7 +178,7 @@ impl TcpAdmin {
         if !address.ip().to_canonical().is_loopback() {
             return Err(BindError::NotLoopback(address));
         }
-        if token.len() < gate::SHORTEST_TOKEN {
+        if token.len() < SHORTEST_TOKEN {
             return Err(BindError::ShortToken);
         }
         let unusable = |error| BindError::Address(address, error);
@@ -213,7 +214,7 @@ pub enum BindError {
     NotLoopback(SocketAddr),
     #[error("the admin socket `{0}` cannot be used: {1}")]
     Path(PathBuf, #[source] io::Error),
-    #[error("the admin token is too short; use at least {n} characters, such as of `openssl rand -hex 16`", n = gate::SHORTEST_TOKEN)]
+    #[error("the admin token is too short; use at least {n} characters, such as of `openssl rand -hex 16`", n = SHORTEST_TOKEN)]
     ShortToken,
 }
 
@@ -233,7 +234,7 @@ impl BindError {
 type Operator = State<Arc<dyn Control>>;
 
 fn router(control: Arc<dyn Control>, gate: Gate) -> Router {
-    let gate = Arc::new(gate);
+    let (gate, asked) = (Arc::new(gate), control.clone());
     Router::new()
         .route("/healthz", get(async || "alive\n"))
         .route("/readyz", get(readyz))
@@ -248,8 +249,8 @@ fn router(control: Arc<dyn Control>, gate: Gate) -> Router {
         .method_not_allowed_fallback(wrong_method)
         // Outermost, so that not even the names of paths are told to whom they do not concern.
         .layer(axum::middleware::from_fn(move |request, next| {
-            let gate = gate.clone();
-            async move { guarded(gate.pass(request, next).await) }
+            let (gate, asked) = (gate.clone(), asked.clone());
+            async move { guarded(gate.pass(&*asked, request, next).await) }
         }))
         .with_state(control)
 }

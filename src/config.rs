@@ -40,7 +40,7 @@ pub use action::{
     Action, Answer, Encoding, Files, Forward, Mirror, Redirect, RedirectStatus, Respond, Retries,
     Upgrade,
 };
-pub use admin::Admin;
+pub use admin::{Admin, SHORTEST_TOKEN};
 pub use affinity::{
     Affinity, AffinityAddress, AffinityCookie, AffinityHeader, ApplicationCookie, SameSite, Split,
 };

@@ -219,6 +219,64 @@ fn lb_27_a_client_whose_endpoint_is_gone_sticks_to_another() {
 }
 
 #[test]
+fn lb_20_a_member_that_drains_keeps_its_clients_and_gets_no_others() {
+    let endpoints = [named("a", ""), named("b", "")];
+    let all: Vec<&Endpoint> = endpoints.iter().collect();
+    let transom = over(&all, "affinity: { cookie: shop }");
+    let first = get(&transom, "/", "");
+    let (sent, name) = (cookie(&first).unwrap(), first.text());
+    let mine = &endpoints[usize::from(name == "b")];
+    let stands = |how: &str| {
+        let place = format!("/pools/o/members/{}/{how}", mine.address);
+        assert_eq!(transom.admin("POST", &place).status, 200);
+    };
+    stands("drain");
+    for _ in 0..6 {
+        let again = get(&transom, "/", &sent);
+        assert_eq!((again.text(), again.field("set-cookie")), (name.clone(), None));
+        assert_ne!(get(&transom, "/", "").text(), name, "a new client goes elsewhere");
+    }
+    stands("maintenance");
+    let moved = get(&transom, "/", &sent);
+    assert_ne!(moved.text(), name);
+    assert!(cookie(&moved).is_some(), "it is told where it is now");
+    stands("ready");
+    assert_eq!(get(&transom, "/", &sent).text(), name, "its old cookie still says where it was");
+}
+
+#[test]
+fn lb_27_who_waits_in_the_queue_still_comes_back_to_where_it_was() {
+    let open = Arc::new(AtomicBool::new(false));
+    let named = |name: &'static str| {
+        let is_open = open.clone();
+        Endpoint::new(move |request, line| {
+            while request.target == "/held" && !is_open.load(Ordering::SeqCst) {
+                line.wait(Duration::from_millis(2));
+            }
+            line.send(ok(name));
+        })
+    };
+    let (a, b) = (named("a"), named("b"));
+    let pool = "affinity: { header: x-who }, limits: { requests: 1 }, queue: { timeout: 20s }";
+    let transom = over(&[&a, &b], pool);
+    let ask = |path: &str, who: &str| {
+        let mut client = Client::connect(transom.web());
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\nX-Who: {who}\r\n\r\n"));
+        client
+    };
+    let all = ["1", "2", "3", "4", "5", "6", "7", "8"];
+    let before = all.map(|who| ask("/", who).response().text());
+    let mut busy = ask("/held", "somebody");
+    until("it is busy", || transom.metric("transom_member_in_flight{pool=\"o\"") == 1.0);
+    let mut waiting = all.map(|who| ask("/", who));
+    until("all wait", || transom.metric("transom_pool_waiting{pool=\"o\"") == 8.0);
+    open.store(true, Ordering::SeqCst);
+    assert_eq!(busy.response().status, 200);
+    let after = waiting.each_mut().map(|client| client.response().text());
+    assert_eq!(after, before);
+}
+
+#[test]
 fn lb_27_a_session_of_the_application_stays_where_it_began() {
     let a = named("a", "Set-Cookie: sid=session-of-a; Path=/\n");
     let b = named("b", "Set-Cookie: sid=session-of-b; Path=/\n");
