@@ -1,14 +1,19 @@
 //! A connection that has become a tunnel: bytes both ways until one side has ended.
 
+mod streamed;
+
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use transom_net::{Size, Stream};
 
+use crate::client::h2;
 use crate::destination::{AttemptResult, Lease};
+use crate::local::Local;
 use crate::patience::Patience;
 
+pub(crate) use self::streamed::{Streamed, send_some};
 pub use transom_net::carry::Passed;
 
 /// One side of a tunnel: a connection, or one stream of it.
@@ -70,9 +75,59 @@ impl Side for Stream {
     }
 }
 
+/// The endpoint's side of a tunnel: a connection of its own, or a stream among others.
+pub enum Far {
+    Connection(Stream),
+    Stream(Box<h2::Call>),
+}
+
+impl Side for Far {
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match self {
+            Far::Connection(stream) => Side::poll_fill(stream, cx),
+            Far::Stream(call) => Side::poll_fill(&mut **call, cx),
+        }
+    }
+
+    fn filled(&self) -> &[u8] {
+        match self {
+            Far::Connection(stream) => Side::filled(stream),
+            Far::Stream(call) => Side::filled(&**call),
+        }
+    }
+
+    fn consume(&mut self, n: usize) {
+        match self {
+            Far::Connection(stream) => Side::consume(stream, n),
+            Far::Stream(call) => Side::consume(&mut **call, n),
+        }
+    }
+
+    fn poll_write(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match self {
+            Far::Connection(stream) => Side::poll_write(stream, bytes, cx),
+            Far::Stream(call) => call.poll_write(bytes, cx),
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Far::Connection(stream) => Side::poll_flush(stream, cx),
+            Far::Stream(call) => call.poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Far::Connection(stream) => Side::poll_shutdown(stream, cx),
+            Far::Stream(call) => call.poll_shutdown(cx),
+        }
+    }
+}
+
 /// The endpoint's side of a tunnel.
 pub struct Tunnel {
-    stream: Stream,
+    far: Far,
     lease: Option<Lease>,
     up: Half,
     down: Half,
@@ -80,9 +135,9 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    pub fn new(stream: Stream, lease: Option<Lease>) -> Self {
-        let patience = Patience::new(stream.worker());
-        Tunnel { stream, lease, up: Half::default(), down: Half::default(), patience }
+    pub fn new(far: Far, lease: Option<Lease>, local: &Local) -> Self {
+        let patience = Patience::new(&local.worker);
+        Tunnel { far, lease, up: Half::default(), down: Half::default(), patience }
     }
 
     /// Carries bytes both ways until both sides have ended, one breaks, or nothing has moved for
@@ -94,8 +149,8 @@ impl Tunnel {
         cx: &mut Context<'_>,
     ) -> Poll<Passed> {
         let moved = self.up.moved + self.down.moved;
-        let up = self.up.poll(client, &mut self.stream, cx);
-        let down = self.down.poll(&mut self.stream, client, cx);
+        let up = self.up.poll(client, &mut self.far, cx);
+        let down = self.down.poll(&mut self.far, client, cx);
         if self.up.moved + self.down.moved > moved {
             self.patience.progress();
         }
