@@ -210,10 +210,11 @@ impl Transom {
             .collect()
     }
 
-    /// Resident memory in KiB.
+    /// Resident memory in KiB that is its own: what is mapped of files grows with the code that has
+    /// run.
     pub fn memory(&self) -> usize {
         let status = fs::read_to_string(self.proc("status")).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
         line.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or_default()
     }
 
