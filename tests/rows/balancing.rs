@@ -83,6 +83,7 @@ fn lb_05_a_slow_endpoint_gets_less_and_idle_ones_take_turns() {
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     }
     until("it is at work", || slow.requests().len() == 1);
+    until("it alone", || transom.metric("transom_member_in_flight{pool=\"o\"") == 1.0);
     for _ in 0..10 {
         assert_eq!(get(&transom, "/", "").text(), "a");
     }
@@ -175,7 +176,7 @@ fn lb_12_a_backup_serves_when_nobody_else_does() {
 }
 
 #[test]
-fn lb_27_a_cookie_brings_clients_back_and_shows_nothing() {
+fn lb_27_u_14_a_cookie_brings_clients_back_and_shows_nothing() {
     let endpoints = [named("a", ""), named("b", ""), named("c", "")];
     let all: Vec<&Endpoint> = endpoints.iter().collect();
     let settings = "affinity: { cookie: { name: shop, secret: '0123456789abcdef', max-age: 1h } }";
@@ -375,7 +376,7 @@ fn a_mirror_gets_whole_copies() {
 }
 
 #[test]
-fn a_mirror_never_matters_to_the_client() {
+fn u_08_a_mirror_never_matters_to_the_client() {
     let a = named("a", "");
     let stuck = Endpoint::raw(|line| line.stall());
     let gone = Endpoint::echo().address;

@@ -6,11 +6,9 @@ use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use transom_net::{Size, Stream};
+use transom_net::{Size, Stream, Worker};
 
-use crate::client::h2;
 use crate::destination::{AttemptResult, Lease};
-use crate::local::Local;
 use crate::patience::Patience;
 
 pub(crate) use self::streamed::{Streamed, send_some};
@@ -78,50 +76,44 @@ impl Side for Stream {
 /// The endpoint's side of a tunnel: a connection of its own, or a stream among others.
 pub enum Far {
     Connection(Stream),
-    Stream(Box<h2::Call>),
+    Stream(Box<dyn Side>),
+}
+
+impl Far {
+    fn side(&mut self) -> &mut dyn Side {
+        match self {
+            Far::Connection(stream) => stream,
+            Far::Stream(stream) => &mut **stream,
+        }
+    }
 }
 
 impl Side for Far {
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        match self {
-            Far::Connection(stream) => Side::poll_fill(stream, cx),
-            Far::Stream(call) => Side::poll_fill(&mut **call, cx),
-        }
+        self.side().poll_fill(cx)
     }
 
     fn filled(&self) -> &[u8] {
         match self {
-            Far::Connection(stream) => Side::filled(stream),
-            Far::Stream(call) => Side::filled(&**call),
+            Far::Connection(stream) => stream.filled(),
+            Far::Stream(stream) => stream.filled(),
         }
     }
 
     fn consume(&mut self, n: usize) {
-        match self {
-            Far::Connection(stream) => Side::consume(stream, n),
-            Far::Stream(call) => Side::consume(&mut **call, n),
-        }
+        self.side().consume(n);
     }
 
     fn poll_write(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        match self {
-            Far::Connection(stream) => Side::poll_write(stream, bytes, cx),
-            Far::Stream(call) => call.poll_write(bytes, cx),
-        }
+        self.side().poll_write(bytes, cx)
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Far::Connection(stream) => Side::poll_flush(stream, cx),
-            Far::Stream(call) => call.poll_flush(cx),
-        }
+        self.side().poll_flush(cx)
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Far::Connection(stream) => Side::poll_shutdown(stream, cx),
-            Far::Stream(call) => call.poll_shutdown(cx),
-        }
+        self.side().poll_shutdown(cx)
     }
 }
 
@@ -135,8 +127,8 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    pub fn new(far: Far, lease: Option<Lease>, local: &Local) -> Self {
-        let patience = Patience::new(&local.worker);
+    pub fn new(far: Far, lease: Option<Lease>, worker: &Worker) -> Self {
+        let patience = Patience::new(worker);
         Tunnel { far, lease, up: Half::default(), down: Half::default(), patience }
     }
 

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn lb10_when_one_of_ten_goes_only_its_keys_move() {
+    fn lb10_u12_when_one_of_ten_goes_only_its_keys_move() {
         let whole = Bench::new(&ring(), &[1; 10]);
         for gone in 0..10 {
             let mut weights = [1; 10];

@@ -293,7 +293,7 @@ impl Forward {
             let (far, lease) = call
                 .into_tunnel()
                 .ok_or_else(|| ended(Fault::new(Code::Internal, "the tunnel has no stream")))?;
-            exchange.tunnel = Some(Box::new(Tunnel::new(far, lease, &exchange.local)));
+            exchange.tunnel = Some(Box::new(Tunnel::new(far, lease, &exchange.local.worker)));
             return Ok(Response { status: 101, fields, body: Body::Empty });
         }
         if !Response::is_bodyless(head.status, &request.method) || head.status == 204 {
