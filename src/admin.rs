@@ -14,6 +14,7 @@
 //! | `POST /reload` | 200 and the new generation, or 422 and what is wrong with the file |
 //! | `POST /stop` | 202: accepts nothing new, finishes what is open, then goes |
 //! | `/pools...` | pools, and how to change them: see `admin/pools.rs` |
+//! | `/consumers...`, `/keys...` | who may ask, and with which keys: see `admin/consumers.rs` |
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -32,9 +33,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::json;
 use transom_balance::discovery::Roster;
+use transom_gateway::consumer::Consumers;
 use transom_net::listen::{self, ListenError};
 
 pub mod client;
+mod consumers;
 mod gate;
 mod limited;
 mod pools;
@@ -42,6 +45,8 @@ mod view;
 
 pub use pools::Edit;
 
+use crate::config::SHORTEST_TOKEN;
+use crate::store::Store;
 use gate::Gate;
 use limited::Limited;
 
@@ -75,6 +80,12 @@ pub trait Control: Send + Sync {
 
     /// The pools of the file by name, each with where its endpoints come from.
     fn rosters(&self) -> BTreeMap<String, Arc<Roster>>;
+
+    /// Everybody who may ask.
+    fn consumers(&self) -> Consumers;
+
+    /// Where consumers and keys are made; none where the file names no place for it.
+    fn store(&self) -> Option<Store>;
 
     /// Writes a change of a pool into the file: the file it was written into.
     ///
@@ -167,7 +178,7 @@ impl TcpAdmin {
         if !address.ip().to_canonical().is_loopback() {
             return Err(BindError::NotLoopback(address));
         }
-        if token.len() < gate::SHORTEST_TOKEN {
+        if token.len() < SHORTEST_TOKEN {
             return Err(BindError::ShortToken);
         }
         let unusable = |error| BindError::Address(address, error);
@@ -203,7 +214,7 @@ pub enum BindError {
     NotLoopback(SocketAddr),
     #[error("the admin socket `{0}` cannot be used: {1}")]
     Path(PathBuf, #[source] io::Error),
-    #[error("the admin token is too short; use at least {n} characters, such as of `openssl rand -hex 16`", n = gate::SHORTEST_TOKEN)]
+    #[error("the admin token is too short; use at least {n} characters, such as of `openssl rand -hex 16`", n = SHORTEST_TOKEN)]
     ShortToken,
 }
 
@@ -223,7 +234,7 @@ impl BindError {
 type Operator = State<Arc<dyn Control>>;
 
 fn router(control: Arc<dyn Control>, gate: Gate) -> Router {
-    let gate = Arc::new(gate);
+    let (gate, asked) = (Arc::new(gate), control.clone());
     Router::new()
         .route("/healthz", get(async || "alive\n"))
         .route("/readyz", get(readyz))
@@ -232,13 +243,14 @@ fn router(control: Arc<dyn Control>, gate: Gate) -> Router {
         .route("/tasks", get(tasks))
         .route("/reload", post(reload))
         .route("/stop", post(stop))
+        .merge(consumers::routes())
         .merge(pools::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         // Outermost, so that not even the names of paths are told to whom they do not concern.
         .layer(axum::middleware::from_fn(move |request, next| {
-            let gate = gate.clone();
-            async move { guarded(gate.pass(request, next).await) }
+            let (gate, asked) = (gate.clone(), asked.clone());
+            async move { guarded(gate.pass(&*asked, request, next).await) }
         }))
         .with_state(control)
 }
@@ -287,7 +299,7 @@ async fn stop(State(control): Operator) -> (StatusCode, &'static str) {
 }
 
 async fn not_found() -> (StatusCode, &'static str) {
-    let sentence = "there is healthz, readyz, metrics, config, tasks, pools, reload and stop\n";
+    let sentence = "there is healthz, readyz, metrics, config, tasks, pools, consumers, keys, reload and stop\n";
     (StatusCode::NOT_FOUND, sentence)
 }
 
@@ -349,6 +361,14 @@ mod tests {
 
         fn rosters(&self) -> BTreeMap<String, Arc<Roster>> {
             BTreeMap::new()
+        }
+
+        fn consumers(&self) -> Consumers {
+            Consumers::default()
+        }
+
+        fn store(&self) -> Option<Store> {
+            None
         }
 
         fn save(&self, _: &str, _: &Edit) -> Result<String, String> {

@@ -33,6 +33,7 @@ use transom_balance::relay::{Relay, udp};
 use transom_balance::scale::Scaled;
 use transom_balance::{Pool, Split};
 use transom_gateway::consumer::{Consumers, Written};
+use transom_gateway::identify;
 use transom_gateway::task::Task;
 use transom_net::blocks::Rule;
 use transom_net::clients::Pace;
@@ -44,11 +45,12 @@ use transom_proxy::normalize::{self, PathRules};
 use transom_proxy::record::Sink;
 use transom_proxy::serve::ceilings::{self, Ceilings, OverLimit};
 use transom_proxy::site::{self, RequestIdRule, Site};
+use transom_proxy::stage::Stage;
 use transom_settings::{
-    ByteSize, Diagnostic, Diagnostics, Limit, ListenAddress, Name, Rate, Span, Spanned,
+    ByteSize, Diagnostic, Diagnostics, HeaderName, Limit, ListenAddress, Name, Rate, Span, Spanned,
 };
 
-use crate::config::{self, Config, EncodedSlashes, Listener};
+use crate::config::{self, Config, EncodedSlashes, Listener, Policy, PolicyUse};
 use crate::door;
 use crate::materials::Materials;
 
@@ -69,6 +71,8 @@ pub struct Snapshot {
     /// name of the pool, or that address.
     pub rosters: BTreeMap<String, Arc<Roster>>,
     names: Arc<Names>,
+    /// Everybody who may ask.
+    pub consumers: Consumers,
     /// What policies do beside requests.
     pub tasks: Tasks,
     /// Where the file speaks of sources and names.
@@ -154,6 +158,7 @@ pub fn build(
         pools: build.pools,
         rosters: build.rosters,
         names: build.names,
+        consumers: build.consumers,
         tasks: build.tasks,
         origins: build.origins,
         shared: build.shared.finished(),
@@ -223,6 +228,30 @@ impl<'a> Build<'a> {
         self.consumers = Consumers { written: Arc::new(written), stored: self.shared.stored() };
     }
 
+    /// Fields in which any policy of the file tells endpoints who asks.
+    fn vouched(&self) -> Vec<HeaderName> {
+        let routes = self.config.listeners.values().flat_map(|listener| listener.routes.iter());
+        let uses = routes.flat_map(|route| route.policies.iter());
+        let inline = uses.filter_map(|policy| match policy {
+            PolicyUse::Inline(policy) => Some(policy),
+            PolicyUse::Named(_) => None,
+        });
+        let rules = self.config.policies.values().chain(inline).filter_map(|policy| match policy {
+            Policy::Rule(rule) => Some(rule),
+            _ => None,
+        });
+        let mut names = Vec::new();
+        for rule in rules {
+            if rule.stage() == Stage::Identify {
+                names.extend(identify::USUAL_HEADERS.map(HeaderName::known));
+            }
+            names.extend(rule.vouched().into_iter().cloned());
+        }
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     fn error(
         &mut self,
         place: Span,
@@ -276,6 +305,7 @@ impl<'a> Build<'a> {
                 via: listener.forwarded.via,
             },
             request_id: request_id(&listener.request_id),
+            vouched: self.vouched(),
             pages: self.pages(&listener.error_pages),
             sinks: sinks(name, &routes),
             routes,

@@ -3,7 +3,10 @@
 //! What is wrong with the words on it, or with the file, ends with 64 (sysexits.h, EX_USAGE); what
 //! is right and cannot be done here ends with 1.
 
+mod answers;
 mod command;
+mod consumer;
+mod key;
 mod pool;
 mod proxy;
 
@@ -54,6 +57,8 @@ pub fn main() -> ExitCode {
         Command::Reload(asking) => ask(&asking, "/reload"),
         Command::Stop(asking) => ask(&asking, "/stop"),
         Command::Pool(pool) => pool.run(),
+        Command::Consumer(consumer) => consumer.run(),
+        Command::Key(key) => key.run(),
         Command::Demo => crate::demo::demo(),
         Command::Completions { shell } => {
             let mut script = Vec::new();

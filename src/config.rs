@@ -29,6 +29,8 @@ mod source;
 mod timeouts;
 mod tls;
 
+use std::path::PathBuf;
+
 use transom_settings::{
     Context, Definitions, Diagnostics, Duration, FromText, Map, Name, Node, Refusal, Setting,
     Spanned, json::Value as Json, quote, settings,
@@ -38,7 +40,7 @@ pub use action::{
     Action, Answer, Encoding, Files, Forward, Mirror, Redirect, RedirectStatus, Respond, Retries,
     Upgrade,
 };
-pub use admin::Admin;
+pub use admin::{Admin, SHORTEST_TOKEN};
 pub use affinity::{
     Affinity, AffinityAddress, AffinityCookie, AffinityHeader, ApplicationCookie, SameSite, Split,
 };
@@ -111,6 +113,9 @@ settings! {
         pub reload: Reload = Reload::default(),
         /// What is given up when there is too much.
         pub overload: Overload = Overload::default(),
+        /// The directory in which survives what is made while Transom runs: consumers and keys. Without
+        /// it, there are only those of the file.
+        pub data: Option<Spanned<PathBuf>> = None,
         /// How the running program is looked into and steered.
         pub admin: Admin = Admin::default(),
         /// What is written about requests and about the program itself.

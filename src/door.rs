@@ -30,7 +30,7 @@ use transom_proxy::serve::{self, Serving};
 use transom_proxy::site::Site;
 
 use crate::build::{Listening, ProxyRule};
-use crate::observe::metrics::{ListenerMetrics, Refusal};
+use crate::observe::metrics::{ListenerMetrics, Refusal, Transport};
 
 /// A listening address and what is served on it now.
 pub struct Door {
@@ -212,7 +212,8 @@ fn take_in(
         door.metrics.refused(worker, why);
         return turn_off(accepted, entry, &rules, why, serving, connections);
     }
-    entry.counted = Some(door.metrics.accepted(worker));
+    let transport = if door.is_relay() { Transport::Tcp } else { Transport::Http };
+    entry.counted = Some(door.metrics.accepted(worker, transport));
     let (serving, turns) = (serving.clone(), turns.clone());
     let door = door.clone();
     connections.start("connection", async move {
@@ -502,7 +503,8 @@ impl udp::Owner for Hatch {
 
     fn opened(&self) -> Passing {
         self.door.open.fetch_add(1, Ordering::Relaxed);
-        Passing { door: self.door.clone(), _counted: self.door.metrics.accepted(self.worker) }
+        let counted = self.door.metrics.accepted(self.worker, Transport::Udp);
+        Passing { door: self.door.clone(), _counted: counted }
     }
 
     fn open(&self) -> usize {

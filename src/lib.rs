@@ -18,6 +18,7 @@ pub mod overload;
 pub mod reload;
 pub mod run;
 pub mod save;
+pub mod store;
 pub mod supervise;
 pub mod watch;
 pub mod workers;

@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, Notify};
 use transom_balance::Pool;
 use transom_balance::discovery::Roster;
 use transom_balance::guard::breaker::Position;
+use transom_gateway::consumer::Consumers;
 use transom_net::Background;
 use transom_net::listen::{self, Bound};
 use transom_net::peer::PeerAddr;
@@ -37,6 +38,7 @@ use crate::observe::metrics::{GuardRow, MemberRow, Metrics, Names, OverloadRow, 
 use crate::overload;
 use crate::run::{Source, chain};
 use crate::save;
+use crate::store::{self, Store};
 use crate::supervise::Supervisor;
 use crate::watch::Watches;
 use crate::workers::{Closing, Workers};
@@ -67,6 +69,7 @@ pub struct Running {
     pub background: Background,
     watches: Watches,
     errands: Errands,
+    store: Option<Store>,
     pub draining: AtomicBool,
     pub stop_asked: Notify,
 }
@@ -141,6 +144,7 @@ impl Running {
         let metrics = Metrics::new(count(&loaded));
         let prepared = prepare(loaded, &metrics, None)?;
         log::set_level(prepared.loaded.config.log.level);
+        let store = open_store(&prepared)?;
         let mut inherited = inherited_sockets();
         let mut opened = Vec::new();
         let workers_wanted = count(&prepared.loaded);
@@ -198,6 +202,7 @@ impl Running {
             supervisor: Supervisor::default(),
             watches,
             errands,
+            store,
             background,
             draining: AtomicBool::new(false),
             stop_asked: Notify::new(),
@@ -493,6 +498,14 @@ impl Control for Running {
         pools.filter_map(|name| Some((name.clone(), snapshot.rosters.get(name)?.clone()))).collect()
     }
 
+    fn consumers(&self) -> Consumers {
+        self.shown().snapshot.consumers.clone()
+    }
+
+    fn store(&self) -> Option<Store> {
+        self.store.clone()
+    }
+
     fn save(&self, pool: &str, edit: &Edit) -> Result<String, String> {
         match &self.source {
             Source::Text { .. } => Err("there is no file".into()),
@@ -563,6 +576,19 @@ fn prepare(
     let snapshot = build::build(&loaded.config, &materials, previous.map(|p| &*p.snapshot), &sinks)
         .map_err(&findings)?;
     Ok(Prepared { materials, snapshot, access, loaded })
+}
+
+/// The store, where the file names a place for it, with what is in it in memory.
+fn open_store(prepared: &Prepared) -> Result<Option<Store>, StartError> {
+    let Some(directory) = &prepared.loaded.config.data else { return Ok(None) };
+    let directory = prepared.materials.resolve(directory);
+    let stored = prepared.snapshot.consumers.stored.clone();
+    let (store, loaded) =
+        Store::open(&directory, stored).map_err(|e| StartError::System(e.to_string()))?;
+    let store::Loaded { consumers, keys, took } = loaded;
+    let (directory, took) = (directory.display(), took.as_millis());
+    log::info(&format!("{directory}: {consumers} consumers and {keys} keys, read in {took} ms"));
+    Ok(Some(store))
 }
 
 /// Findings of a later step, with the texts that their places are in.
@@ -696,6 +722,9 @@ fn report(prepared: &Prepared) {
 fn warn_of_what_needs_a_start(old: &Config, new: &Config) {
     if old.workers != new.workers {
         log::warn("`workers` takes effect at the next start");
+    }
+    if old.data != new.data {
+        log::warn("`data` takes effect at the next start");
     }
     if old.admin != new.admin {
         log::warn("`admin` takes effect at the next start");

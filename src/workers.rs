@@ -209,7 +209,7 @@ async fn run(worker: Worker, mut orders: mpsc::Receiver<Command>) {
                     post.close(accepting.clone());
                 }
             }
-            Command::Stop => return,
+            Command::Stop => return local.http2.close(&local.worker).await,
         }
     }
 }

@@ -135,7 +135,7 @@ fn a_removed_listener_has_the_grace_too() {
 }
 
 #[test]
-fn asked_twice_it_ends_at_once() {
+fn d_06_asked_twice_it_ends_at_once() {
     let server = Server::start("shop");
     let mut transom = run(&server, "30s");
     let mut tunnel = tunnel(&transom);

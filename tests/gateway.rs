@@ -7,5 +7,8 @@ mod gateway {
     mod browsers;
     mod compose;
     mod keys;
+    mod passwords;
     mod rig;
+    mod store;
+    mod told;
 }

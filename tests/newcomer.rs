@@ -33,7 +33,7 @@ fn write(folder: &Path, name: &str, text: &str) {
 }
 
 #[test]
-fn a_port_that_is_taken_is_told_with_how_to_find_who_has_it() {
+fn d_08_a_port_that_is_taken_is_told_with_how_to_find_who_has_it() {
     let folder = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, port) = (taken.local_addr().unwrap(), taken.local_addr().unwrap().port());

@@ -2,7 +2,8 @@
 //!
 //! A test is named for the row it holds: `h1_` requests in HTTP/1, `h2_` HTTP/2, `rs_` responses and
 //! the reuse of connections to endpoints, `sl_` slow clients and exhaustion, `p_` paths, hosts and
-//! what is said about the client, `u_` endpoints that fail, `lb_` who gets which request, `g_` gRPC.
+//! what is said about the client, `u_` endpoints that fail, `lb_` who gets which request, `g_` gRPC,
+//! `d_` what the system does to the process.
 //! Tables beside the code hold the rows whose answer needs no socket; here stands what two connections
 //! and a clock have a part in.
 //!
@@ -22,6 +23,7 @@ mod rows {
     mod health;
     mod http2;
     mod paths;
+    mod process;
     mod request;
     mod resources;
     mod response;

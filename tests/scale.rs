@@ -153,6 +153,34 @@ fn lb31_a_request_that_comes_while_the_last_server_leaves_is_answered() {
 }
 
 #[test]
+fn lb31_requests_are_held_whichever_way_they_come() {
+    let routes = "{ match: { path: /own/** }, forward: { to: shop, algorithm: random } }, \
+                  { match: { path: /part/** }, forward: { to: both } }, { forward: shop }";
+    let file = config("      max: 1\n      cool-down: 200ms\n")
+        .replace("{ forward: shop }", routes)
+        .replace("pools:\n", "splits: { both: { pools: { shop: 1 } } }\npools:\n");
+    let transom = Transom::run(TRANSOM, &file);
+    for target in ["/own/1", "/part/1", "/"] {
+        until("nothing runs", || children(&transom) == 0);
+        let answer = get(transom.web(), target);
+        assert_eq!(answer.status, 200, "{target}: {}\n{}", answer.text(), transom.said());
+    }
+}
+
+#[test]
+fn lb31_servers_that_say_they_are_busy_get_help() {
+    let rules =
+        "      max: 3\n      target: 1000\n      target-load: 50%\n      cool-down: 300ms\n";
+    let transom = Transom::run(TRANSOM, &config(rules));
+    let lane = Lane { rate: 200, ..Lane::new(transom.web(), "/busy-90", 200) };
+    let load = Load::start(vec![lane; 2]);
+    until("another is there", || scale(&transom)["ready"].as_u64() >= Some(2));
+    load.end();
+    assert!(transom.said().contains("they report 90 % of load together, 50 % for each"));
+    until("nothing runs again", || children(&transom) == 0);
+}
+
+#[test]
 fn lb31_a_server_that_does_not_start_is_told_and_requests_do_not_wait_for_ever() {
     let rules = "      max: 1\n      hold: { timeout: 700ms, requests: 1 }\n";
     let file = config(rules).replace("SHOP: '1'", "FAILS: '1'");

@@ -7,6 +7,7 @@
 
 use std::hint::black_box;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
@@ -14,8 +15,7 @@ use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-/// Characters; fewer could be tried out.
-pub(super) const SHORTEST_TOKEN: usize = 16;
+use super::Control;
 
 /// How long a wrong token is kept waiting, so that trying takes for ever with few connections.
 const DELAY: Duration = Duration::from_millis(100);
@@ -44,8 +44,14 @@ impl Gate {
         Gate(Some(Guard { port: address.port(), token }))
     }
 
-    pub(super) async fn pass(&self, request: Request, next: Next) -> Response {
-        match self.check(request.method(), request.uri().path(), request.headers()) {
+    pub(super) async fn pass(
+        &self,
+        control: &dyn Control,
+        request: Request,
+        next: Next,
+    ) -> Response {
+        let own = |path: &str| registering(control, path);
+        match self.check(request.method(), request.uri().path(), request.headers(), own) {
             Ok(()) => next.run(request).await,
             Err(refused) => {
                 if refused == Refused::WrongToken {
@@ -56,15 +62,39 @@ impl Gate {
         }
     }
 
-    fn check(&self, method: &Method, path: &str, fields: &HeaderMap) -> Result<(), Refused> {
+    /// `own` gives the token that opens one path and nothing else.
+    fn check(
+        &self,
+        method: &Method,
+        path: &str,
+        fields: &HeaderMap,
+        own: impl Fn(&str) -> Option<Arc<str>>,
+    ) -> Result<(), Refused> {
         let Some(guard) = &self.0 else { return direct(fields) };
         guard.check_host(fields)?;
         guard.check_origin(fields)?;
         if method == Method::GET && matches!(path, "/healthz" | "/readyz") {
             return Ok(());
         }
-        guard.check_token(fields)
+        let given = given(fields).ok_or(Refused::NoToken)?;
+        let is_right = |right: &str| same(given.as_bytes(), right.as_bytes());
+        match is_right(&guard.token) || own(path).is_some_and(|own| is_right(&own)) {
+            true => Ok(()),
+            false => Err(Refused::WrongToken),
+        }
     }
+}
+
+/// The token by which an endpoint may register itself, where this path is for that.
+fn registering(control: &dyn Control, path: &str) -> Option<Arc<str>> {
+    let (pool, _) = path.strip_prefix("/pools/")?.split_once("/registrations/")?;
+    control.rosters().get(pool)?.registrations.as_ref()?.token()
+}
+
+/// The token that a request shows.
+fn given(fields: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = only(fields, header::AUTHORIZATION)?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_matches(' '))
 }
 
 /// On the Unix socket: nobody speaks for another.
@@ -118,16 +148,6 @@ impl Guard {
             None => !name.contains(':') && is_loopback(name),
         };
         port == Some(self.port) && (named || name.eq_ignore_ascii_case("localhost"))
-    }
-
-    fn check_token(&self, fields: &HeaderMap) -> Result<(), Refused> {
-        let Some(given) = only(fields, header::AUTHORIZATION) else { return Err(Refused::NoToken) };
-        let Some((scheme, token)) = given.split_once(' ') else { return Err(Refused::NoToken) };
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(Refused::NoToken);
-        }
-        let token = token.trim_matches(' ');
-        same(token.as_bytes(), self.token.as_bytes()).then_some(()).ok_or(Refused::WrongToken)
     }
 }
 
@@ -192,7 +212,7 @@ mod tests {
         ] {
             let mut fields = HeaderMap::new();
             fields.insert(HeaderName::from_static(name), "x".parse().unwrap());
-            let passed = Gate::socket().check(&Method::GET, "/metrics", &fields).is_ok();
+            let passed = Gate::socket().check(&Method::GET, "/metrics", &fields, |_| None).is_ok();
             assert_eq!(passed, expected, "{name}");
         }
     }
@@ -216,5 +236,21 @@ mod tests {
             assert_eq!(guard.is_own(host), expected, "{host}");
         }
         assert!(Guard { port: 80, token: "".into() }.is_own("[::1]"));
+    }
+
+    #[test]
+    fn who_registers_has_a_token_of_its_own_that_opens_nothing_else() {
+        let gate = Gate::address(([127, 0, 0, 1], 9000).into(), "operator".into());
+        let own = |path: &str| path.ends_with("/registrations/a:1").then(|| Arc::from("endpoint"));
+        let open = |path: &str, token: &str| {
+            let mut fields = HeaderMap::new();
+            fields.insert(header::HOST, "localhost:9000".parse().unwrap());
+            fields.insert(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
+            gate.check(&Method::PUT, path, &fields, own).is_ok()
+        };
+        let place = "/pools/shop/registrations/a:1";
+        assert!(open(place, "endpoint") && open(place, "operator"));
+        assert!(!open("/stop", "endpoint") && !open("/pools/shop/members", "endpoint"));
+        assert!(!open(place, "") && !open(place, "other"));
     }
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use transom_balance::Split;
 use transom_balance::affinity::{Affinity, Cookie, SameSite, Sessions, Sign};
 use transom_balance::algorithm::key::Key;
 use transom_balance::algorithm::{Hashing, Kind};
 use transom_balance::pool::{Locality, Preference, Rule, Settings};
 use transom_balance::split::Part;
+use transom_balance::{Split, load};
+use transom_proxy::destination::Destination;
 use transom_settings::{Map, Name, Spanned};
 
 use super::Build;
@@ -19,7 +20,11 @@ impl Build<'_> {
     pub(super) fn split(&mut self, name: &Spanned<Name>, written: &config::Split) {
         let part = |(name, weight): (&Spanned<Name>, &Spanned<u16>)| {
             let pool = self.pools.get(&***name)?.clone();
-            Some(Part { pool, weight: u32::from(weight.value) })
+            let destination: Arc<dyn Destination> = match self.scaled.get(&***name) {
+                Some(scaled) => scaled.clone(),
+                None => pool.clone(),
+            };
+            Some(Part { pool, destination, weight: u32::from(weight.value) })
         };
         let parts: Option<Vec<Part>> = written.pools.iter().map(part).collect();
         let cookie = written.cookie.as_ref().map(|cookie| self.cookie(cookie));
@@ -81,11 +86,19 @@ pub(super) fn settings(
         panic_threshold: written.panic_threshold.ratio(),
         locality,
         affinity,
-        load_field: match &written.algorithm.0 {
-            AlgorithmKind::ReportedLoad(load) => Some((*load.header).into()),
-            _ => None,
-        },
+        load_field: load_field(written),
         ..Settings::default()
+    }
+}
+
+/// The field that tells how busy members are, where somebody asks.
+fn load_field(written: &config::Pool) -> Option<Box<str>> {
+    match &written.algorithm.0 {
+        AlgorithmKind::ReportedLoad(load) => Some((*load.header).into()),
+        _ if written.scale.as_ref().is_some_and(|scale| scale.target_load.is_some()) => {
+            Some(load::FIELD.into())
+        }
+        _ => None,
     }
 }
 

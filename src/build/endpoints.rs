@@ -160,7 +160,7 @@ impl Build<'_> {
         };
         let roster = Roster::new(plan, earlier.as_deref());
         if let Some(scaler) = &roster.scaler {
-            let scaled = Scaled::new(roster.pool().clone(), scaler.clone());
+            let scaled = Scaled::new(roster.pool(), scaler.clone());
             self.scaled.insert(name.to_string(), Arc::new(scaled));
         }
         self.pools.insert(name.to_string(), roster.pool().clone());

@@ -288,7 +288,8 @@ impl<'a> Build<'a> {
                 let pool = self.pools.get(&**name)?;
                 let written = self.config.pools.get(&**name)?;
                 match (balancing::rule(forward, written), self.scaled.get(&**name)) {
-                    (Some(rule), _) => Some(Arc::new(pool.by(rule))),
+                    (Some(rule), Some(scaled)) => Some(Arc::new(scaled.by(rule))),
+                    (Some(rule), None) => Some(Arc::new(pool.by(rule))),
                     (None, Some(scaled)) => Some(scaled.clone()),
                     (None, None) => Some(pool.clone()),
                 }

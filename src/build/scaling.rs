@@ -26,6 +26,7 @@ impl Build<'_> {
             min: written.min as usize,
             max: written.max.value as usize,
             target: f64::from(written.target.value),
+            target_load: written.target_load.as_ref().map(|load| load.ratio()),
             cool_down: written.cool_down.get(),
         };
         let hold =

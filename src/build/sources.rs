@@ -136,7 +136,8 @@ impl Build<'_> {
             Source::Registration(written) => {
                 let known = earlier.and_then(|earlier| earlier.registrations.clone());
                 let known = known.unwrap_or_else(Registrations::new);
-                known.allow(written.most as usize, written.ttl.get());
+                let token = written.token.as_ref().map(|token| token.expose());
+                known.allow(written.most as usize, written.ttl.get(), token);
                 *registrations = Some(known.clone());
                 ("registration".to_owned(), Box::new(Registration(known)))
             }

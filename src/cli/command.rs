@@ -132,6 +132,27 @@ A change is kept over reloads until the file says otherwise of that endpoint: th
 is forgotten when Transom ends. With --save it is written into the file as well.")]
     Pool(super::pool::Pool),
 
+    /// Show who may ask, and change what of them is in the store.
+    #[command(after_help = "\
+Examples:
+  transom consumer add ann --group staff --plan vip
+  transom consumer list
+  transom consumer import customers.jsonl
+
+What stands in the file is changed there. The store is in the directory that `data:` names.")]
+    Consumer(super::consumer::Consumer),
+
+    /// Make, rotate and revoke keys of consumers.
+    #[command(after_help = "\
+Examples:
+  transom key create ann --expires 90d
+  transom key rotate abcdefgh --grace 24h
+  transom key revoke abcdefgh
+
+A key is printed when it is made, and never again: only its digest is kept. A change is on disk
+before it is told, and holds from the next request on.")]
+    Key(super::key::Key),
+
     /// Run a shop with all its services in one process, to try things out on.
     Demo,
 

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 use clap::{Args, Subcommand};
 use serde_json::Value as Json;
 
+use super::answers::{aligned, escaped, said, seen, text};
 use super::command::Asking;
-use super::{ask_for, cannot, refused, shown};
 
 #[derive(Debug, Args)]
 pub(super) struct Pool {
@@ -96,8 +96,11 @@ struct Standing {
 impl Pool {
     pub(super) fn run(&self) -> ExitCode {
         match &self.what {
-            What::List { how } => seen(how, "/pools", list),
-            What::Show { pool, how } => seen(how, &format!("/pools/{}", escaped(pool)), table),
+            What::List { how } => seen(&how.asking, how.json, "/pools", list),
+            What::Show { pool, how } => {
+                let path = format!("/pools/{}", escaped(pool));
+                seen(&how.asking, how.json, &path, |pool| table(pool, SystemTime::now()))
+            }
             What::Add { pool, address, weight, change } => {
                 let mut body = serde_json::json!({ "address": address });
                 if let Some(weight) = weight {
@@ -135,44 +138,7 @@ fn changed(change: &Change, method: &str, path: &str, body: &str) -> ExitCode {
     said(&change.asking, method, &format!("{path}{save}"), body)
 }
 
-/// Shows what the running program says.
-fn said(asking: &Asking, method: &str, path: &str, body: &str) -> ExitCode {
-    match ask_for(asking, method, path, body) {
-        Ok((status, text)) if (200..300).contains(&status) => {
-            shown(text);
-            ExitCode::SUCCESS
-        }
-        Ok((400..500, text)) => refused(text.trim_end()),
-        Ok((status, text)) => cannot(format!("Transom answers {status}: {}", text.trim_end())),
-        Err(code) => code,
-    }
-}
-
-fn seen(how: &How, path: &str, render: fn(&Json, SystemTime) -> String) -> ExitCode {
-    match ask_for(&how.asking, "GET", path, "") {
-        Ok((200, text)) => match serde_json::from_str::<Json>(&text) {
-            Ok(json) if how.json => {
-                shown(format!("{json:#}\n"));
-                ExitCode::SUCCESS
-            }
-            Ok(json) => {
-                shown(render(&json, SystemTime::now()));
-                ExitCode::SUCCESS
-            }
-            Err(error) => cannot(format!("what Transom answers is no JSON: {error}")),
-        },
-        Ok((400..500, text)) => refused(text.trim_end()),
-        Ok((status, text)) => cannot(format!("Transom answers {status}: {}", text.trim_end())),
-        Err(code) => code,
-    }
-}
-
-/// Every byte that could mean something else in a path.
-fn escaped(text: &str) -> String {
-    transom_balance::discovery::call::escaped(text)
-}
-
-fn list(pools: &Json, _: SystemTime) -> String {
+fn list(pools: &Json) -> String {
     let mut rows =
         vec![["POOL", "MEMBERS", "USABLE", "IN FLIGHT", "RATE", "REMARKS"].map(String::from)];
     for pool in pools.as_array().into_iter().flatten() {
@@ -286,34 +252,6 @@ fn scaling(scale: &serde_json::Map<String, Json>, now: SystemTime) -> String {
         out.push_str(&format!("  {at} ago: {}\n", text(&decision["what"])));
     }
     out
-}
-
-/// Columns with two spaces between them; the last one is as wide as it is.
-fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
-    let width = |column: usize| {
-        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
-    };
-    let widths: [usize; N] = std::array::from_fn(width);
-    let mut out = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(widths) {
-            line.push_str(&format!("{cell:<width$}  "));
-        }
-        out.push_str(line.trim_end());
-        out.push('\n');
-    }
-    out
-}
-
-fn text(value: &Json) -> String {
-    let text = match value {
-        Json::Null => String::new(),
-        Json::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    // what a source wrote must not steer the terminal
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn weight(member: &Json) -> String {

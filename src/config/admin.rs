@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use transom_settings::{ListenAddress, Secret, Spanned, settings};
 
+/// Characters of a token; fewer could be tried out.
+pub const SHORTEST_TOKEN: usize = 16;
+
 settings! {
     /// How the running program is looked into and steered.
     pub struct Admin {

@@ -42,7 +42,7 @@ settings! {
 
     /// How endpoints say how busy they are.
     pub struct ReportedLoad short(header) {
-        /// The header of responses that tells it: `0.75`, `75%`, or ORCA as TEXT or JSON.
+        /// The header of responses that tells it: `0.75`, `75%`, or ORCA.
         pub header: HeaderName = load_header(),
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use transom_settings::{Duration, Map, Name, Spanned, settings};
+use transom_settings::{Duration, Map, Name, Percent, Spanned, settings};
 
 use super::RegistryServer;
 
@@ -15,6 +15,10 @@ settings! {
         pub max: Spanned<u32>,
         /// Requests at once that one server is meant to have.
         pub target: Spanned<u32> = 10.into(),
+        /// How busy one server is meant to be, by what it reports of itself with its responses, beside
+        /// `target`: whichever asks for more servers counts. Servers say it with
+        /// `endpoint-load-metrics` (ORCA), or as `algorithm: reported-load` of the pool says.
+        pub target_load: Option<Spanned<Percent>> = None,
         /// For how long fewer servers must have been enough before one goes.
         pub cool_down: Duration = Duration::minutes(1),
         /// How requests are held while there is no server.

@@ -94,6 +94,9 @@ settings! {
         pub ttl: Duration = Duration::seconds(15),
         /// How many may be registered at once.
         pub most: u32 = 1000,
+        /// With what an endpoint proves at the admin address that it may register for this pool, of at
+        /// least 16 characters. It opens nothing else there.
+        pub token: Option<Spanned<Secret>> = None,
     }
 
     /// How names of endpoints are looked up.

@@ -33,7 +33,7 @@ mod tests;
 mod text;
 
 pub use guards::GuardRow;
-pub use listeners::{ListenerMetrics, Open, Refusal};
+pub use listeners::{ListenerMetrics, Open, Refusal, Transport};
 pub use members::MemberRow;
 pub use overload::OverloadRow;
 pub use sources::SourceRow;

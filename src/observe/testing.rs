@@ -99,6 +99,7 @@ pub(super) fn site(sinks: Vec<Arc<dyn Sink>>) -> Site {
         trusted: vec![],
         forwarded: Default::default(),
         request_id: Default::default(),
+        vouched: Vec::new(),
         pages: Default::default(),
         sinks,
     }

@@ -83,6 +83,7 @@ fn lb_05_a_slow_endpoint_gets_less_and_idle_ones_take_turns() {
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     }
     until("it is at work", || slow.requests().len() == 1);
+    until("it alone", || transom.metric("transom_member_in_flight{pool=\"o\"") == 1.0);
     for _ in 0..10 {
         assert_eq!(get(&transom, "/", "").text(), "a");
     }
@@ -175,7 +176,7 @@ fn lb_12_a_backup_serves_when_nobody_else_does() {
 }
 
 #[test]
-fn lb_27_a_cookie_brings_clients_back_and_shows_nothing() {
+fn lb_27_u_14_a_cookie_brings_clients_back_and_shows_nothing() {
     let endpoints = [named("a", ""), named("b", ""), named("c", "")];
     let all: Vec<&Endpoint> = endpoints.iter().collect();
     let settings = "affinity: { cookie: { name: shop, secret: '0123456789abcdef', max-age: 1h } }";
@@ -216,6 +217,64 @@ fn lb_27_a_client_whose_endpoint_is_gone_sticks_to_another() {
     assert_ne!(second.text(), first.text());
     let sent = cookie(&second).expect("it is told where it is now");
     assert_eq!(get(&transom, "/", &sent).text(), second.text());
+}
+
+#[test]
+fn lb_20_a_member_that_drains_keeps_its_clients_and_gets_no_others() {
+    let endpoints = [named("a", ""), named("b", "")];
+    let all: Vec<&Endpoint> = endpoints.iter().collect();
+    let transom = over(&all, "affinity: { cookie: shop }");
+    let first = get(&transom, "/", "");
+    let (sent, name) = (cookie(&first).unwrap(), first.text());
+    let mine = &endpoints[usize::from(name == "b")];
+    let stands = |how: &str| {
+        let place = format!("/pools/o/members/{}/{how}", mine.address);
+        assert_eq!(transom.admin("POST", &place).status, 200);
+    };
+    stands("drain");
+    for _ in 0..6 {
+        let again = get(&transom, "/", &sent);
+        assert_eq!((again.text(), again.field("set-cookie")), (name.clone(), None));
+        assert_ne!(get(&transom, "/", "").text(), name, "a new client goes elsewhere");
+    }
+    stands("maintenance");
+    let moved = get(&transom, "/", &sent);
+    assert_ne!(moved.text(), name);
+    assert!(cookie(&moved).is_some(), "it is told where it is now");
+    stands("ready");
+    assert_eq!(get(&transom, "/", &sent).text(), name, "its old cookie still says where it was");
+}
+
+#[test]
+fn lb_27_who_waits_in_the_queue_still_comes_back_to_where_it_was() {
+    let open = Arc::new(AtomicBool::new(false));
+    let named = |name: &'static str| {
+        let is_open = open.clone();
+        Endpoint::new(move |request, line| {
+            while request.target == "/held" && !is_open.load(Ordering::SeqCst) {
+                line.wait(Duration::from_millis(2));
+            }
+            line.send(ok(name));
+        })
+    };
+    let (a, b) = (named("a"), named("b"));
+    let pool = "affinity: { header: x-who }, limits: { requests: 1 }, queue: { timeout: 20s }";
+    let transom = over(&[&a, &b], pool);
+    let ask = |path: &str, who: &str| {
+        let mut client = Client::connect(transom.web());
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\nX-Who: {who}\r\n\r\n"));
+        client
+    };
+    let all = ["1", "2", "3", "4", "5", "6", "7", "8"];
+    let before = all.map(|who| ask("/", who).response().text());
+    let mut busy = ask("/held", "somebody");
+    until("it is busy", || transom.metric("transom_member_in_flight{pool=\"o\"") == 1.0);
+    let mut waiting = all.map(|who| ask("/", who));
+    until("all wait", || transom.metric("transom_pool_waiting{pool=\"o\"") == 8.0);
+    open.store(true, Ordering::SeqCst);
+    assert_eq!(busy.response().status, 200);
+    let after = waiting.each_mut().map(|client| client.response().text());
+    assert_eq!(after, before);
 }
 
 #[test]
@@ -317,7 +376,7 @@ fn a_mirror_gets_whole_copies() {
 }
 
 #[test]
-fn a_mirror_never_matters_to_the_client() {
+fn u_08_a_mirror_never_matters_to_the_client() {
     let a = named("a", "");
     let stuck = Endpoint::raw(|line| line.stall());
     let gone = Endpoint::echo().address;

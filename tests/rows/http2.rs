@@ -2,14 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use transom_testkit::certificate::Authority;
 use transom_testkit::frames::{
     ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PADDED, PING, PREFACE,
     PRIORITY, PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE, WITH_PRIORITY, block, frame, get,
     text,
 };
-use transom_testkit::{Endpoint, Frames, until};
+use transom_testkit::{Endpoint, Frames, Transom, until};
 
-use super::rig::Rig;
+use super::rig::{Rig, TRANSOM};
 
 const PROTOCOL_ERROR: u32 = 1;
 const FLOW_CONTROL_ERROR: u32 = 3;
@@ -177,6 +178,24 @@ fn h2_06_what_cannot_be_decompressed_ends_the_connection() {
         let code = frames.goaway().code();
         assert!([9, PROTOCOL_ERROR].contains(&code), "{what}: {code}");
     }
+}
+
+#[test]
+fn h2_07_fields_of_no_length_are_counted_like_others() {
+    let rig = Rig::echo();
+    let mut lines = get("/");
+    lines.push(("", ""));
+    rig_malformed(&rig, "a name of no length", &lines);
+    // A value may be empty; but a thousand fields are too many, however little they hold.
+    let mut frames = rig.frames();
+    frames.headers(1, END_STREAM, &[&get("/")[..], &[("x", ""); 50]].concat()).answer_of(1);
+    assert_eq!(rig.endpoint.requests().len(), 1);
+    for n in 1..20 {
+        let id = 2 * n + 1;
+        frames.headers(id, END_STREAM, &[&get("/")[..], &[("x", ""); 1000]].concat());
+        frames.until("it is refused", |frame| frame.stream == id);
+    }
+    assert_eq!(rig.endpoint.requests().len(), 1, "none of them went further");
 }
 
 #[test]
@@ -668,4 +687,29 @@ fn h2_32_a_head_longer_than_the_client_likes_is_its_own_to_judge() {
     frames.send(PREFACE).frame(SETTINGS, 0, 0, &[0, 6, 0, 0, 0, 100]);
     frames.get(1, "/").answer_of(1);
     frames.get(3, "/").answer_of(3);
+}
+
+#[test]
+fn h2_33_a_connection_serves_the_names_that_its_listener_serves() {
+    let authority = Authority::new();
+    let own = authority.issue(&["a.example", "b.example"]);
+    let config = "listeners:\n  web:\n    address: '@WEB'\n    \
+           tls: { certificate: '@folder/c.pem', key: '@folder/k.pem' }\n    \
+           routes: [{ match: { host: [a.example, b.example] }, respond: 204 }]\n";
+    let transom = Transom::run_with(TRANSOM, config, |folder| {
+        std::fs::write(folder.join("c.pem"), &own.certificate).unwrap();
+        std::fs::write(folder.join("k.pem"), &own.key).unwrap();
+    });
+    let mut config = (*authority.client()).clone();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let (mut frames, agreed) = Frames::tls(transom.web(), "a.example", config.into());
+    assert_eq!(agreed.as_deref(), Some(&b"h2"[..]));
+    frames.send(PREFACE).frame(SETTINGS, 0, 0, b"");
+    for (id, host) in [(1, "a.example"), (3, "b.example"), (5, "c.example")] {
+        let lines =
+            [(":method", "GET"), (":scheme", "https"), (":authority", host), (":path", "/")];
+        frames.headers(id, END_STREAM, &lines).answer_of(id);
+    }
+    let statuses: Vec<_> = transom.lines_when(3).iter().map(|l| l["status"].clone()).collect();
+    assert_eq!(statuses, [204, 204, 421]);
 }

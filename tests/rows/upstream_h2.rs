@@ -3,6 +3,7 @@
 mod flow;
 mod frames;
 mod negotiation;
+mod tunnels;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

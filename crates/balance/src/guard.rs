@@ -9,14 +9,14 @@
 
 pub mod breaker;
 pub mod gradient;
-pub mod queue;
+mod queue;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use transom_proxy::destination::{
-    Ask, AttemptResult, Endpoint, Lease, Leasing, Member, Outcome, Waiting,
+    AttemptResult, Endpoint, Lease, Leasing, Member, Outcome, Waiting,
 };
 use transom_proxy::fault::{Code, Fault};
 use transom_proxy::fields::Fields;
@@ -26,7 +26,7 @@ use self::gradient::{Gradient, GradientRule};
 use self::queue::Queue;
 use crate::log::{Level, Log};
 use crate::members::PoolMember;
-use crate::pool::Pool;
+use crate::pool::{Pool, Question};
 use crate::random::Random;
 
 /// What a pool is guarded with.
@@ -135,16 +135,21 @@ impl Guard {
         self: &Arc<Self>,
         pool: &Arc<Pool>,
         place: usize,
-        ask: &Ask<'_>,
+        question: &Question<'_>,
     ) -> Leasing {
-        let leasing = self.try_lease(pool, place, ask);
+        let leasing = self.try_lease(pool, place, question);
         if matches!(leasing, Leasing::Refused(_)) {
             self.refused.fetch_add(1, Ordering::Relaxed);
         }
         leasing
     }
 
-    fn try_lease(self: &Arc<Self>, pool: &Arc<Pool>, rule: usize, ask: &Ask<'_>) -> Leasing {
+    fn try_lease(
+        self: &Arc<Self>,
+        pool: &Arc<Pool>,
+        rule: usize,
+        question: &Question<'_>,
+    ) -> Leasing {
         let now = Instant::now();
         let trial = match &self.breaker {
             None => false,
@@ -156,7 +161,7 @@ impl Guard {
         };
         // Nobody overtakes those who wait, but for the trials on which all of them depend.
         if trial || self.queue.is_empty() {
-            match self.admit(pool, rule, ask) {
+            match self.admit(pool, rule, question) {
                 Admission::Member(member) => {
                     return Leasing::Ready(self.lease_of(member, trial, now));
                 }
@@ -171,7 +176,7 @@ impl Guard {
         let QueueRule { length, timeout } = self.rules.queue;
         let place = match trial {
             true => None,
-            false => self.queue.join(pool.clone(), rule, ask, class(ask), length),
+            false => self.queue.join(pool.clone(), rule, question, length),
         };
         let Some(place) = place else {
             let detail = format!("{} run and {} wait", self.view().running, self.queue.len());
@@ -192,15 +197,15 @@ impl Guard {
     }
 
     /// A member that has room now, whose attempt has begun then.
-    fn admit(&self, pool: &Pool, rule: usize, ask: &Ask<'_>) -> Admission {
+    fn admit(&self, pool: &Pool, rule: usize, question: &Question<'_>) -> Admission {
         if !self.take() {
             return Admission::Full;
         }
-        if let Some(member) = pool.begin_at(rule, ask) {
+        if let Some(member) = pool.begin_at(rule, question) {
             return Admission::Member(member);
         }
         self.running.fetch_sub(1, Ordering::Relaxed);
-        match pool.is_full_at(rule, ask) {
+        match pool.is_full_at(rule, question.tried) {
             true => Admission::Full,
             false => Admission::Nobody,
         }
@@ -229,15 +234,11 @@ impl Guard {
     pub(crate) fn hand_over(self: &Arc<Self>) {
         loop {
             let served = self.queue.first(|waiter| {
-                let ask = Ask {
-                    client: waiter.client,
-                    http: None,
-                    tried: &waiter.tried,
-                    now: Instant::now(),
-                };
+                let question =
+                    Question { wish: waiter.wish, tried: &waiter.tried, now: Instant::now() };
                 // The guard of its own pool, which may be of another generation than this one.
                 let guard = waiter.pool.guard()?.clone();
-                match guard.admit(&waiter.pool, waiter.rule, &ask) {
+                match guard.admit(&waiter.pool, waiter.rule, &question) {
                     Admission::Member(member) => Some((guard, member)),
                     Admission::Full | Admission::Nobody => None,
                 }
@@ -288,12 +289,6 @@ impl Guard {
             Position::HalfOpen => {}
         }
     }
-}
-
-/// The class of the queue that a request waits in.
-fn class(ask: &Ask<'_>) -> u8 {
-    let route = ask.http.and_then(|http| http.exchange.route());
-    route.map_or(1, |route| route.priority)
 }
 
 fn open(left: Duration) -> Fault {

@@ -129,7 +129,7 @@ impl Member for PoolMember {
 
     fn heard(&self, fields: &Fields) {
         if let Some(field) = &self.hooks.load_field
-            && let Some(load) = fields.get(&**field).and_then(load::parse)
+            && let Some(load) = load::find(fields, field)
         {
             self.state.report_load(load, Instant::now());
         }

@@ -1,6 +1,7 @@
 //! A named set of interchangeable endpoints.
 
 mod plan;
+mod question;
 mod set;
 
 use std::collections::{BTreeMap, HashMap};
@@ -17,6 +18,7 @@ use transom_proxy::fault::{Code, Fault};
 use transom_proxy::fields::{Fields, Known};
 
 pub use self::plan::{Locality, Preference};
+pub(crate) use self::question::{Question, Wish};
 pub use self::set::Chance;
 use self::set::Set;
 use crate::affinity::Affinity;
@@ -200,6 +202,11 @@ impl Pool {
         self.settings.guard.as_ref()
     }
 
+    /// The pool as seen by one that picks by its own rule.
+    pub fn whole(self: &Arc<Self>) -> Scoped {
+        Scoped { pool: self.clone(), place: 0 }
+    }
+
     /// The pool as seen by one that picks by another rule.
     pub fn by(self: &Arc<Self>, rule: Rule) -> Scoped {
         let mut rules = self.changing();
@@ -254,50 +261,77 @@ impl Pool {
     }
 
     fn peek_at(&self, place: usize, ask: &Ask<'_>) -> Option<Arc<Endpoint>> {
-        let in_flight = self.hooks.in_flight.as_ref().map(|all| all.load(Ordering::Relaxed));
         let set = self.set.load();
-        let member = set.scopes.get(place)?.pick(ask, in_flight)?;
+        let question = set.question(place, &self.settings, ask);
+        let member = set.scopes.get(place)?.pick(&question, self.in_flight())?;
         Some(member.spec.endpoint.clone())
     }
 
     fn lease_at(&self, place: usize, ask: &Ask<'_>) -> Leasing {
+        let set = self.set.load();
+        let question = set.question(place, &self.settings, ask);
+        self.leasing(&set, place, &question)
+    }
+
+    /// A lease for a request that has been asked about before.
+    pub(crate) fn lease_for(&self, place: usize, question: &Question<'_>) -> Leasing {
+        self.leasing(&self.set.load(), place, question)
+    }
+
+    fn leasing(&self, set: &Set, place: usize, question: &Question<'_>) -> Leasing {
         if let Some(guard) = &self.settings.guard
             && let Some(this) = self.this.upgrade()
         {
-            return guard.lease(&this, place, ask);
+            return guard.lease(&this, place, question);
         }
-        match self.begin_at(place, ask) {
-            Some(member) => Leasing::Ready(Lease::new(member, ask.now)),
+        match self.begin(set, place, question) {
+            Some(member) => Leasing::Ready(Lease::new(member, question.now)),
             None => Leasing::Refused(self.nobody_left()),
         }
     }
 
+    /// What this request says for or against members.
+    pub(crate) fn wish(&self, place: usize, ask: &Ask<'_>) -> Wish {
+        self.set.load().question(place, &self.settings, ask).wish
+    }
+
     /// A member of which an attempt has begun.
-    pub(crate) fn begin_at(&self, place: usize, ask: &Ask<'_>) -> Option<Arc<PoolMember>> {
-        let set = self.set.load();
-        let mut sign = None;
-        if let Some(affinity) = &self.settings.affinity {
-            let (known, found) = set.stuck(affinity, place, ask);
-            if let Some(member) = found.filter(|member| member.begin()) {
-                return Some(member.clone());
-            }
-            sign = known;
-        }
-        let in_flight = self.hooks.in_flight.as_ref().map(|all| all.load(Ordering::Relaxed));
-        let scope = set.scopes.get(place)?;
-        // another worker may take the last place of the one that was picked
-        let mut picks = (0..TRIES).map_while(|_| scope.pick(ask, in_flight));
-        let member = picks.find(|member| member.begin())?;
-        if let (Some(Affinity::Remembered(sessions)), Some(sign)) = (&self.settings.affinity, sign)
+    pub(crate) fn begin_at(
+        &self,
+        place: usize,
+        question: &Question<'_>,
+    ) -> Option<Arc<PoolMember>> {
+        self.begin(&self.set.load(), place, question)
+    }
+
+    fn begin(&self, set: &Set, place: usize, question: &Question<'_>) -> Option<Arc<PoolMember>> {
+        if let Some(key) = question.wish.sticks_to
+            && let Some(member) = set.stuck(key, place, question)
+            && member.begin()
         {
-            sessions.put(sign, member.spec.endpoint.key, ask.now);
+            return Some(member.clone());
+        }
+        let scope = set.scopes.get(place)?;
+        let in_flight = self.in_flight();
+        // another worker may take the last place of the one that was picked
+        let mut picks = (0..TRIES).map_while(|_| scope.pick(question, in_flight));
+        let member = picks.find(|member| member.begin())?;
+        if let (Some(Affinity::Remembered(sessions)), Some(sign)) =
+            (&self.settings.affinity, question.wish.sign)
+        {
+            sessions.put(sign, member.spec.endpoint.key, question.now);
         }
         Some(member.clone())
     }
 
-    /// Whether there is a member that could be used for this ask and has no room now.
-    pub(crate) fn is_full_at(&self, place: usize, ask: &Ask<'_>) -> bool {
-        self.set.load().scopes.get(place).is_some_and(|scope| scope.is_full(ask.tried))
+    /// What all members have in flight, where somebody asks for it.
+    fn in_flight(&self) -> Option<usize> {
+        self.hooks.in_flight.as_ref().map(|all| all.load(Ordering::Relaxed))
+    }
+
+    /// Whether there is a member that could be used and has no room now.
+    pub(crate) fn is_full_at(&self, place: usize, tried: &[u64]) -> bool {
+        self.set.load().scopes.get(place).is_some_and(|scope| scope.is_full(tried))
     }
 
     pub(crate) fn nobody_left(&self) -> Fault {
@@ -407,9 +441,10 @@ impl Destination for Pool {
 }
 
 /// A pool as one route sees it: some of its members, or another algorithm.
+#[derive(Clone)]
 pub struct Scoped {
-    pool: Arc<Pool>,
-    place: usize,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) place: usize,
 }
 
 impl Scoped {

@@ -20,6 +20,8 @@ use crate::pool::Pool;
 /// A pool and its share.
 pub struct Part {
     pub pool: Arc<Pool>,
+    /// The pool as requests see it: one with servers on demand holds them while there is none.
+    pub destination: Arc<dyn Destination>,
     /// Zero gets nothing new, but keeps the clients that stick to it.
     pub weight: u32,
 }
@@ -62,13 +64,13 @@ impl Split {
     }
 
     /// The lease of the first part that has anybody.
-    fn leased(&self, ask: &Ask<'_>, mut lease: impl FnMut(&Pool) -> Leasing) -> Leasing {
+    fn leased(&self, ask: &Ask<'_>, mut lease: impl FnMut(&dyn Destination) -> Leasing) -> Leasing {
         let first = self.first(ask);
         let others = (0..self.parts.len())
             .filter(|place| Some(*place) != first && self.parts[*place].weight > 0);
         let mut refused = None;
         for place in first.into_iter().chain(others) {
-            match lease(&self.parts[place].pool) {
+            match lease(&*self.parts[place].destination) {
                 Leasing::Refused(fault) if fault.code() == Code::NoEndpoint => {
                     refused.get_or_insert(fault);
                 }
@@ -106,11 +108,11 @@ impl Destination for Split {
     }
 
     fn lease(&self, ask: &Ask<'_>) -> Leasing {
-        self.leased(ask, |pool| pool.lease(ask))
+        self.leased(ask, |part| part.lease(ask))
     }
 
     fn lease_instead(&self, ask: &Ask<'_>, permit: &mut Option<Permit>) -> Leasing {
-        self.leased(ask, |pool| pool.lease_instead(ask, permit))
+        self.leased(ask, |part| part.lease_instead(ask, permit))
     }
 
     /// By leave of the part that is asked first.
@@ -151,7 +153,8 @@ mod tests {
         // members of different pools are different endpoints
         let specs = specs(&[1; 4]).split_off(port);
         let specs = specs.into_iter().take(1).collect();
-        Part { pool: Pool::new(name, specs, Settings::default(), None), weight }
+        let pool = Pool::new(name, specs, Settings::default(), None);
+        Part { destination: pool.clone(), pool, weight }
     }
 
     fn shares(split: &Split, count: usize) -> [usize; 2] {

@@ -92,32 +92,33 @@ pub struct Probes {
     pub failed: AtomicU64,
 }
 
-/// See the module.
+/// See the module. In this order, so that all that picking looks at lies on one cache line.
 #[derive(Debug)]
+#[repr(C)]
 pub struct State {
     pub in_flight: AtomicUsize,
-    pub attempts: AtomicU64,
-    pub failures: AtomicU64,
-    /// The last attempt failed.
-    failing: AtomicBool,
-    /// Of every attempt that was answered.
-    pub latencies: Histogram,
-    health: AtomicU8,
-    administrative: AtomicU8,
-    /// Milliseconds from `origin`; zero: not ejected.
-    ejected_until: AtomicU64,
-    /// Thousandths of the weight that count, as long as a member starts slowly.
-    share: AtomicU32,
     /// Most attempts in flight.
     ceiling: AtomicUsize,
     /// Of peak latency, in nanoseconds; zero: none measured.
     latency: AtomicU64,
     /// When that was measured, in nanoseconds from `origin`.
     measured: AtomicU64,
+    /// When `load` was said, in milliseconds from `origin`.
+    load_said: AtomicU64,
     /// What it says of its load, as the bits of an `f32`; all ones: nothing.
     load: AtomicU32,
-    /// When it said so, in milliseconds from `origin`.
-    load_said: AtomicU64,
+    /// Thousandths of the weight that count, as long as a member starts slowly.
+    share: AtomicU32,
+    pub attempts: AtomicU64,
+    health: AtomicU8,
+    administrative: AtomicU8,
+    /// The last attempt failed.
+    failing: AtomicBool,
+    pub failures: AtomicU64,
+    /// Milliseconds from `origin`; zero: not ejected.
+    ejected_until: AtomicU64,
+    /// Of every attempt that was answered.
+    pub latencies: Histogram,
     /// What judging by traffic counts.
     pub passive: passive::Counts,
     pub probes: Probes,

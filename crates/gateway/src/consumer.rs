@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use transom_proxy::exchange::Identity;
 
 pub mod digest;
+pub mod password;
 pub mod settings;
 pub mod shards;
 pub mod written;

@@ -35,6 +35,10 @@ settings! {
     }
 }
 
+/// Header fields in which endpoints are told who asks, unless the file has other names. Nobody
+/// outside may send them where anybody is looked for at all.
+pub const USUAL_HEADERS: [&str; 3] = ["x-consumer-name", "x-consumer-groups", "x-consumer-plan"];
+
 /// A way to find out who asks.
 pub trait Way: Send + Sync + 'static {
     /// The name of the kind of policy.

@@ -9,7 +9,7 @@ use transom_proxy::policy::Policy;
 use transom_proxy::stage::Stage;
 use transom_proxy::variables::Template;
 use transom_settings::json::Value as Json;
-use transom_settings::{Context, Definitions, Node, Setting, Spanned, Target};
+use transom_settings::{Context, Definitions, HeaderName, Node, Setting, Spanned, Target};
 
 use crate::making::Making;
 
@@ -34,6 +34,12 @@ pub trait Kind: Setting + Clone + Debug + PartialEq + Send + Sync + 'static {
 
     /// Texts with variables: the header fields that they ask for are kept for them.
     fn templates(&self) -> Vec<&Template> {
+        Vec::new()
+    }
+
+    /// Header fields in which endpoints are told who asks. Nobody outside may send them: they are
+    /// taken off every request, on every route.
+    fn vouched(&self) -> Vec<&HeaderName> {
         Vec::new()
     }
 
@@ -82,6 +88,8 @@ trait Configured: Any + Debug + Send + Sync {
     fn files(&self) -> Vec<&Spanned<PathBuf>>;
     fn targets(&self) -> Vec<(&'static str, &Spanned<Target>)>;
     fn templates(&self) -> Vec<&Template>;
+    fn vouched(&self) -> Vec<&HeaderName>;
+    fn stage(&self) -> Stage;
     fn build(&self, making: &mut Making<'_>) -> Option<Arc<dyn Policy>>;
     fn copy(&self) -> Box<dyn Configured>;
     fn equals(&self, other: &dyn Any) -> bool;
@@ -106,6 +114,14 @@ impl<K: Kind> Configured for K {
 
     fn templates(&self) -> Vec<&Template> {
         Kind::templates(self)
+    }
+
+    fn vouched(&self) -> Vec<&HeaderName> {
+        Kind::vouched(self)
+    }
+
+    fn stage(&self) -> Stage {
+        K::STAGE
     }
 
     fn build(&self, making: &mut Making<'_>) -> Option<Arc<dyn Policy>> {
@@ -145,6 +161,16 @@ impl Rule {
     /// See [`Kind::templates`].
     pub fn templates(&self) -> Vec<&Template> {
         self.0.templates()
+    }
+
+    /// See [`Kind::vouched`].
+    pub fn vouched(&self) -> Vec<&HeaderName> {
+        self.0.vouched()
+    }
+
+    /// Where in the chain it runs.
+    pub fn stage(&self) -> Stage {
+        self.0.stage()
     }
 
     /// See [`Kind::build`].

@@ -5,6 +5,8 @@ use crate::kind::{Entry, entry};
 mod access;
 mod anonymous;
 mod api_key;
+mod basic_auth;
+mod identity_headers;
 mod security_headers;
 
 /// In alphabetical order; in which order they run is said by their stage.
@@ -12,6 +14,8 @@ pub const POLICIES: &[Entry] = &[
     entry::<access::Access>(),
     entry::<anonymous::Anonymous>(),
     entry::<api_key::ApiKey>(),
+    entry::<basic_auth::BasicAuth>(),
+    entry::<identity_headers::IdentityHeaders>(),
     entry::<security_headers::SecurityHeaders>(),
 ];
 

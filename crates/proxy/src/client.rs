@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use transom_net::{DialError, Stream};
+use transom_net::DialError;
 
 use crate::body::Body;
 use crate::codec::head::ResponseHead;
 use crate::destination::{Endpoint, Lease};
 use crate::fault::{Code, Fault};
 use crate::message::Method;
+use crate::upgrade::Far;
 
 pub mod h1;
 pub mod h2;
@@ -141,11 +142,11 @@ impl Call {
         }
     }
 
-    /// The connection itself, after a 101.
-    pub fn into_tunnel(self) -> Option<(Stream, Option<Lease>)> {
+    /// The connection or the stream itself, after a 101.
+    pub fn into_tunnel(self) -> Option<(Far, Option<Lease>)> {
         match self {
             Call::H1(call) => call.into_tunnel(),
-            Call::H2(_) => None,
+            Call::H2(call) => Some(call.into_tunnel()),
         }
     }
 

@@ -6,3 +6,4 @@ pub mod forwarded;
 pub mod grpc;
 pub mod hide;
 pub mod hop;
+pub mod websocket;

@@ -123,7 +123,9 @@ impl RelayEnd {
 /// What has happened on HTTP/2 connections beside their exchanges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Http2Tally {
+    /// Connections that have begun, and that have ended.
     pub connections: u32,
+    pub ended: u32,
     /// RST_STREAM frames received and sent.
     pub resets_by_client: u32,
     pub resets_by_us: u32,

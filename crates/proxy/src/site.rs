@@ -42,6 +42,8 @@ pub struct Site {
     pub trusted: Vec<IpNet>,
     pub forwarded: ForwardedStyle,
     pub request_id: RequestIdRule,
+    /// Fields in which endpoints are told who asks: whoever sends one lies.
+    pub vouched: Vec<HeaderName>,
     pub pages: Pages,
     pub sinks: Vec<Arc<dyn Sink>>,
 }
@@ -62,6 +64,7 @@ impl Site {
             trusted: Vec::new(),
             forwarded: ForwardedStyle { x_forwarded: false, forwarded: false, via: false },
             request_id: RequestIdRule { field: None, trust: false },
+            vouched: Vec::new(),
             pages: Pages::default(),
             sinks: Vec::new(),
         }

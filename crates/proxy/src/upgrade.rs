@@ -1,14 +1,17 @@
 //! A connection that has become a tunnel: bytes both ways until one side has ended.
 
+mod streamed;
+
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use transom_net::{Size, Stream};
+use transom_net::{Size, Stream, Worker};
 
 use crate::destination::{AttemptResult, Lease};
 use crate::patience::Patience;
 
+pub(crate) use self::streamed::{Streamed, send_some};
 pub use transom_net::carry::Passed;
 
 /// One side of a tunnel: a connection, or one stream of it.
@@ -70,9 +73,53 @@ impl Side for Stream {
     }
 }
 
+/// The endpoint's side of a tunnel: a connection of its own, or a stream among others.
+pub enum Far {
+    Connection(Stream),
+    Stream(Box<dyn Side>),
+}
+
+impl Far {
+    fn side(&mut self) -> &mut dyn Side {
+        match self {
+            Far::Connection(stream) => stream,
+            Far::Stream(stream) => &mut **stream,
+        }
+    }
+}
+
+impl Side for Far {
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.side().poll_fill(cx)
+    }
+
+    fn filled(&self) -> &[u8] {
+        match self {
+            Far::Connection(stream) => stream.filled(),
+            Far::Stream(stream) => stream.filled(),
+        }
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.side().consume(n);
+    }
+
+    fn poll_write(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.side().poll_write(bytes, cx)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.side().poll_flush(cx)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.side().poll_shutdown(cx)
+    }
+}
+
 /// The endpoint's side of a tunnel.
 pub struct Tunnel {
-    stream: Stream,
+    far: Far,
     lease: Option<Lease>,
     up: Half,
     down: Half,
@@ -80,9 +127,9 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    pub fn new(stream: Stream, lease: Option<Lease>) -> Self {
-        let patience = Patience::new(stream.worker());
-        Tunnel { stream, lease, up: Half::default(), down: Half::default(), patience }
+    pub fn new(far: Far, lease: Option<Lease>, worker: &Worker) -> Self {
+        let patience = Patience::new(worker);
+        Tunnel { far, lease, up: Half::default(), down: Half::default(), patience }
     }
 
     /// Carries bytes both ways until both sides have ended, one breaks, or nothing has moved for
@@ -94,8 +141,8 @@ impl Tunnel {
         cx: &mut Context<'_>,
     ) -> Poll<Passed> {
         let moved = self.up.moved + self.down.moved;
-        let up = self.up.poll(client, &mut self.stream, cx);
-        let down = self.down.poll(&mut self.stream, client, cx);
+        let up = self.up.poll(client, &mut self.far, cx);
+        let down = self.down.poll(&mut self.far, client, cx);
         if self.up.moved + self.down.moved > moved {
             self.patience.progress();
         }

@@ -17,6 +17,7 @@ use crate::message::{Reader, Received};
 /// | `/ws…` with an `Upgrade` | 101, and then every byte again |
 /// | `/stream` | [`pattern`], 4 KiB at a time and slowly, until [`Server::finish_streams`] |
 /// | `/after-N…` | as any other, after so many milliseconds |
+/// | `/busy-N…` | as any other, with a report that so many hundredths of its CPU are used |
 /// | any other | the server's name, the method, the target and the length of the body |
 pub struct Server {
     pub address: SocketAddr,
@@ -97,14 +98,24 @@ fn answer(request: &Received, reader: &mut Reader<TcpStream>, shared: &Shared) -
     if request.target == "/stream" {
         return stream(&mut reader.stream, shared);
     }
-    if let Some(rest) = request.target.strip_prefix("/after-") {
-        let digits = rest.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
-        thread::sleep(Duration::from_millis(digits.parse().unwrap_or_default()));
+    if let Some(millis) = number(&request.target, "/after-") {
+        thread::sleep(Duration::from_millis(millis));
     }
+    let load = number(&request.target, "/busy-").map_or(String::new(), |hundredths| {
+        let load = hundredths as f64 / 100.0;
+        format!("endpoint-load-metrics: TEXT cpu_utilization={load}\r\n")
+    });
     let Received { method, target, body, .. } = request;
     let body = format!("{} {method} {target} {}", shared.name, body.len());
-    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let length = body.len();
+    let answer = format!("HTTP/1.1 200 OK\r\n{load}Content-Length: {length}\r\n\r\n{body}");
     reader.stream.write_all(answer.as_bytes())
+}
+
+/// The number that follows in a target.
+fn number(target: &str, before: &str) -> Option<u64> {
+    let rest = target.strip_prefix(before)?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 fn echo(reader: &mut Reader<TcpStream>) -> io::Result<()> {

@@ -52,18 +52,7 @@ impl Transom {
         let config = completed(config, folder.path(), &mut ports);
         let file = folder.path().join("transom.yaml");
         fs::write(&file, &config).expect("a file in our own folder");
-        let output = |name: &str| {
-            Stdio::from(fs::File::create(folder.path().join(name)).expect("a file in our folder"))
-        };
-        let child = Command::new(binary)
-            .arg("run")
-            .arg("-c")
-            .arg(&file)
-            .stdin(Stdio::null())
-            .stdout(output("stdout"))
-            .stderr(output("stderr"))
-            .spawn()
-            .expect("the program can be run");
+        let child = spawn(binary, folder.path());
         let mut transom = Transom { child, folder, ports };
         transom.wait_until_it_is_ready(&config);
         transom
@@ -210,10 +199,11 @@ impl Transom {
             .collect()
     }
 
-    /// Resident memory in KiB.
+    /// Resident memory in KiB that is its own: what is mapped of files grows with the code that has
+    /// run.
     pub fn memory(&self) -> usize {
         let status = fs::read_to_string(self.proc("status")).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
         line.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or_default()
     }
 
@@ -225,6 +215,22 @@ impl Transom {
         if let Some(pid) = Pid::from_raw(self.pid() as i32) {
             let _ = kill_process(pid, signal);
         }
+    }
+
+    /// Runs it once more with the same file, after it has ended, and waits until it is ready.
+    #[track_caller]
+    pub fn run_again(&mut self, binary: &str) {
+        self.child = spawn(binary, self.folder.path());
+        self.wait_until_it_is_ready("the same file");
+    }
+
+    /// Processor time that it has taken so far.
+    pub fn processor_time(&self) -> Duration {
+        let stat = fs::read_to_string(self.proc("stat")).unwrap_or_default();
+        let after_name = stat.rsplit(')').next().unwrap_or_default();
+        let fields = after_name.split_whitespace().skip(11).take(2);
+        let ticks: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
+        Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
     }
 
     /// Ends it at once, as `kill -9` does.
@@ -243,6 +249,21 @@ impl Transom {
         });
         exit.expect("it has just ended")
     }
+}
+
+fn spawn(binary: &str, folder: &Path) -> Child {
+    let output = |name: &str| {
+        Stdio::from(fs::File::create(folder.join(name)).expect("a file in our folder"))
+    };
+    Command::new(binary)
+        .arg("run")
+        .arg("-c")
+        .arg(folder.join("transom.yaml"))
+        .stdin(Stdio::null())
+        .stdout(output("stdout"))
+        .stderr(output("stderr"))
+        .spawn()
+        .expect("the program can be run")
 }
 
 impl Drop for Transom {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use transom_settings::{Setting, Span};
 
 use super::Check;
-use crate::config::{Driver, Pool, Scale, Source};
+use crate::config::{Driver, Pool, SHORTEST_TOKEN, Scale, Source};
 
 impl Check<'_> {
     pub(super) fn sources(&mut self, pool: &Pool, path: &str) {
@@ -31,6 +31,15 @@ impl Check<'_> {
             Source::Registration(registration) => Some((source.span, registration)),
             _ => None,
         });
+        if let Some((_, registration)) = lapsing
+            && let Some(token) = &registration.token
+            && token.expose().len() < SHORTEST_TOKEN
+        {
+            let what = format!("a token of less than {SHORTEST_TOKEN} characters can be tried out");
+            self.error(token.span, format!("{path}.sources"), what)
+                .hint("make one with `openssl rand -hex 32`")
+                .done();
+        }
         if let Some((place, registration)) = lapsing
             && registration.ttl.get().is_zero()
         {

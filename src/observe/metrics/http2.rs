@@ -10,7 +10,8 @@ use super::text::Text;
 
 #[derive(Default)]
 pub(super) struct Http2Cells {
-    connections: Counter,
+    pub(super) connections: Counter,
+    pub(super) ended: Counter,
     resets_by_client: Counter,
     resets_by_us: Counter,
     goaways: Counter,
@@ -20,6 +21,7 @@ pub(super) struct Http2Cells {
 impl Http2Cells {
     pub(super) fn add(&self, tally: &Http2Tally) {
         self.connections.add(tally.connections.into());
+        self.ended.add(tally.ended.into());
         self.resets_by_client.add(tally.resets_by_client.into());
         self.resets_by_us.add(tally.resets_by_us.into());
         self.goaways.add(tally.goaways.into());

@@ -26,10 +26,23 @@ pub(super) struct ListenerCells {
     pub(super) versions: [Counter; Version::ALL.len()],
     pub(super) http2: Http2Cells,
     pub(super) relays: RelayCells,
-    accepted: Counter,
-    closed: Counter,
+    /// By [`Transport`].
+    accepted: [Counter; Transport::ALL.len()],
+    closed: [Counter; Transport::ALL.len()],
     /// By [`Refusal`].
     refused: [Counter; Refusal::ALL.len()],
+}
+
+/// What is carried: exchanges of HTTP, a stream of bytes, or the datagrams of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Http,
+    Tcp,
+    Udp,
+}
+
+impl Transport {
+    const ALL: [Transport; 3] = [Transport::Http, Transport::Tcp, Transport::Udp];
 }
 
 /// Why a connection was not served.
@@ -90,9 +103,9 @@ pub struct ListenerMetrics(pub(super) Arc<Sharded<ListenerCells>>);
 
 impl ListenerMetrics {
     /// A connection was accepted by this worker. It is open until the guard is dropped.
-    pub fn accepted(&self, worker: usize) -> Open {
-        self.0.at(worker).accepted.add_shared(1);
-        Open { cells: self.0.clone(), worker }
+    pub fn accepted(&self, worker: usize, transport: Transport) -> Open {
+        self.0.at(worker).accepted[transport as usize].add_shared(1);
+        Open { cells: self.0.clone(), worker, transport }
     }
 
     /// A connection, accepted or not, is not served.
@@ -102,19 +115,25 @@ impl ListenerMetrics {
 
     /// How many are open now, over all workers.
     pub fn open(&self) -> u64 {
-        self.0.difference(|c| &c.accepted, |c| &c.closed)
+        Transport::ALL.into_iter().map(|transport| open(&self.0, transport)).sum()
     }
+}
+
+fn open(cells: &Sharded<ListenerCells>, transport: Transport) -> u64 {
+    let place = transport as usize;
+    cells.difference(|c| &c.accepted[place], |c| &c.closed[place])
 }
 
 /// An open connection. May be dropped on another thread than it was made on.
 pub struct Open {
     cells: Arc<Sharded<ListenerCells>>,
     worker: usize,
+    transport: Transport,
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.cells.at(self.worker).closed.add_shared(1);
+        self.cells.at(self.worker).closed[self.transport as usize].add_shared(1);
     }
 }
 
@@ -150,7 +169,8 @@ pub(super) fn render(listeners: &Listeners, text: &mut Text) {
         "Connections of clients that were accepted.",
     );
     for (listener, cells) in &listeners {
-        text.sample(&[("listener", listener)], cells.sum(|c| &c.accepted));
+        let accepted = |transport| cells.sum(|c| &c.accepted[transport as usize]);
+        text.sample(&[("listener", listener)], Transport::ALL.map(accepted).iter().sum::<u64>());
     }
     text.family(
         "transom_requests_by_version_total",
@@ -166,14 +186,20 @@ pub(super) fn render(listeners: &Listeners, text: &mut Text) {
         }
     }
     http2::render(&listeners, text);
+    text.family(
+        "transom_connections_open",
+        "gauge",
+        "Connections of clients that are open: of HTTP/1 or of HTTP/2, relayed ones, and flows of UDP.",
+    );
+    for (listener, cells) in &listeners {
+        let [http, tcp, udp] = Transport::ALL.map(|transport| open(cells, transport));
+        let h2 = cells.difference(|c| &c.http2.connections, |c| &c.http2.ended).min(http);
+        for (protocol, count) in [("h1", http - h2), ("h2", h2), ("tcp", tcp), ("udp", udp)] {
+            text.sample(&[("listener", listener), ("protocol", protocol)], count);
+        }
+    }
     type Pick = fn(&ListenerCells) -> &Counter;
-    let open: [(&str, &str, Pick, Pick); 3] = [
-        (
-            "transom_connections_open",
-            "Connections of clients that are open.",
-            |c| &c.accepted,
-            |c| &c.closed,
-        ),
+    let open: [(&str, &str, Pick, Pick); 2] = [
         (
             "transom_requests_in_flight",
             "Exchanges that have begun and not ended, tunnels among them.",

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use transom_proxy::fault::{Code, Fault};
 use transom_proxy::fields::Fields;
+use transom_proxy::record::Http2Tally;
 
 use super::*;
 use crate::observe::testing::{endpoint, exchange};
@@ -117,7 +118,11 @@ fn connections_and_tunnels_are_open_until_they_are_not() {
     let metrics = Metrics::new(2);
     let sink = metrics.sink(&names());
     let listener = metrics.listener("web");
-    let (first, second) = (listener.accepted(0), listener.accepted(1));
+    let (first, second) =
+        (listener.accepted(0, Transport::Http), listener.accepted(1, Transport::Http));
+    let relayed = listener.accepted(1, Transport::Tcp);
+    let two = |tally| sink.http2(1, &tally);
+    two(Http2Tally { connections: 2, ended: 1, ..Http2Tally::default() });
     listener.refused(1, Refusal::Tls);
     let mut exchange = exchange(1);
     sink.began(&mut exchange, &Fields::new());
@@ -127,22 +132,27 @@ fn connections_and_tunnels_are_open_until_they_are_not() {
     check(
         &metrics,
         &[
-            (r#"transom_connections_open{listener="web"}"#, 2.0),
-            (r#"transom_connections_accepted_total{listener="web"}"#, 2.0),
+            (r#"transom_connections_open{listener="web",protocol="h1"}"#, 1.0),
+            (r#"transom_connections_open{listener="web",protocol="h2"}"#, 1.0),
+            (r#"transom_connections_open{listener="web",protocol="tcp"}"#, 1.0),
+            (r#"transom_connections_open{listener="web",protocol="udp"}"#, 0.0),
+            (r#"transom_connections_accepted_total{listener="web"}"#, 3.0),
             (r#"transom_connections_refused_total{listener="web",reason="tls"}"#, 1.0),
             (r#"transom_connections_refused_total{listener="web",reason="address"}"#, 0.0),
             (r#"transom_tunnels_open{listener="web"}"#, 1.0),
         ],
     );
     sink.record(&exchange);
-    drop(first);
+    drop((first, relayed));
+    two(Http2Tally { ended: 1, ..Http2Tally::default() });
     assert_eq!(listener.open(), 1);
     // On another worker's thread.
     std::thread::spawn(|| drop(second)).join().unwrap();
     check(
         &metrics,
         &[
-            (r#"transom_connections_open{listener="web"}"#, 0.0),
+            (r#"transom_connections_open{listener="web",protocol="h1"}"#, 0.0),
+            (r#"transom_connections_open{listener="web",protocol="h2"}"#, 0.0),
             (r#"transom_tunnels_open{listener="web"}"#, 0.0),
             (r#"transom_requests_in_flight{listener="web"}"#, 0.0),
             (r#"transom_requests_total{listener="web",route="orders",class="1xx"}"#, 1.0),

@@ -1,10 +1,12 @@
 //! Endpoints that send frames no library would send.
 
+use std::sync::{Arc, Mutex};
+
 use transom_testkit::frames::{
     ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, PUSH_PROMISE,
     RST_STREAM, SETTINGS, block, frame,
 };
-use transom_testkit::{Endpoint, Line};
+use transom_testkit::{Endpoint, Line, until};
 
 use super::{get, over, rig_holds};
 
@@ -199,4 +201,29 @@ fn an_endpoint_that_does_not_speak_http_2_is_told_apart() {
     let mut transom = over(&[endpoint.address], "", "");
     assert_eq!(get(&transom, "/").status, 502);
     rig_holds(&mut transom);
+}
+
+#[test]
+fn h2_28_endpoints_are_told_when_it_ends() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let its = heard.clone();
+    let endpoint = Endpoint::raw(move |line| {
+        if until_asked(line).is_none() {
+            return;
+        }
+        line.send(head(END_STREAM, &[(":status", "204")]));
+        while let Some(head) = line.read(9) {
+            let length = head[..3].iter().fold(0, |n, b| n << 8 | usize::from(*b));
+            if line.read(length).is_none() {
+                break;
+            }
+            its.lock().unwrap().push(head[3]);
+        }
+    });
+    let mut transom = over(&[endpoint.address], "", "");
+    assert_eq!(get(&transom, "/").status, 204);
+    assert!(!heard.lock().unwrap().contains(&GOAWAY));
+    transom.admin("POST", "/stop");
+    assert_eq!(transom.ended().code(), Some(0));
+    until("it is told", || heard.lock().unwrap().contains(&GOAWAY));
 }

@@ -38,21 +38,23 @@ const FEW: usize = 64;
 /// Bounded loads: how much a candidate may have in flight.
 #[derive(Debug)]
 pub struct Bound {
-    factor: f64,
-    weights: f64,
+    /// The factor, for each unit of weight.
+    by_weight: f64,
 }
 
 impl Bound {
     pub fn over(candidates: &[Candidate], factor: Option<f64>) -> Option<Self> {
-        let weights = candidates.iter().map(|one| f64::from(one.weight)).sum();
-        factor.map(|factor| Bound { factor: factor.max(1.0), weights })
+        let weights: f64 = candidates.iter().map(|one| f64::from(one.weight)).sum();
+        factor.map(|factor| Bound { by_weight: factor.max(1.0) / weights })
     }
 
-    /// The most that this candidate may have in flight, where `total` is in flight with the one
-    /// that is being placed: ⌈factor × total × its part of the weights⌉ (arXiv 1608.01350).
-    fn most(&self, candidate: &Candidate, total: usize) -> usize {
-        let part = f64::from(candidate.weight) / self.weights;
-        (self.factor * total as f64 * part).ceil() as usize
+    /// Whether this candidate may have one more, where `total` is in flight with the one that is
+    /// being placed: at most ⌈factor × total × its part of the weights⌉ (arXiv 1608.01350). Below
+    /// the bound before it is rounded up is below it afterwards, as what is in flight is a whole
+    /// number.
+    fn takes(&self, candidate: &Candidate, total: usize) -> bool {
+        let most = self.by_weight * f64::from(candidate.weight) * total as f64;
+        (candidate.in_flight() as f64) < most
     }
 }
 
@@ -65,10 +67,7 @@ pub fn pick(
 ) -> Option<usize> {
     let total = bound.map(|_| 1 + total(choice));
     let fits = |index: usize| match (bound, total) {
-        (Some(bound), Some(total)) => {
-            let candidate = &choice.candidates[index];
-            candidate.in_flight() < bound.most(candidate, total)
-        }
+        (Some(bound), Some(total)) => bound.takes(&choice.candidates[index], total),
         _ => true,
     };
     let mut hash = choice.hash;

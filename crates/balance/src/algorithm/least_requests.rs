@@ -62,8 +62,10 @@ fn exact(turns: &Turns, choice: &Choice<'_>) -> Option<usize> {
         if !choice.is_open(index) {
             continue;
         }
-        let (in_flight, weight) = (candidate.in_flight() as u64, u64::from(candidate.weight));
-        let (mine, theirs) = (in_flight.saturating_mul(than), least.saturating_mul(weight));
+        // 32 bits of each, so that no product overflows
+        let in_flight = u64::from(candidate.in_flight() as u32);
+        let weight = u64::from(candidate.weight);
+        let (mine, theirs) = (in_flight * than, least * weight);
         if equals == 0 || mine < theirs {
             (least, than, equals) = (in_flight, weight, 1 << index);
         } else if mine == theirs {

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn lb10_when_one_of_ten_goes_hardly_more_than_its_keys_move() {
+    fn lb10_u12_when_one_of_ten_goes_hardly_more_than_its_keys_move() {
         let whole = Bench::new(&maglev(), &[1; 10]);
         for gone in 0..10 {
             let mut weights = [1; 10];

@@ -14,8 +14,8 @@ pub const POINTS: u64 = 160;
 const MOST: u64 = 1 << 20;
 
 pub struct Ring {
-    /// Ascending: where a point lies, and whose it is.
-    points: Box<[(u64, u32)]>,
+    /// Ascending: where a point lies, in the upper half of a hash, and whose it is.
+    points: Box<[(u32, u32)]>,
     /// For the upper bits of a hash the first point that may be meant, so that a search looks at one
     /// or two points.
     starts: Box<[u32]>,
@@ -28,26 +28,31 @@ impl Ring {
         let wanted =
             |candidate: &Candidate| u64::from(candidate.weight) * POINTS / u64::from(WHOLE);
         let shrink = candidates.iter().map(wanted).sum::<u64>().div_ceil(MOST).max(1);
-        let mut points: Vec<(u64, u32)> = Vec::new();
+        let mut points: Vec<(u32, u32)> = Vec::new();
         for (index, candidate) in candidates.iter().enumerate() {
             let count = (wanted(candidate) / shrink).max(1);
-            let point = |n: u64| (mix(candidate.identity ^ mix(n)), index as u32);
+            let point = |n: u64| (upper(mix(candidate.identity ^ mix(n))), index as u32);
             points.extend((0..count).map(point));
         }
         points.sort_unstable();
         let bits = points.len().max(2).next_power_of_two().trailing_zeros();
-        let shift = u64::BITS - bits;
-        let first = |bucket: u64| points.partition_point(|(at, _)| *at < bucket << shift) as u32;
+        let shift = u32::BITS - bits;
+        let first = |bucket: u32| points.partition_point(|(at, _)| *at < bucket << shift) as u32;
         let starts = (0..1 << bits).map(first).collect();
         let bound = Bound::over(candidates, bound);
         Ring { points: points.into(), starts, shift, bound }
     }
 
     fn owner(&self, hash: u64) -> Option<usize> {
+        let hash = upper(hash);
         let start = *self.starts.get((hash >> self.shift) as usize)? as usize;
         let from = self.points[start..].iter().find(|(at, _)| *at >= hash);
         from.or(self.points.first()).map(|(_, index)| *index as usize)
     }
+}
+
+fn upper(hash: u64) -> u32 {
+    (hash >> 32) as u32
 }
 
 impl Algorithm for Ring {
@@ -56,15 +61,15 @@ impl Algorithm for Ring {
     }
 
     fn score(&self, index: usize, choice: &Choice<'_>) -> String {
-        let mut own = 0u128;
+        let mut own = 0u64;
         let mut before = self.points.last().map_or(0, |(at, _)| *at);
         for (at, owner) in &self.points {
             if *owner as usize == index {
-                own += u128::from(at.wrapping_sub(before));
+                own += u64::from(at.wrapping_sub(before));
             }
             before = *at;
         }
-        let share = own as f64 / (u64::MAX as f64) * 100.0;
+        let share = own as f64 / f64::from(u32::MAX) * 100.0;
         let in_flight = choice.candidates[index].in_flight();
         format!("{share:.1} % of the keys, {in_flight} in flight")
     }
@@ -88,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn lb10_when_one_of_ten_goes_only_its_keys_move() {
+    fn lb10_u12_when_one_of_ten_goes_only_its_keys_move() {
         let whole = Bench::new(&ring(), &[1; 10]);
         for gone in 0..10 {
             let mut weights = [1; 10];

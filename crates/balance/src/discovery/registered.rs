@@ -25,6 +25,8 @@ struct Table {
     most: usize,
     /// How long one stays that says nothing else.
     ttl: Duration,
+    /// Who shows it may register here and do nothing else.
+    token: Option<Arc<str>>,
 }
 
 #[derive(Clone, Debug)]
@@ -48,10 +50,16 @@ impl Registrations {
         Arc::new(Registrations { table: Mutex::default(), changed: Notify::new() })
     }
 
-    /// How many may be registered at once, and how long one stays that says nothing else.
-    pub fn allow(&self, most: usize, ttl: Duration) {
+    /// How many may be registered at once, how long one stays that says nothing else, and with what
+    /// it proves that it may.
+    pub fn allow(&self, most: usize, ttl: Duration, token: Option<&str>) {
         let mut table = self.table();
-        (table.most, table.ttl) = (most, ttl);
+        (table.most, table.ttl, table.token) = (most, ttl, token.map(Arc::from));
+    }
+
+    /// With what one proves that it may register, where there is such a thing.
+    pub fn token(&self) -> Option<Arc<str>> {
+        self.table().token.clone()
     }
 
     /// This endpoint is there for so long.
@@ -149,7 +157,7 @@ mod tests {
     #[test]
     fn who_does_not_come_back_in_time_is_gone() {
         let all = Registrations::new();
-        all.allow(2, Duration::from_secs(9));
+        all.allow(2, Duration::from_secs(9), None);
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let ttl = Some(Duration::from_secs(10));

@@ -3,24 +3,23 @@
 //! Who leaves is taken out at once, so that nobody works for the dead (U-15).
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
-use transom_proxy::destination::{Ask, Lease};
+use transom_proxy::destination::Lease;
 use transom_proxy::fault::{Code, Fault};
 
-use crate::pool::Pool;
+use crate::pool::{Pool, Question, Wish};
 
 /// The class of a request, the smaller the sooner; and its number within the class.
 type Number = (u8, u64);
 
 /// See the module.
 #[derive(Default)]
-pub struct Queue {
+pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     /// How many wait, to be asked without the lock.
     count: AtomicUsize,
@@ -33,39 +32,38 @@ struct Waiting {
 }
 
 /// One request that waits.
-pub struct Waiter {
-    pub pool: Arc<Pool>,
+pub(super) struct Waiter {
+    pub(super) pool: Arc<Pool>,
     /// By which of the pool's rules a member is picked.
-    pub rule: usize,
-    pub client: IpAddr,
+    pub(super) rule: usize,
+    pub(super) wish: Wish,
     /// Keys of the endpoints it has tried already.
-    pub tried: SmallVec<[u64; 4]>,
+    pub(super) tried: SmallVec<[u64; 4]>,
     answer: oneshot::Sender<Result<Lease, Fault>>,
 }
 
 impl Waiter {
     /// Gives it what it waits for. What is left of that where it has just gone.
-    pub fn answer(self, answer: Result<Lease, Fault>) -> Result<(), Result<Lease, Fault>> {
+    pub(super) fn answer(self, answer: Result<Lease, Fault>) -> Result<(), Result<Lease, Fault>> {
         self.answer.send(answer)
     }
 }
 
 impl Queue {
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// A place at the end of a class, unless so many wait already.
-    pub fn join(
+    /// A place at the end of its class, unless so many wait already.
+    pub(super) fn join(
         self: &Arc<Self>,
         pool: Arc<Pool>,
         rule: usize,
-        ask: &Ask<'_>,
-        class: u8,
+        question: &Question<'_>,
         most: usize,
     ) -> Option<Place> {
         let mut waiting = self.waiting();
@@ -74,16 +72,17 @@ impl Queue {
         }
         let (answer, receive) = oneshot::channel();
         waiting.last += 1;
-        let number = (class, waiting.last);
-        let tried = SmallVec::from_slice(ask.tried);
-        waiting.requests.insert(number, Waiter { pool, rule, client: ask.client, tried, answer });
+        let wish = question.wish;
+        let number = (wish.class, waiting.last);
+        let tried = SmallVec::from_slice(question.tried);
+        waiting.requests.insert(number, Waiter { pool, rule, wish, tried, answer });
         self.count.store(waiting.requests.len(), Ordering::Relaxed);
         drop(waiting);
         Some(Place { queue: self.clone(), number, receive })
     }
 
     /// Takes the first one out if `serve` has something for it.
-    pub fn first<T>(&self, serve: impl FnOnce(&Waiter) -> Option<T>) -> Option<(Waiter, T)> {
+    pub(super) fn first<T>(&self, serve: impl FnOnce(&Waiter) -> Option<T>) -> Option<(Waiter, T)> {
         if self.is_empty() {
             return None;
         }
@@ -95,7 +94,7 @@ impl Queue {
     }
 
     /// Takes everybody out.
-    pub fn all(&self) -> Vec<Waiter> {
+    pub(super) fn all(&self) -> Vec<Waiter> {
         let mut waiting = self.waiting();
         self.count.store(0, Ordering::Relaxed);
         std::mem::take(&mut waiting.requests).into_values().collect()
@@ -116,7 +115,7 @@ impl Queue {
 }
 
 /// A place in the queue; given up when dropped.
-pub struct Place {
+pub(super) struct Place {
     queue: Arc<Queue>,
     number: Number,
     receive: oneshot::Receiver<Result<Lease, Fault>>,
@@ -127,7 +126,7 @@ impl Place {
     ///
     /// # Errors
     /// When there was none within `limit`, or there will be none.
-    pub async fn wait(mut self, limit: Duration) -> Result<Lease, Fault> {
+    pub(super) async fn wait(mut self, limit: Duration) -> Result<Lease, Fault> {
         match tokio::time::timeout(limit, &mut self.receive).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(Fault::new(Code::NoEndpoint, "the pool has gone")),

@@ -1,7 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::task::{Context, Poll, Waker};
 
-use transom_proxy::destination::Destination;
+use transom_proxy::destination::{Ask, Destination};
 
 use super::*;
 use crate::algorithm::testing::specs;

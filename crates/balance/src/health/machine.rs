@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_are_spread_by_the_jitter_and_no_more() {
+    fn u05_waits_are_spread_by_the_jitter_and_no_more() {
         let machine = Machine::new(Health::Up);
         for (random, ms) in [(0.0, 9_000), (0.5, 10_000), (1.0, 11_000)] {
             let wait = machine.wait(&RHYTHM, random);

@@ -10,6 +10,7 @@ use crossbeam_utils::CachePadded;
 use transom_proxy::destination::Ask;
 
 use super::plan::{ALL, Fact, Plan, Portion};
+use super::question::{self, Question, Wish};
 use super::{Rule, Settings};
 use crate::affinity::{Affinity, Token};
 use crate::algorithm::hash::{self, mix};
@@ -129,32 +130,52 @@ impl Set {
         news.then_some(Set { members, scopes, stuck })
     }
 
-    /// The member to which the asker sticks, if that still keeps its clients; and the sign by which
-    /// it is to be remembered.
+    /// What the pool goes by for this request.
+    pub(super) fn question<'a>(
+        &self,
+        place: usize,
+        settings: &Settings,
+        ask: &Ask<'a>,
+    ) -> Question<'a> {
+        let mut wish = Wish::default();
+        if let Some(scope) = self.scopes.get(place)
+            && let Some(hashing) = scope.rule.algorithm.hashing()
+        {
+            wish.hash = hashing.key.hash(ask);
+        }
+        match &settings.affinity {
+            None => {}
+            Some(Affinity::Cookie(cookie)) => {
+                let token = cookie.sent(ask);
+                let place = token.and_then(|token| self.stuck.by_token.get(&token));
+                let member = place.and_then(|place| self.members.get(*place as usize));
+                wish.sticks_to = member.map(|member| member.spec.endpoint.key);
+            }
+            Some(Affinity::Remembered(sessions)) => {
+                if let Some((sign, member)) = sessions.find(ask) {
+                    (wish.sign, wish.sticks_to) = (Some(sign), member);
+                }
+            }
+        }
+        if settings.guard.is_some() {
+            wish.class = question::class(ask);
+        }
+        Question { wish, tried: ask.tried, now: ask.now }
+    }
+
+    /// The member of this endpoint, to which somebody sticks, if it still keeps its clients.
     pub(super) fn stuck(
         &self,
-        affinity: &Affinity,
-        scope: usize,
-        ask: &Ask<'_>,
-    ) -> (Option<u64>, Option<&Arc<PoolMember>>) {
-        let (sign, place) = match affinity {
-            Affinity::Cookie(cookie) => {
-                (None, cookie.sent(ask).and_then(|token| self.stuck.by_token.get(&token)))
-            }
-            Affinity::Remembered(sessions) => match sessions.find(ask) {
-                Some((sign, key)) => (Some(sign), key.and_then(|key| self.stuck.places.get(&key))),
-                None => (None, None),
-            },
-        };
-        let member = place.and_then(|place| self.members.get(*place as usize));
-        let keeps = |member: &&Arc<PoolMember>| {
-            let spec = &member.spec;
-            let rule = self.scopes.get(scope).map(|scope| &scope.rule);
-            member.state.standing(ask.now).keeps_clients()
-                && !ask.tried.contains(&spec.endpoint.key)
-                && rule.is_some_and(|rule| rule.takes(&spec.labels))
-        };
-        (sign, member.filter(keeps))
+        key: u64,
+        place: usize,
+        question: &Question<'_>,
+    ) -> Option<&Arc<PoolMember>> {
+        let member = self.members.get(*self.stuck.places.get(&key)? as usize)?;
+        let rule = &self.scopes.get(place)?.rule;
+        let keeps = member.state.standing(question.now).keeps_clients()
+            && !question.tried.contains(&key)
+            && rule.takes(&member.spec.labels);
+        keeps.then_some(member)
     }
 
     /// What stands in the cookie for the member of this endpoint.
@@ -243,17 +264,21 @@ impl Scope {
         self
     }
 
-    /// The member for this ask, if there is one that may be tried. `in_flight` is what the whole
-    /// pool has, where it is counted.
-    pub(super) fn pick(&self, ask: &Ask<'_>, in_flight: Option<usize>) -> Option<&Arc<PoolMember>> {
-        let hash = self.rule.algorithm.hashing().map(|hashing| hashing.key.hash(ask));
+    /// The member for this question, if there is one that may be tried. `in_flight` is what the
+    /// whole pool has, where it is counted.
+    pub(super) fn pick(
+        &self,
+        question: &Question<'_>,
+        in_flight: Option<usize>,
+    ) -> Option<&Arc<PoolMember>> {
+        let hash = self.rule.algorithm.hashing().map(|_| question.wish.hash);
         let random = || mix(self.turns.draws.fetch_add(1, Ordering::Relaxed));
         let choice = Choice {
             candidates: &[],
-            tried: ask.tried,
+            tried: question.tried,
             // a request without key goes anywhere, not always to the same member
             hash: hash.map_or(0, |hash| hash.unwrap_or_else(random)),
-            now: ask.now,
+            now: question.now,
             turn: &self.turns.draws,
             in_flight,
         };

@@ -8,27 +8,32 @@ use transom_proxy::fault::{Code, Fault};
 use transom_proxy::fields::Fields;
 
 use super::Scaler;
-use crate::Pool;
+use crate::pool::{Pool, Question, Rule, Scoped, Wish};
 
 /// A pool with a scaler.
 pub struct Scaled {
-    pool: Arc<Pool>,
+    scoped: Scoped,
     scaler: Arc<Scaler>,
 }
 
 impl Scaled {
-    pub fn new(pool: Arc<Pool>, scaler: Arc<Scaler>) -> Self {
-        Scaled { pool, scaler }
+    pub fn new(pool: &Arc<Pool>, scaler: Arc<Scaler>) -> Self {
+        Scaled { scoped: pool.whole(), scaler }
+    }
+
+    /// The same for one that picks by another rule.
+    pub fn by(&self, rule: Rule) -> Self {
+        Scaled { scoped: self.scoped.pool.by(rule), scaler: self.scaler.clone() }
     }
 }
 
 impl Destination for Scaled {
     fn name(&self) -> &str {
-        self.pool.name()
+        self.scoped.name()
     }
 
     fn lease(&self, ask: &Ask<'_>) -> Leasing {
-        let refused = match self.pool.lease(ask) {
+        let refused = match self.scoped.lease(ask) {
             Leasing::Refused(fault) if fault.code() == Code::NoEndpoint => fault,
             other => return other,
         };
@@ -41,10 +46,11 @@ impl Destination for Scaled {
             let detail = format!("pool `{}` has no server, and {most} wait for one", self.name());
             return Leasing::Refused(Fault::new(Code::NoEndpoint, detail));
         };
+        let Scoped { pool, place: rule } = &self.scoped;
         let held = Held {
-            pool: self.pool.clone(),
+            wish: pool.wish(*rule, ask),
+            scoped: self.scoped.clone(),
             scaler: self.scaler.clone(),
-            client: ask.client,
             tried: ask.tried.to_vec(),
             _place: place,
         };
@@ -52,7 +58,7 @@ impl Destination for Scaled {
     }
 
     fn lease_instead(&self, ask: &Ask<'_>, permit: &mut Option<Permit>) -> Leasing {
-        match self.pool.lease_instead(ask, permit) {
+        match self.scoped.lease_instead(ask, permit) {
             // it may have been the only one that has died
             Leasing::Refused(_) if !self.scaler.has_servers() => self.lease(ask),
             other => other,
@@ -60,23 +66,23 @@ impl Destination for Scaled {
     }
 
     fn retry(&self, ask: &Ask<'_>) -> Option<Permit> {
-        self.pool.retry(ask)
+        self.scoped.retry(ask)
     }
 
     fn answered(&self, ask: &Ask<'_>, endpoint: &Endpoint, fields: &mut Fields) {
-        self.pool.answered(ask, endpoint, fields);
+        self.scoped.answered(ask, endpoint, fields);
     }
 
     fn candidates(&self) -> Vec<Arc<Endpoint>> {
-        self.pool.candidates()
+        self.scoped.candidates()
     }
 }
 
 /// A request that waits.
 struct Held {
-    pool: Arc<Pool>,
+    wish: Wish,
+    scoped: Scoped,
     scaler: Arc<Scaler>,
-    client: std::net::IpAddr,
     tried: Vec<u64>,
     _place: super::scaler::Place,
 }
@@ -87,7 +93,7 @@ impl Held {
         match tokio::time::timeout(patience, self.server()).await {
             Ok(lease) => lease,
             Err(_) => {
-                let name = self.pool.name();
+                let name = self.scoped.name();
                 let detail = match self.scaler.last_failure() {
                     Some(why) => format!("pool `{name}`: no server has come: {why}"),
                     None => {
@@ -104,9 +110,8 @@ impl Held {
         let mut ready = self.scaler.ready();
         loop {
             ready.mark_unchanged();
-            let ask =
-                Ask { client: self.client, http: None, tried: &self.tried, now: Instant::now() };
-            match self.pool.lease(&ask) {
+            let question = Question { wish: self.wish, tried: &self.tried, now: Instant::now() };
+            match self.scoped.pool.lease_for(self.scoped.place, &question) {
                 Leasing::Ready(lease) => return Ok(lease),
                 Leasing::Wait(waiting) => return waiting.await,
                 Leasing::Refused(fault) if fault.code() != Code::NoEndpoint => return Err(fault),

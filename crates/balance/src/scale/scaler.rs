@@ -290,7 +290,11 @@ impl Scaler {
             Driver::Asked(_) => locked(&self.shown).wanted,
         };
         let waiting = self.waiting.load(Ordering::Relaxed);
-        let decision = decider.decide(&rules, Seen { in_flight, waiting, servers }, now);
+        let load = match rules.target_load {
+            Some(_) => members.iter().filter_map(|m| m.state.reported_load(now)).sum(),
+            None => 0.0,
+        };
+        let decision = decider.decide(&rules, Seen { in_flight, waiting, servers, load }, now);
         let (wanted, change, why) = match decision {
             Decision::Stay => return,
             Decision::Up(more, why) => (servers + more, format!("{more} more"), why),

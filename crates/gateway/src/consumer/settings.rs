@@ -18,6 +18,8 @@ settings! {
         pub labels: Map<Name, String> = Map::new(),
         /// Keys for `api-key`.
         pub keys: Vec<Spanned<ConsumerKey>> = Vec::new(),
+        /// Passwords for `basic-auth`, hashed.
+        pub passwords: Vec<Spanned<ConsumerPassword>> = Vec::new(),
     }
 
     /// A key of a consumer: itself, or its digest.
@@ -30,5 +32,14 @@ settings! {
         pub expires: Option<Moment> = None,
         /// What it allows, where that is less than what its consumer may do.
         pub scopes: Option<Vec<String>> = None,
+    }
+
+    /// A password of a consumer.
+    pub struct ConsumerPassword short(hash) {
+        /// Its hash, as `htpasswd -nB` prints it behind the name: argon2id, bcrypt, or one of the
+        /// older forms of Apache.
+        pub hash: Secret,
+        /// The name that goes with it; that of the consumer where there is none.
+        pub user: Option<String> = None,
     }
 }

@@ -42,6 +42,19 @@ impl<K: Hash + Eq + Clone, V: Clone> Shards<K, V> {
         self.change(&key.clone(), |map| drop(map.insert(key, value)));
     }
 
+    /// Puts many there at once.
+    pub fn extend(&self, entries: impl IntoIterator<Item = (K, V)>) {
+        let mut places: HashMap<usize, Vec<(K, V)>> = HashMap::new();
+        for entry in entries {
+            places.entry(self.place(&entry.0)).or_default().push(entry);
+        }
+        for (place, entries) in places {
+            let mut map = HashMap::clone(&self.shards[place].load());
+            map.extend(entries);
+            self.shards[place].store(Arc::new(map));
+        }
+    }
+
     pub fn remove<Q: Hash + Eq + ?Sized>(&self, key: &Q)
     where
         K: Borrow<Q>,
@@ -105,6 +118,8 @@ mod tests {
         );
         shards.replace([("a".to_owned(), 1)]);
         assert_eq!((shards.get("a"), shards.get("7"), shards.len()), (Some(1), None, 1));
+        shards.extend((0..3000).map(|n| (n.to_string(), n)));
+        assert_eq!((shards.get("2999"), shards.len()), (Some(2999), 3001));
         shards.replace([]);
         assert!(shards.is_empty());
     }

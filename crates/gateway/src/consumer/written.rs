@@ -6,7 +6,8 @@ use std::sync::Arc;
 use transom_settings::{Map, Name, Spanned, quote};
 
 use super::digest::Digest;
-use super::settings::{self, ConsumerKey};
+use super::password::Hashed;
+use super::settings::{self, ConsumerKey, ConsumerPassword};
 use super::{Consumer, Held};
 use crate::making::Lender;
 use crate::plan::Plan;
@@ -14,11 +15,16 @@ use crate::plan::Plan;
 /// Shortest key that is taken, in letters: what is shorter can be tried out.
 pub const SHORTEST_KEY: usize = 16;
 
+/// Whose a password is, and its hash.
+pub type OwnPassword = (Arc<str>, Arc<Hashed>);
+
 /// What the file says of who may ask.
 #[derive(Default)]
 pub struct Written {
     pub consumers: HashMap<Arc<str>, Arc<Consumer>>,
     pub keys: HashMap<Digest, Held>,
+    /// By the name that goes with a password: whose it is, and its hash.
+    pub users: HashMap<String, Vec<OwnPassword>>,
     pub plans: HashMap<String, Plan>,
 }
 
@@ -63,6 +69,10 @@ impl Written {
         for (index, key) in settings.keys.iter().enumerate() {
             self.key(&consumer.name, key, format!("{at}.keys[{index}]"), lender);
         }
+        for (index, password) in settings.passwords.iter().enumerate() {
+            let at = format!("{at}.passwords[{index}]");
+            self.password(&consumer.name, password, at, lender);
+        }
         self.consumers.insert(consumer.name.clone(), Arc::new(consumer));
     }
 
@@ -99,6 +109,25 @@ impl Written {
             let hint = "give each consumer keys of its own".to_owned();
             lender.error(key.span, at, what, hint);
         }
+    }
+
+    fn password(
+        &mut self,
+        consumer: &Arc<str>,
+        password: &Spanned<ConsumerPassword>,
+        at: String,
+        lender: &mut dyn Lender,
+    ) {
+        let hint = "`htpasswd -nB NAME` prints a strong one behind the name".to_owned();
+        let hash = match Hashed::read(password.hash.expose()) {
+            Ok(hash) => hash,
+            Err(why) => return lender.error(password.span, at, why.to_owned(), hint),
+        };
+        if hash.is_weak() {
+            lender.warning(password.span, at, "the hash of the password is weak".to_owned(), hint);
+        }
+        let user = password.user.clone().unwrap_or_else(|| consumer.to_string());
+        self.users.entry(user).or_default().push((consumer.clone(), Arc::new(hash)));
     }
 }
 

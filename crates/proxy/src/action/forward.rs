@@ -290,10 +290,10 @@ impl Forward {
                 let fault = Fault::new(Code::BadResponse, "a 101 that was not asked for");
                 return Err(call.fail(fault));
             }
-            let (stream, lease) = call
+            let (far, lease) = call
                 .into_tunnel()
                 .ok_or_else(|| ended(Fault::new(Code::Internal, "the tunnel has no stream")))?;
-            exchange.tunnel = Some(Box::new(Tunnel::new(stream, lease)));
+            exchange.tunnel = Some(Box::new(Tunnel::new(far, lease, &exchange.local.worker)));
             return Ok(Response { status: 101, fields, body: Body::Empty });
         }
         if !Response::is_bodyless(head.status, &request.method) || head.status == 204 {

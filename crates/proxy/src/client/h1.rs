@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use transom_net::Stream;
-
 use super::pool::Connection;
 use super::{Failure, Heard, INTERIM, Upload, Waits};
 use crate::body::{Body, Kernel, Source};
@@ -18,6 +16,7 @@ use crate::fields::{Fields, Known, list};
 use crate::local::Local;
 use crate::message::{Method, Version};
 use crate::patience::Patience;
+use crate::upgrade::Far;
 use crate::writer::{Stop, Writer};
 
 /// A request being sent and its response being received.
@@ -232,8 +231,8 @@ impl Call {
     }
 
     /// The connection itself, after a 101.
-    pub(super) fn into_tunnel(mut self) -> Option<(Stream, Option<Lease>)> {
-        Some((self.connection.take()?.stream, self.lease.take()))
+    pub(super) fn into_tunnel(mut self) -> Option<(Far, Option<Lease>)> {
+        Some((Far::Connection(self.connection.take()?.stream), self.lease.take()))
     }
 
     /// Ends a call that brought no response.

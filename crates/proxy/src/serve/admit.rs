@@ -11,7 +11,7 @@ use crate::codec::head::{HeadError, RequestHead, imitated};
 use crate::codec::trailers;
 use crate::exchange::{Asked, RequestId, Wants};
 use crate::fault::{Code, Fault};
-use crate::fields::{Fields, Known, Values};
+use crate::fields::{Fields, Known, Name, Values};
 use crate::headers::{forwarded, grpc, hop};
 use crate::local::Local;
 use crate::message::{Method, Upgrade, Version};
@@ -19,6 +19,7 @@ use crate::normalize::{self, HostError, Target};
 use crate::peer::Peer;
 use crate::route::{self, Found, HeaderLookup};
 use crate::site::Site;
+use transom_settings::HeaderName;
 
 /// A request that may be served, before its body.
 pub struct Admitted {
@@ -69,7 +70,7 @@ pub fn admit(
 ) -> Result<Admitted, Fault> {
     let RequestHead { method, target, version, mut fields, .. } = head;
     let framing = framing::of_request(version, &fields).map_err(framing_fault)?;
-    refuse_imitations(&mut fields)?;
+    refuse_imitations(&mut fields, &site.vouched)?;
     let has_body = framing != Framing::None && framing != Framing::Length(0);
     if has_body && version == Version::Http10 && !takes_body_in_http_1_0(&method) {
         // H1-08: an old server behind takes such a body for the next request.
@@ -143,7 +144,15 @@ fn framing_fault(error: FramingError) -> Fault {
 
 /// H1-49: a name that a server behind may fold onto one we rely on is refused; any other name with
 /// `_` or `.` in it is taken off, since no two servers read those alike.
-fn refuse_imitations(fields: &mut Fields) -> Result<(), Fault> {
+fn refuse_imitations(fields: &mut Fields, vouched: &[HeaderName]) -> Result<(), Fault> {
+    if !vouched.is_empty() {
+        if fields.iter().any(|field| vouched.iter().any(|name| is_folded(field.name, name))) {
+            let why = "a field name imitates one in which endpoints are told who asks";
+            return Err(Fault::new(Code::BadRequest, why).closing());
+        }
+        // P-15: whatever finds out who asks, and on routes where nothing does
+        fields.retain(|field| !vouched.iter().any(|name| field.is(Name::of(name.as_bytes()))));
+    }
     if !fields.iter().any(|field| trailers::is_doubtful(&field)) {
         return Ok(());
     }
@@ -152,6 +161,14 @@ fn refuse_imitations(fields: &mut Fields) -> Result<(), Fault> {
     }
     fields.retain(|field| !trailers::is_doubtful(&field));
     Ok(())
+}
+
+/// Whether a server behind may take `name` for `known`, which is another.
+fn is_folded(name: &[u8], known: &str) -> bool {
+    let fold = |b: u8| if matches!(b, b'_' | b'.') { b'-' } else { b.to_ascii_lowercase() };
+    name.len() == known.len()
+        && !name.eq_ignore_ascii_case(known.as_bytes())
+        && name.iter().zip(known.as_bytes()).all(|(a, b)| fold(*a) == fold(*b))
 }
 
 /// RFC 9110 §10.1.1: `100-continue` or nothing; HTTP/1.0 knows no expectations.

@@ -75,7 +75,7 @@ pub async fn serve(stream: Stream, peer: Rc<Peer>, serving: Rc<Serving>) {
     // Boxed, so that what only the handshake needs is not carried along.
     let shaken = Box::pin(handshake(watched, &duplex, &site, &rules));
     let shaken = within(&worker, limit, shaken).await;
-    tell(&serving, Http2Tally { connections: 1, ..Http2Tally::default() });
+    let _open = Open::begin(&serving);
     let Some(Some(wire)) = shaken else {
         return tell(&serving, guard.borrow_mut().take_tally());
     };
@@ -386,6 +386,22 @@ async fn linger(mut stream: Stream, worker: &Worker) {
         }
     });
     let _ = within(worker, LINGER, rest).await;
+}
+
+/// A connection while it speaks HTTP/2, also if it is cut off.
+struct Open(Rc<Serving>);
+
+impl Open {
+    fn begin(serving: &Rc<Serving>) -> Self {
+        tell(serving, Http2Tally { connections: 1, ..Http2Tally::default() });
+        Open(serving.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        tell(&self.0, Http2Tally { ended: 1, ..Http2Tally::default() });
+    }
 }
 
 fn tell(serving: &Serving, tally: Http2Tally) {

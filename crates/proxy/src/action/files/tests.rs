@@ -156,6 +156,7 @@ fn site(router: Router, routes: Vec<Route>) -> Site {
         trusted: Vec::new(),
         forwarded: Default::default(),
         request_id: RequestIdRule::default(),
+        vouched: Vec::new(),
         pages: Pages::default(),
         sinks: Vec::new(),
     }

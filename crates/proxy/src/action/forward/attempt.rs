@@ -19,7 +19,7 @@ use crate::destination::{AttemptResult, Endpoint, Lease};
 use crate::exchange::Exchange;
 use crate::fault::{Blame, Code, Fault};
 use crate::fields::Known;
-use crate::headers::hop;
+use crate::headers::{hop, websocket};
 use crate::message::{Request, Version};
 use crate::patience::within;
 use crate::peer::Peer;
@@ -111,7 +111,12 @@ impl Forward {
             Ok(mut call) => {
                 let over = over.as_ref();
                 match converse(exchange, request, &mut call, over, &mut answered).await {
-                    Ok(head) => Ok((call, head)),
+                    Ok(mut head) => {
+                        if head.status == 101 && version == Some(Version::Http2) {
+                            websocket::accept(&request.fields, &mut head.fields);
+                        }
+                        Ok((call, head))
+                    }
                     Err(fault) => Err(call.fail(fault)),
                 }
             }
@@ -158,15 +163,24 @@ impl Forward {
         let connect = self.retry.per_try.map_or(connect, |time| time.min(connect));
         let remaining = remaining(exchange).filter(|time| *time < connect);
         let limit = remaining.unwrap_or(connect);
-        if may_share(request, endpoint) {
-            return match obtain(&exchange.local, endpoint, limit).await {
-                Ok(Obtained::Stream(slot)) => Ok((Way::Http2(slot), Instant::now())),
-                Ok(Obtained::Http1(connection)) => Ok((Way::Http1(connection), Instant::now())),
-                Err(fault) if fault.code() == Code::ConnectTimeout && remaining.is_some() => {
-                    Err(too_long("no connection"))
+        if endpoint.http2.is_some() {
+            match obtain(&exchange.local, endpoint, limit).await {
+                Ok(Obtained::Stream(slot)) => {
+                    if request.upgrade.is_none()
+                        || within(worker, limit, slot.takes_tunnels()).await == Some(true)
+                    {
+                        return Ok((Way::Http2(slot), Instant::now()));
+                    }
+                    // A tunnel that cannot be a stream has a connection for itself.
                 }
-                Err(fault) => Err(fault),
-            };
+                Ok(Obtained::Http1(connection)) => {
+                    return Ok((Way::Http1(connection), Instant::now()));
+                }
+                Err(fault) if fault.code() == Code::ConnectTimeout && remaining.is_some() => {
+                    return Err(too_long("no connection"));
+                }
+                Err(fault) => return Err(fault),
+            }
         }
         let client = bound(exchange, endpoint);
         let dialing = async {
@@ -206,16 +220,12 @@ enum Way {
     Http2(Slot),
 }
 
-/// Whether a request may go by HTTP/2: not one that wants the connection for itself.
-fn may_share(request: &Request, endpoint: &Endpoint) -> bool {
-    endpoint.http2.is_some() && request.upgrade.is_none()
-}
-
 /// A connection to the endpoint that this worker has: one with room, or one that lies idle.
 fn kept(exchange: &Exchange, request: &Request, endpoint: &Endpoint, fresh: bool) -> Option<Way> {
     let local = &exchange.local;
-    if may_share(request, endpoint)
+    if endpoint.http2.is_some()
         && let Some(slot) = local.http2.take(local, endpoint)
+        && (request.upgrade.is_none() || slot.is_for_tunnels())
     {
         return Some(Way::Http2(slot));
     }

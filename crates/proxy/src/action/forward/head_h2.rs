@@ -1,6 +1,9 @@
 //! The head of a request as an endpoint over HTTP/2 gets it.
 
-use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TE};
+use std::time::Instant;
+
+use h2::ext::Protocol;
+use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, TE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Uri};
 
@@ -41,6 +44,13 @@ impl Forward {
                 fields.append(name, value);
             }
         }
+        if let Some(name) = &self.deadline
+            && let Some(by) = exchange.ends_by()
+            && let Ok(name) = HeaderName::from_bytes(name.as_bytes())
+        {
+            let left = by.saturating_duration_since(Instant::now());
+            fields.insert(name, u64::try_from(left.as_millis()).unwrap_or(u64::MAX).into());
+        }
         // gRPC: servers may refuse a call without it.
         if request.takes_trailers || exchange.asked.wants == Wants::Grpc {
             fields.insert(TE, HeaderValue::from_static("trailers"));
@@ -65,6 +75,12 @@ impl Forward {
         *head.method_mut() = method;
         *head.uri_mut() = uri;
         *head.version_mut() = http::Version::HTTP_2;
+        if request.upgrade.is_some() {
+            // RFC 8441 §4 and §5: what is an upgrade in HTTP/1.1, without its handshake
+            *head.method_mut() = Method::CONNECT;
+            head.extensions_mut().insert(Protocol::from_static("websocket"));
+            fields.remove(SEC_WEBSOCKET_KEY);
+        }
         *head.headers_mut() = fields;
         Ok(head)
     }

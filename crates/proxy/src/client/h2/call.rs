@@ -1,6 +1,7 @@
 //! One exchange with an endpoint over a stream of HTTP/2.
 
 use std::borrow::Cow;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -25,6 +26,7 @@ use crate::fields::{Fields, Known, Values};
 use crate::local::Local;
 use crate::message::{Method, Response, Version};
 use crate::patience::Patience;
+use crate::upgrade::{Far, Side, send_some};
 
 /// Most bytes of a request body that are given to the library at once.
 const PIECE: usize = 64 << 10;
@@ -48,6 +50,8 @@ pub struct Call {
     awaited: Option<u64>,
     /// Whatever the head says, there is no body.
     bodyless: bool,
+    /// It is to become a tunnel (RFC 8441), and a 2xx says that it has.
+    tunnel: bool,
     trailers: Option<Fields>,
     status: u16,
     heard: bool,
@@ -79,10 +83,10 @@ impl Call {
         waits: Waits,
         limits: HeadLimits,
     ) -> Result<Self, Failure> {
+        let tunnel = head.method() == http::Method::CONNECT;
+        let last = request_body.is_empty() && !tunnel;
         let begun = match slot.line.sender() {
-            Some(mut sender) => {
-                sender.send_request(head, request_body.is_empty()).map_err(|e| error::unsent(&e))
-            }
+            Some(mut sender) => sender.send_request(head, last).map_err(|e| error::unsent(&e)),
             None => Err(Fault::new(Code::ConnectFailed, "the connection ended before the request")),
         };
         let (response, send) = match begun {
@@ -107,6 +111,7 @@ impl Call {
             chunk: Bytes::new(),
             awaited: None,
             bodyless: false,
+            tunnel,
             trailers: None,
             status: 0,
             heard: false,
@@ -160,8 +165,13 @@ impl Call {
         if status == 101 {
             return Err(Fault::new(Code::BadResponse, "a 101, which HTTP/2 does not know"));
         }
-        let fields = received(map, &self.limits).map_err(bad_block)?;
+        let mut fields = received(map, &self.limits).map_err(bad_block)?;
         self.status = status;
+        if self.tunnel && (200..300).contains(&status) {
+            // RFC 8441 §5: what is a 101 in HTTP/1.1
+            fields.set(Known::Upgrade, b"websocket");
+            return Ok(ResponseHead { version: Version::Http2, status: 101, fields, length: 0 });
+        }
         Ok(ResponseHead { version: Version::Http2, status, fields, length: 0 })
     }
 
@@ -298,6 +308,12 @@ impl Call {
 
     pub(in crate::client) fn endpoint(&self) -> Option<&Arc<Endpoint>> {
         self.lease.as_ref().map(Lease::endpoint)
+    }
+
+    /// The stream itself, once the endpoint has said that it is a tunnel.
+    pub(in crate::client) fn into_tunnel(mut self: Box<Self>) -> (Far, Option<Lease>) {
+        let lease = self.lease.take();
+        (Far::Stream(self), lease)
     }
 
     pub(in crate::client) fn can_begin_anew(&self) -> bool {
@@ -473,6 +489,43 @@ impl Source for Call {
         self.doubt();
         let fault = self.incomplete("the body stood still or took too long");
         Poll::Ready(Fault::new(Code::ResponseTimeout, fault.into_detail()))
+    }
+}
+
+/// As a tunnel, once the endpoint has said that it is one.
+impl Side for Call {
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        while self.chunk.is_empty() {
+            let Receiving::Body(stream) = &mut self.receiving else { return Poll::Ready(Ok(0)) };
+            match ready!(stream.poll_data(cx)) {
+                Some(data) => self.chunk = data.map_err(io::Error::other)?,
+                None => return Poll::Ready(Ok(0)),
+            }
+        }
+        Poll::Ready(Ok(self.chunk.len()))
+    }
+
+    fn filled(&self) -> &[u8] {
+        &self.chunk
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.chunk.advance(n);
+        if let Receiving::Body(stream) = &mut self.receiving {
+            let _ = stream.flow_control().release_capacity(n);
+        }
+    }
+
+    fn poll_write(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        send_some(&mut self.send, bytes, cx)
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.send.send_data(Bytes::new(), true).map_err(io::Error::other))
     }
 }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use transom_net::dial;
 use transom_net::tasks::Tasks;
+use transom_net::{Worker, dial};
 
 use super::line::{self, Line, Slot};
 use crate::client::dial_fault;
@@ -19,6 +19,9 @@ use crate::destination::Endpoint;
 use crate::fault::{Code, Fault};
 use crate::local::Local;
 use crate::patience::within;
+
+/// How long a goodbye may take to be sent.
+const GOODBYE: Duration = Duration::from_millis(200);
 
 /// The connections of one worker that carry many streams.
 #[derive(Default)]
@@ -101,6 +104,20 @@ impl Connections {
             group.lines.retain(|line| !line.is_retired());
             !group.lines.is_empty() || group.opening > 0 || !group.waiting.is_empty()
         });
+    }
+
+    /// Says goodbye on every connection, and waits until those have ended that carry nothing, as
+    /// long as that takes no longer than a moment.
+    pub async fn close(&self, worker: &Worker) {
+        for group in self.groups.borrow().values() {
+            group.lines.iter().for_each(|line| line.retire());
+        }
+        let ended = async {
+            while self.tasks.count() > 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        within(worker, GOODBYE, ended).await;
     }
 
     fn with<R>(&self, endpoint: &Endpoint, see: impl FnOnce(&mut Group) -> R) -> R {

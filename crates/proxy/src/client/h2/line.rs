@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -48,6 +48,8 @@ pub(super) struct Line {
     settled: Cell<bool>,
     /// They allow no stream at all.
     closed: Cell<bool>,
+    /// Who waits for them.
+    unsettled: RefCell<Vec<Waker>>,
     in_use: Cell<usize>,
     /// Streams so far.
     begun: Cell<u64>,
@@ -95,6 +97,7 @@ impl Line {
             pinged: Cell::new(false),
             settled: Cell::new(false),
             closed: Cell::new(false),
+            unsettled: RefCell::default(),
             in_use: Cell::new(0),
             begun: Cell::new(0),
             idle_since: Cell::new(now),
@@ -118,7 +121,19 @@ impl Line {
         let allowed = self.send.borrow().as_ref()?.current_max_send_streams();
         self.settled.set(allowed != UNTIL_SETTLED || !self.pinged.get());
         self.closed.set(self.is_settled() && allowed == 0);
-        self.is_settled().then_some(allowed)
+        if !self.is_settled() {
+            return None;
+        }
+        self.unsettled.take().into_iter().for_each(Waker::wake);
+        Some(allowed)
+    }
+
+    /// Whether the endpoint lets streams become tunnels; unknown until its settings have come.
+    fn takes_tunnels(&self) -> Option<bool> {
+        match &*self.send.borrow() {
+            Some(send) => self.is_settled().then(|| send.is_extended_connect_protocol_enabled()),
+            None => Some(false),
+        }
     }
 
     /// The endpoint allows no stream at all, not even the one that may have been begun.
@@ -142,9 +157,7 @@ impl Line {
             return None;
         }
         // Never waits: it tells of a GOAWAY, and of stream numbers that are used up.
-        if let Poll::Ready(Err(_)) =
-            send.poll_ready(&mut Context::from_waker(std::task::Waker::noop()))
-        {
+        if let Poll::Ready(Err(_)) = send.poll_ready(&mut Context::from_waker(Waker::noop())) {
             return None;
         }
         let most = self.rules.streams.min(send.current_max_send_streams());
@@ -165,6 +178,7 @@ impl Line {
     /// Begins no further stream; the connection says GOAWAY and ends once the open ones have ended.
     pub(super) fn retire(&self) {
         drop(self.send.borrow_mut().take());
+        self.unsettled.take().into_iter().for_each(Waker::wake);
     }
 
     pub(super) fn is_retired(&self) -> bool {
@@ -291,6 +305,24 @@ pub struct Slot {
 }
 
 impl Slot {
+    /// Whether the stream may become a tunnel (RFC 8441); known once the endpoint's settings have
+    /// come.
+    pub async fn takes_tunnels(&self) -> bool {
+        poll_fn(|cx| match self.line.takes_tunnels() {
+            Some(takes) => Poll::Ready(takes),
+            None => {
+                self.line.unsettled.borrow_mut().push(cx.waker().clone());
+                Poll::Pending
+            }
+        })
+        .await
+    }
+
+    /// The same as far as it is known now.
+    pub fn is_for_tunnels(&self) -> bool {
+        self.line.takes_tunnels().unwrap_or(false)
+    }
+
     pub(super) fn new(line: Rc<Line>, local: &Rc<Local>) -> Self {
         line.in_use.set(line.in_use.get() + 1);
         let reused = line.begun.replace(line.begun.get() + 1) > 0;

@@ -1,11 +1,8 @@
-//! WebSocket over one stream (RFC 8441), onto an HTTP/1.1 connection that was upgraded.
+//! WebSocket over one stream of a client (RFC 8441).
 
 use std::future::poll_fn;
-use std::io;
-use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
-use h2::{Reason, RecvStream, SendStream};
+use h2::RecvStream;
 
 use super::side::{Side, gone};
 use crate::codec::h2::sent;
@@ -14,10 +11,7 @@ use crate::fields::Known;
 use crate::local::Local;
 use crate::message::Response;
 use crate::serve::steps;
-use crate::upgrade;
-
-/// Most bytes taken at once from the endpoint.
-const AT_ONCE: usize = 16 * 1024;
+use crate::upgrade::Streamed;
 
 /// A `Sec-WebSocket-Key` (RFC 6455 §4.1): 16 bytes that no other request has, in base64. It proves
 /// nothing but that the endpoint has read it.
@@ -52,72 +46,10 @@ pub(super) async fn run(
     let idle = exchange.route().and_then(|route| route.timeouts.tunnel_idle);
     exchange.record.tunnel = true;
     steps::each_sink(exchange, |sink, exchange| sink.tunnelled(exchange));
-    let mut client = Client { receive, send, data: Bytes::new(), ended: false };
+    let mut client = Streamed::new(receive, send);
     let passed = poll_fn(|cx| tunnel.poll(&mut client, idle, cx)).await;
     exchange.record.body_in += passed.to_endpoint;
     exchange.record.body_out += passed.to_client;
-    if !client.ended {
-        client.send.send_reset(Reason::CANCEL);
-    }
-}
-
-/// The client's side of a tunnel.
-struct Client {
-    receive: RecvStream,
-    send: SendStream<Bytes>,
-    data: Bytes,
-    /// Our direction has ended.
-    ended: bool,
-}
-
-impl upgrade::Side for Client {
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        while self.data.is_empty() {
-            match ready!(self.receive.poll_data(cx)) {
-                Some(data) => self.data = data.map_err(io::Error::other)?,
-                None => return Poll::Ready(Ok(0)),
-            }
-        }
-        Poll::Ready(Ok(self.data.len()))
-    }
-
-    fn filled(&self) -> &[u8] {
-        &self.data
-    }
-
-    fn consume(&mut self, n: usize) {
-        let n = n.min(self.data.len());
-        self.data.advance(n);
-        let _ = self.receive.flow_control().release_capacity(n);
-    }
-
-    fn poll_write(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(reset) = self.send.poll_reset(cx) {
-            let reason = reset.map_err(io::Error::other)?;
-            return Poll::Ready(Err(io::Error::other(reason.description())));
-        }
-        let wanted = bytes.len().min(AT_ONCE);
-        self.send.reserve_capacity(wanted);
-        while self.send.capacity() == 0 {
-            match ready!(self.send.poll_capacity(cx)) {
-                Some(capacity) => capacity.map_err(io::Error::other)?,
-                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            };
-        }
-        let n = wanted.min(self.send.capacity());
-        let data = Bytes::copy_from_slice(&bytes[..n]);
-        self.send.send_data(data, false).map_err(io::Error::other)?;
-        Poll::Ready(Ok(n))
-    }
-
-    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.ended = true;
-        Poll::Ready(self.send.send_data(Bytes::new(), true).map_err(io::Error::other))
-    }
 }
 
 #[cfg(test)]

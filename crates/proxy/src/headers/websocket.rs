@@ -1,0 +1,33 @@
+//! The handshake of WebSocket in HTTP/1.1 (RFC 6455), where the endpoint has spoken HTTP/2 and made none.
+
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use data_encoding::BASE64;
+
+use crate::fields::{Fields, Known};
+
+/// RFC 6455 §1.3.
+const MAGIC: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// Answers the key of the request, which proves that whoever answers knows WebSocket.
+pub fn accept(request: &Fields, response: &mut Fields) {
+    if let Some(key) = request.get(Known::SecWebSocketKey) {
+        let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key.trim_ascii(), MAGIC].concat());
+        response.set(Known::SecWebSocketAccept, BASE64.encode(hash.as_ref()).as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_of_the_standard_has_the_answer_of_the_standard() {
+        let (mut request, mut response) = (Fields::new(), Fields::new());
+        accept(&request, &mut response);
+        assert_eq!(response.get(Known::SecWebSocketAccept), None);
+        request.append(Known::SecWebSocketKey, b"dGhlIHNhbXBsZSBub25jZQ==");
+        accept(&request, &mut response);
+        let answer = response.get(Known::SecWebSocketAccept);
+        assert_eq!(answer, Some(&b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="[..]));
+    }
+}

@@ -1,0 +1,143 @@
+//! What the system does to the process: signals, an end without warning, no descriptors, no disk, a
+//! standstill (RELIABILITY 2.12).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
+use transom_testkit::endpoint::ok;
+use transom_testkit::{Client, Endpoint, Transom, check, client, until};
+
+use super::rig::{TRANSOM, head};
+
+fn over(endpoint: &Endpoint) -> Transom {
+    let config = format!(
+        "workers: 1\nlisteners: {{ web: {{ address: '@WEB', routes: [{{ forward: '{}' }}] }} }}\n",
+        endpoint.address
+    );
+    Transom::run(TRANSOM, &config)
+}
+
+fn get(transom: &Transom) -> u16 {
+    client::ask(transom.web(), head("GET /", "")).status
+}
+
+#[test]
+fn d_06_storms_of_signals_reload_and_harm_nothing() {
+    let endpoint = Endpoint::echo();
+    let mut transom = over(&endpoint);
+    for n in 0..100 {
+        transom.signal([Signal::HUP, Signal::USR1, Signal::PIPE][n % 3]);
+        if n % 10 == 0 {
+            assert_eq!(get(&transom), 200);
+        }
+    }
+    until("the last was heard", || {
+        assert_eq!(get(&transom), 200);
+        transom.metric("transom_config_generation") > 1.0
+    });
+    check::alive(&mut transom);
+}
+
+#[test]
+fn d_07_whenever_it_is_killed_it_starts_again_at_once() {
+    let endpoint = Endpoint::echo();
+    let mut transom = over(&endpoint);
+    for n in 0..10u64 {
+        // in the middle of something
+        let mut client = Client::connect(transom.web());
+        client.send(head("GET /", ""));
+        std::thread::sleep(Duration::from_micros(n * 300));
+        transom.kill();
+        let started = Instant::now();
+        transom.run_again(TRANSOM);
+        assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+        assert_eq!(get(&transom), 200);
+    }
+    check::alive(&mut transom);
+}
+
+#[test]
+fn d_09_without_descriptors_what_is_open_goes_on_and_the_others_wait() {
+    let open = Arc::new(AtomicBool::new(false));
+    let is_open = open.clone();
+    let endpoint = Endpoint::new(move |_, line| {
+        while !is_open.load(Ordering::SeqCst) {
+            line.wait(Duration::from_millis(2));
+        }
+        line.send(ok("served"));
+    });
+    let mut transom = over(&endpoint);
+    let mut first = Client::connect(transom.web());
+    first.send(head("GET /", ""));
+    endpoint.until("it is under way", |log| log.requests.len() == 1);
+    let pid = Pid::from_raw(transom.pid() as i32);
+    let limit = |count: u64| {
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        prlimit(pid, Resource::Nofile, Rlimit { current: Some(count), maximum }).unwrap();
+    };
+    limit(transom.descriptors() as u64 + 3);
+    let mut others: Vec<Client> = (0..40).map(|_| Client::connect(transom.web())).collect();
+    for other in &mut others {
+        other.send(head("GET /", ""));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    let (began, used) = (Instant::now(), transom.processor_time());
+    std::thread::sleep(Duration::from_millis(500));
+    let busy = transom.processor_time() - used;
+    assert!(busy < began.elapsed() / 2, "it does not try without end: {busy:?}");
+    open.store(true, Ordering::SeqCst);
+    assert_eq!(first.response().text(), "served");
+    limit(1000);
+    until("there is room again", || get(&transom) == 200);
+    drop((first, others));
+    assert!(transom.is_alive());
+}
+
+#[test]
+fn d_11_a_full_disk_costs_lines_of_the_log_and_nothing_else() {
+    let endpoint = Endpoint::echo();
+    let config = format!(
+        "listeners: {{ web: {{ address: '@WEB', routes: [{{ forward: '{}' }}] }} }}\n",
+        endpoint.address
+    );
+    let mut transom = Transom::run_with(TRANSOM, &config, |folder| {
+        std::os::unix::fs::symlink("/dev/full", folder.join("access.log")).unwrap();
+    });
+    assert!((0..200).all(|_| get(&transom) == 200));
+    until("it is counted", || transom.metric("transom_access_log_dropped_total") > 0.0);
+    assert!(transom.is_alive());
+}
+
+#[test]
+fn d_14_after_a_standstill_everybody_is_served() {
+    let endpoint = Endpoint::new(|request, line| {
+        line.send(ok("served"));
+        if request.connection == 0 {
+            // closed while we stand still
+            line.wait(Duration::from_millis(300));
+            line.end();
+        }
+    });
+    let mut transom = over(&endpoint);
+    assert_eq!(get(&transom), 200);
+    transom.signal(Signal::STOP);
+    until("it stands still", || {
+        let state = format!("/proc/{}/stat", transom.pid());
+        std::fs::read_to_string(state).is_ok_and(|text| text.contains(") T "))
+    });
+    let mut waiting: Vec<Client> = (0..20)
+        .map(|_| {
+            let mut client = Client::connect(transom.web());
+            client.send(head("POST /", "Content-Length: 0\r\n"));
+            client
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(1500));
+    transom.signal(Signal::CONT);
+    for client in &mut waiting {
+        assert_eq!(client.response().status, 200);
+    }
+    check::alive(&mut transom);
+}
