@@ -7,6 +7,7 @@ mod gateway {
     mod browsers;
     mod compose;
     mod keys;
+    mod limits;
     mod passwords;
     mod rig;
     mod store;
