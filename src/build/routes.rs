@@ -113,7 +113,7 @@ impl<'a> Build<'a> {
         for (index, policy) in route.policies.numbered() {
             let running = match policy {
                 PolicyUse::Inline(policy) => {
-                    let name = format!("{route_name} {}", policy.kind());
+                    let name = format!("{route_name} {} {index}", policy.kind());
                     self.running(policy, &name, &format!("{at}.policies[{index}]"))
                 }
                 PolicyUse::Named(name) => self.named(name),
@@ -173,7 +173,7 @@ impl<'a> Build<'a> {
             Policy::Rule(rule) => {
                 let path = format!("{at}.{}", rule.kind());
                 let place = rule.span;
-                return rule.build(&mut Making { name, path: &path, place, lender: self });
+                return rule.build(&mut Making::new(name, &path, place, self));
             }
         })
     }
@@ -229,7 +229,7 @@ impl<'a> Build<'a> {
             Action::Respond(answer) => Box::new(respond(&answer.0)),
             Action::Compose(compose) => {
                 let (path, place) = (format!("{at}.compose"), compose.span);
-                let making = &mut Making { name, path: &path, place, lender: self };
+                let making = &mut Making::new(name, &path, place, self);
                 return compose.build(making, host(route));
             }
         })

@@ -6,8 +6,10 @@
 pub mod call;
 pub mod compose;
 pub mod consumer;
+pub mod expression;
 pub mod identify;
 pub mod kind;
+pub mod limit;
 pub mod making;
 pub mod moment;
 mod pairs;

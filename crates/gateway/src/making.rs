@@ -48,12 +48,30 @@ pub struct Making<'a> {
     /// Where it stands in the file.
     pub place: Span,
     pub lender: &'a mut dyn Lender,
+    /// How many findings it has that keep it from running.
+    errors: usize,
 }
 
-impl Making<'_> {
+impl<'a> Making<'a> {
+    pub fn new(name: &'a str, path: &'a str, place: Span, lender: &'a mut dyn Lender) -> Self {
+        Making { name, path, place, lender, errors: 0 }
+    }
+
+    /// What clients may be told that it is called: the name it has in the file, or that of its kind.
+    pub fn title(&self) -> &'a str {
+        let (place, kind) = self.path.rsplit_once('.').unwrap_or(("", self.path));
+        if place.starts_with("policies.") { self.name } else { kind }
+    }
+
+    /// How many findings there are that keep it from running.
+    pub fn errors(&self) -> usize {
+        self.errors
+    }
+
     /// A finding about one of its settings, `key` being the path below its own; empty for all of it.
     pub fn error(&mut self, place: Span, key: &str, what: impl Into<String>, hint: &str) {
         let path = self.below(key);
+        self.errors += 1;
         self.lender.error(place, path, what.into(), hint.to_owned());
     }
 

@@ -5,8 +5,12 @@ use crate::kind::{Entry, entry};
 mod access;
 mod anonymous;
 mod api_key;
+mod authorize;
 mod basic_auth;
+mod concurrency;
+mod idempotency;
 mod identity_headers;
+mod rate_limit;
 mod security_headers;
 
 /// In alphabetical order; in which order they run is said by their stage.
@@ -14,8 +18,12 @@ pub const POLICIES: &[Entry] = &[
     entry::<access::Access>(),
     entry::<anonymous::Anonymous>(),
     entry::<api_key::ApiKey>(),
+    entry::<authorize::Authorize>(),
     entry::<basic_auth::BasicAuth>(),
+    entry::<concurrency::Concurrency>(),
+    entry::<idempotency::Idempotency>(),
     entry::<identity_headers::IdentityHeaders>(),
+    entry::<rate_limit::RateLimit>(),
     entry::<security_headers::SecurityHeaders>(),
 ];
 

@@ -121,6 +121,10 @@ faults! {
         "The request took too long to arrive.",
         "the client did not send the whole head, or the body stood still, was slower than allowed or not there within `timeouts.request`",
         "raise `timeouts.header`, `timeouts.body-idle`, `timeouts.request` or lower `timeouts.body-min-rate` if the client is honest";
+    OutcomeUnknown "outcome-unknown" 409 ABORTED http_request_denied Client No
+        "It is not known whether this was done before.",
+        "a request with the same idempotency key is under way, or may have reached an endpoint that gave no answer",
+        "look into the endpoint whether it was done; `keep` of the policy `idempotency` says when the key is forgotten, `lost: again` lets such a request through again";
     TooLarge "too-large" 413 RESOURCE_EXHAUSTED http_request_error Client No
         "The request body is too large.",
         "the body is longer than the route's `limits.body`",
@@ -137,6 +141,10 @@ faults! {
         "This host is not served here.",
         "no route of this listener names the host that was asked for",
         "add a route for the host, or a route without `host`, which serves any";
+    KeyReused "key-reused" 422 INVALID_ARGUMENT http_request_error Client No
+        "The idempotency key was used for another request.",
+        "the client has sent an idempotency key a second time, with another method, path, query or body",
+        "mend the client: each thing to be done has a key of its own, which stays the same when it asks again";
     RateLimited "rate-limited" 429 RESOURCE_EXHAUSTED http_request_denied Client No
         "Too many requests.",
         "the client has used up what it may ask for in this time",

@@ -161,6 +161,8 @@ pub struct Record {
     pub ended: Option<Instant>,
     /// The connection became a tunnel.
     pub tunnel: bool,
+    /// The first policy that would have refused it, had it been told to do more than try.
+    pub dry_run: Option<Arc<str>>,
     /// `User-Agent`, where a sink asked for it.
     pub agent: Option<Box<[u8]>>,
 }
@@ -179,5 +181,10 @@ impl Record {
             self.fault = Some(fault.code());
             self.detail = Some(fault.into_detail());
         }
+    }
+
+    /// Remembers that a policy of this name would have refused it, and only tried.
+    pub fn would_refuse(&mut self, policy: &Arc<str>) {
+        self.dry_run.get_or_insert_with(|| policy.clone());
     }
 }

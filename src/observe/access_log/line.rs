@@ -60,6 +60,9 @@ pub(super) fn write(exchange: &Exchange, format: Format, clock: &mut Clock, out:
     if let Some(detail) = &record.detail {
         line.some("detail", detail.as_bytes(), DETAIL_CAP);
     }
+    if let Some(policy) = &record.dry_run {
+        line.text("dry_run", policy.as_bytes(), NAME_CAP);
+    }
     if let Some(route) = exchange.route() {
         line.text("route", route.name.as_bytes(), NAME_CAP);
     }

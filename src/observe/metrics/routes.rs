@@ -24,6 +24,7 @@ pub(super) struct RouteCells {
     duration: Histogram,
     body_in: Counter,
     body_out: Counter,
+    dry_run: Counter,
 }
 
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -74,7 +75,7 @@ impl Sink for SiteSink {
             listener.tunnels_ended.add(1);
         }
         if let Some(fault) = record.fault {
-            listener.faults[fault as usize].add(1);
+            listener.faults.0[fault as usize].add(1);
         }
 
         let route = routed.map_or(&self.unrouted, |routed| &routed.cells).at(worker);
@@ -82,6 +83,9 @@ impl Sink for SiteSink {
         route.requests[if class < CLASSES.len() { class } else { 0 }].add(1);
         route.body_in.add(record.body_in);
         route.body_out.add(record.body_out);
+        if record.dry_run.is_some() {
+            route.dry_run.add(1);
+        }
         // How long a tunnel was open says nothing about how long a request takes.
         if let Some(ended) = record.ended.filter(|_| !record.tunnel) {
             route.duration.observe(ended.saturating_duration_since(exchange.started));
@@ -96,7 +100,7 @@ impl Sink for SiteSink {
         let listener = self.listener.at(relayed.worker);
         listener.relays.count(relayed);
         if let Some(fault) = relayed.fault {
-            listener.faults[fault as usize].add(1);
+            listener.faults.0[fault as usize].add(1);
         }
         let pool = relayed.endpoint.as_ref().map(|endpoint| &endpoint.pool);
         let at = pool.and_then(|name| self.pools.binary_search_by(|(p, _)| p.cmp(name)).ok());
@@ -175,7 +179,7 @@ pub(super) fn render(routes: &Routes, text: &mut Text) {
             text.histogram(&[(listener.0, &listener.1), (route.0, &route.1)], &counts);
         }
     }
-    let bodies = [
+    let counters = [
         (
             "transom_request_body_bytes_total",
             "Bytes of request bodies received, and of tunnels from the client.",
@@ -186,8 +190,13 @@ pub(super) fn render(routes: &Routes, text: &mut Text) {
             "Bytes of response bodies sent, and of tunnels to the client.",
             |c| &c.body_out,
         ),
+        (
+            "transom_dry_run_total",
+            "Requests that a policy with `dry-run` would have refused.",
+            |c| &c.dry_run,
+        ),
     ];
-    for (name, help, pick) in bodies {
+    for (name, help, pick) in counters {
         text.family(name, "counter", help);
         for (key, cells) in &routes {
             let [listener, route] = labels(key);

@@ -31,6 +31,12 @@ pub fn replayable(body: Body) -> Body {
                 too_much: false,
             }))
         }
+        Body::Bytes(bytes) if bytes.len() as u64 <= MOST => Body::Stream(Box::new(Replay {
+            inner: Body::Empty,
+            kept: bytes.into(),
+            taken: 0,
+            too_much: false,
+        })),
         other => other,
     }
 }
@@ -154,6 +160,15 @@ mod tests {
             assert!(body.rewind());
             assert_eq!(take(&mut body, 100), b"0123456789", "left at {left}");
         }
+    }
+
+    #[test]
+    fn what_is_in_memory_begins_anew_too() {
+        let mut body = replayable(Body::of("0123456789"));
+        assert_eq!(body.length(), Some(10));
+        assert_eq!(take(&mut body, 7), b"0123456");
+        assert!(body.can_rewind() && body.rewind());
+        assert_eq!(take(&mut body, 100), b"0123456789");
     }
 
     #[test]
