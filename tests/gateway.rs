@@ -8,6 +8,7 @@ mod gateway {
     mod compose;
     mod keys;
     mod passwords;
+    mod payloads;
     mod rig;
     mod store;
     mod told;

@@ -6,7 +6,12 @@ mod access;
 mod anonymous;
 mod api_key;
 mod basic_auth;
+mod cookies;
+mod cors;
+mod csrf;
 mod identity_headers;
+mod mock;
+mod payload;
 mod security_headers;
 
 /// In alphabetical order; in which order they run is said by their stage.
@@ -15,7 +20,12 @@ pub const POLICIES: &[Entry] = &[
     entry::<anonymous::Anonymous>(),
     entry::<api_key::ApiKey>(),
     entry::<basic_auth::BasicAuth>(),
+    entry::<cookies::Cookies>(),
+    entry::<cors::Cors>(),
+    entry::<csrf::Csrf>(),
     entry::<identity_headers::IdentityHeaders>(),
+    entry::<mock::Mock>(),
+    entry::<payload::Payload>(),
     entry::<security_headers::SecurityHeaders>(),
 ];
 

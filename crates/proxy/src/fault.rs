@@ -117,10 +117,18 @@ faults! {
         "The method is not allowed here.",
         "a route matches host and path, but not the method; or the method is CONNECT or TRACE",
         "add the method to the route's match; CONNECT and TRACE are never served";
+    NotAcceptable "not-acceptable" 406 INVALID_ARGUMENT http_request_error Client No
+        "What is asked for is not available in this form or version.",
+        "the request asks for a version of an API, or a form of a response, that there is not",
+        "read `detail` in the access log, which names what was asked for, and mend the client";
     RequestTimeout "request-timeout" 408 DEADLINE_EXCEEDED http_request_error Client No
         "The request took too long to arrive.",
         "the client did not send the whole head, or the body stood still, was slower than allowed or not there within `timeouts.request`",
         "raise `timeouts.header`, `timeouts.body-idle`, `timeouts.request` or lower `timeouts.body-min-rate` if the client is honest";
+    Gone "gone" 410 UNIMPLEMENTED http_request_error Client No
+        "This is no longer served.",
+        "the version of the API that was asked for is retired, or has one of its brown-outs",
+        "move the client to the version that `Link` names; `GET /apis` of the admin socket says who still asks for this one";
     TooLarge "too-large" 413 RESOURCE_EXHAUSTED http_request_error Client No
         "The request body is too large.",
         "the body is longer than the route's `limits.body`",
@@ -129,6 +137,10 @@ faults! {
         "The request target is too long.",
         "the request line is longer than `limits.request-line`",
         "raise `limits.request-line` on the listener, or send the data in the body";
+    UnsupportedMedia "unsupported-media" 415 INVALID_ARGUMENT http_request_error Client No
+        "A body of this type or coding is not taken here.",
+        "the body's `Content-Type` or `Content-Encoding` is none that a policy of the route takes",
+        "read `detail` in the access log, which names what was sent; mend the client, or allow the type";
     ExpectationFailed "expectation-failed" 417 INVALID_ARGUMENT http_request_error Client No
         "The expectation cannot be met.",
         "the request has an Expect field other than exactly `100-continue`",
@@ -137,6 +149,10 @@ faults! {
         "This host is not served here.",
         "no route of this listener names the host that was asked for",
         "add a route for the host, or a route without `host`, which serves any";
+    Invalid "invalid" 422 INVALID_ARGUMENT http_request_error Client No
+        "The request does not fit what is described for it.",
+        "parameters or body of the request do not fit the OpenAPI document or the JSON Schema of the route",
+        "the client is told where: `errors` of the answer; mend the client or the document";
     RateLimited "rate-limited" 429 RESOURCE_EXHAUSTED http_request_denied Client No
         "Too many requests.",
         "the client has used up what it may ask for in this time",
@@ -250,7 +266,35 @@ struct Inner {
     challenge: Option<String>,
     allow: Option<String>,
     grpc: Option<u8>,
+    violations: Vec<Violation>,
     close: bool,
+}
+
+/// What of a request does not fit, and why: for the client, which sees it in `errors` (RFC 9457 §3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    pub place: Place,
+    /// One sentence without a full stop.
+    pub detail: String,
+}
+
+/// Where in a request something stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In its body, by JSON Pointer (RFC 6901).
+    Pointer(String),
+    /// A parameter: where, such as `query`, and its name.
+    Parameter(&'static str, String),
+}
+
+impl std::fmt::Display for Violation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.place {
+            Place::Pointer(pointer) if pointer.is_empty() => write!(f, "body: {}", self.detail),
+            Place::Pointer(pointer) => write!(f, "body {pointer}: {}", self.detail),
+            Place::Parameter(place, name) => write!(f, "{place} {name}: {}", self.detail),
+        }
+    }
 }
 
 impl Fault {
@@ -263,6 +307,7 @@ impl Fault {
             challenge: None,
             allow: None,
             grpc: None,
+            violations: Vec::new(),
             close: false,
         }))
     }
@@ -297,6 +342,12 @@ impl Fault {
         self
     }
 
+    /// Tells the client what of its request does not fit.
+    pub fn violations(mut self, violations: Vec<Violation>) -> Self {
+        self.0.violations = violations;
+        self
+    }
+
     pub fn code(&self) -> Code {
         self.0.code
     }
@@ -323,6 +374,10 @@ impl Fault {
 
     pub(crate) fn allow_text(&self) -> Option<&str> {
         self.0.allow.as_deref()
+    }
+
+    pub(crate) fn told(&self) -> &[Violation] {
+        &self.0.violations
     }
 
     /// What only the log is told.
