@@ -11,6 +11,7 @@ mod gateway {
     mod limits;
     mod once;
     mod passwords;
+    mod payloads;
     mod rig;
     mod store;
     mod told;

@@ -1,5 +1,8 @@
 //! What browsers are told.
 
+use transom_testkit::message::all;
+use transom_testkit::{Endpoint, Http2, http2};
+
 use super::rig::Rig;
 
 #[test]
@@ -17,4 +20,96 @@ fn browsers_are_told_to_be_careful_with_every_answer() {
     assert_eq!(response.field("x-frame-options"), Some("DENY"));
     assert_eq!(response.field("content-security-policy"), Some("default-src self"));
     assert_eq!(response.field("strict-transport-security"), None, "it was asked without TLS");
+}
+
+const SHOP: &str = "Origin: https://shop.example";
+const STRANGER: &str = "Origin: https://evil.example";
+const CORS: &str = "scripts: { cors: { origins: https://shop.example, headers: [content-type], credentials: true } }";
+
+#[test]
+fn gw_16_preflights_are_answered_here_and_responses_say_who_may_read_them() {
+    let endpoint = Endpoint::answering(
+        "HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: *\r\nContent-Length: 2\r\n\r\nok",
+    );
+    let rig = Rig::over(endpoint, &[CORS], "");
+    let preflight = |origin| rig.ask("OPTIONS /", &[origin, "Access-Control-Request-Method: PUT"]);
+    let told = preflight(SHOP);
+    assert_eq!((told.status, told.text().as_str()), (204, ""));
+    assert_eq!(told.field("access-control-allow-origin"), Some("https://shop.example"));
+    assert_eq!(told.field("access-control-allow-credentials"), Some("true"));
+    assert_eq!(
+        told.field("access-control-allow-methods"),
+        Some("GET, HEAD, POST, PUT, PATCH, DELETE")
+    );
+    assert_eq!(told.field("access-control-allow-headers"), Some("content-type"));
+    assert_eq!(told.field("access-control-max-age"), Some("600"));
+    assert_eq!(preflight(STRANGER).field("access-control-allow-origin"), None);
+    assert!(rig.endpoint.requests().is_empty());
+    let own = rig.get("/", &[SHOP]);
+    assert_eq!(own.field("access-control-allow-origin"), Some("https://shop.example"));
+    assert_eq!(own.field("vary"), Some("Origin"));
+    let other = rig.get("/", &[STRANGER]);
+    assert_eq!((other.status, other.field("access-control-allow-origin")), (200, None));
+    let mut client = Http2::connect(rig.transom.web());
+    let lines = [("origin", "https://shop.example"), ("access-control-request-method", "PUT")];
+    let told = client.ask(http2::request("OPTIONS", "/", &lines), b"");
+    assert_eq!(told.field("access-control-allow-origin"), Some("https://shop.example"));
+}
+
+/// Browsers ask no leave for a WebSocket, and send cookies along.
+#[test]
+fn w_02_a_websocket_of_another_origin_is_refused() {
+    let rig = Rig::with(&[CORS], "");
+    let websocket = |origin| {
+        let lines = [
+            origin,
+            "Connection: Upgrade",
+            "Upgrade: websocket",
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        ];
+        rig.ask("GET /", &lines).status
+    };
+    assert_eq!(websocket(STRANGER), 403);
+    assert!(rig.endpoint.requests().is_empty());
+    assert_ne!(websocket(SHOP), 403);
+    assert_eq!(rig.endpoint.requests().len(), 1);
+}
+
+#[test]
+fn gw_16_what_changes_something_comes_from_own_pages_with_the_token() {
+    let rig = Rig::with(
+        &["own: { csrf: { token: { secret: 0123456789abcdef0123, bind: '{cookie.session}' } } }"],
+        "",
+    );
+    let first = rig.get("/", &["Cookie: session=1"]);
+    let line = first.field("set-cookie").unwrap();
+    let (cookie, flags) = line.split_once(';').unwrap();
+    assert_eq!(flags, " Path=/; SameSite=Lax");
+    let (_, token) = cookie.split_once('=').unwrap();
+    let post = |lines: &[&str]| {
+        let length = ["Content-Length: 0"];
+        rig.ask("POST /", &[&length, lines].concat()).status
+    };
+    let with = |session: &str| format!("Cookie: session={session}; {cookie}");
+    let field = format!("X-CSRF-Token: {token}");
+    assert_eq!(post(&[&with("1"), &field]), 200);
+    assert_eq!(post(&[&with("1"), &field, "Sec-Fetch-Site: same-origin"]), 200);
+    assert_eq!(post(&[&with("1"), &field, "Sec-Fetch-Site: cross-site"]), 403);
+    assert_eq!(post(&[&with("1"), &field, STRANGER]), 403);
+    assert_eq!(post(&[&with("2"), &field]), 403, "of another session");
+    assert_eq!(post(&[&with("1")]), 403, "only in the cookie");
+    assert_eq!(post(&[&field]), 403, "only in the field");
+    assert_eq!(rig.get("/", &[&with("1")]).field("set-cookie"), None, "it has one");
+}
+
+#[test]
+fn gw_16_cookies_of_endpoints_get_their_flags() {
+    let endpoint = Endpoint::answering(
+        "HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nSet-Cookie: theme=dark\r\nContent-Length: 0\r\n\r\n",
+    );
+    let rig = Rig::over(endpoint, &["flags: { cookies: { except: [theme] } }"], "");
+    let response = rig.get("/", &[]);
+    let cookies: Vec<_> = all(&response.fields, "set-cookie").collect();
+    assert_eq!(cookies, ["a=1; HttpOnly; SameSite=Lax", "theme=dark"]);
 }

@@ -8,8 +8,13 @@ mod api_key;
 mod authorize;
 mod basic_auth;
 mod concurrency;
+mod cookies;
+mod cors;
+mod csrf;
 mod idempotency;
 mod identity_headers;
+mod mock;
+mod payload;
 mod rate_limit;
 mod security_headers;
 
@@ -21,8 +26,13 @@ pub const POLICIES: &[Entry] = &[
     entry::<authorize::Authorize>(),
     entry::<basic_auth::BasicAuth>(),
     entry::<concurrency::Concurrency>(),
+    entry::<cookies::Cookies>(),
+    entry::<cors::Cors>(),
+    entry::<csrf::Csrf>(),
     entry::<idempotency::Idempotency>(),
     entry::<identity_headers::IdentityHeaders>(),
+    entry::<mock::Mock>(),
+    entry::<payload::Payload>(),
     entry::<rate_limit::RateLimit>(),
     entry::<security_headers::SecurityHeaders>(),
 ];

@@ -4,10 +4,11 @@ use bytes::Bytes;
 
 use crate::body::Body;
 use crate::exchange::{Exchange, RequestId, Wants};
-use crate::fault::{Code, Fault};
+use crate::fault::{Code, Fault, Place, Violation};
 use crate::fields::{Fields, Known, list};
 use crate::message::{Response, reason};
 use crate::site::{Page, Pages, RequestIdRule};
+use transom_settings::json::{Value as Json, json};
 
 /// Records the fault and makes the answer to this exchange from it.
 pub fn to(exchange: &mut Exchange, fault: Fault) -> Response {
@@ -42,12 +43,13 @@ fn render(
         (Wants::Grpc, _) => grpc(fault.grpc_status(), row.sentence),
         (_, Some(page)) => with_body(row.status, &page.content_type, page.body.clone()),
         (Wants::Json, None) => {
-            let body = problem(row.status, row.code, row.sentence, id);
+            let body = problem(row.status, row.code, row.sentence, fault.told(), id);
             with_body(row.status, "application/problem+json", body.into())
         }
         (Wants::Text, None) => {
+            let told: String = fault.told().iter().map(|told| format!("{told}\n")).collect();
             let body = format!(
-                "{} {}\n{}\nRequest id: {id}\n",
+                "{} {}\n{}\n{told}Request id: {id}\n",
                 row.status,
                 reason(row.status),
                 row.sentence
@@ -96,12 +98,29 @@ fn grpc(code: u8, sentence: &str) -> Response {
     response
 }
 
-/// RFC 9457. All parts but the id are our own text, and the id was checked: nothing to escape.
-fn problem(status: u16, code: &str, sentence: &str, id: &RequestId) -> String {
+/// RFC 9457. All parts but the id and what did not fit are our own text, and the id was checked:
+/// nothing to escape.
+fn problem(status: u16, code: &str, sentence: &str, told: &[Violation], id: &RequestId) -> String {
+    let errors = match told.is_empty() {
+        true => String::new(),
+        false => format!(r#","errors":{}"#, Json::from_iter(told.iter().map(error))),
+    };
     format!(
-        r#"{{"type":"about:blank","title":"{}","status":{status},"detail":"{sentence}","code":"{code}","request_id":"{id}"}}"#,
+        r#"{{"type":"about:blank","title":"{}","status":{status},"detail":"{sentence}","code":"{code}"{errors},"request_id":"{id}"}}"#,
         reason(status),
     ) + "\n"
+}
+
+/// RFC 9457 §3: where a pointer leads into the body, as a fragment.
+fn error(told: &Violation) -> Json {
+    match &told.place {
+        Place::Pointer(pointer) => {
+            json!({ "detail": told.detail, "pointer": format!("#{pointer}") })
+        }
+        Place::Parameter(place, name) => {
+            json!({ "detail": told.detail, "in": place, "parameter": name })
+        }
+    }
 }
 
 /// In which form a client with these fields takes an answer.
@@ -171,6 +190,29 @@ mod tests {
         }
         let renderings = all_renderings();
         assert_eq!(renderings.matches("X-Request-Id: ").count(), renderings.matches("== ").count());
+    }
+
+    #[test]
+    fn the_client_is_told_where_its_request_does_not_fit() {
+        let told = |place, detail: &str| Violation { place, detail: detail.to_owned() };
+        let fault = Fault::new(Code::Invalid, "").violations(vec![
+            told(Place::Pointer("/a~1b/0".to_owned()), "\"x\" is no number"),
+            told(Place::Parameter("query", "limit".to_owned()), "it is missing"),
+        ]);
+        let id = (&RequestId::Own(0, 1), None);
+        let shown = |wants| {
+            let body = render(&fault, wants, id, None).body;
+            body.look(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
+        };
+        let problem: Json = transom_settings::json::from_str(&shown(Wants::Json)).unwrap();
+        assert_eq!(
+            problem["errors"],
+            json!([
+                { "pointer": "#/a~1b/0", "detail": "\"x\" is no number" },
+                { "in": "query", "parameter": "limit", "detail": "it is missing" },
+            ])
+        );
+        assert!(shown(Wants::Text).contains("body /a~1b/0: \"x\" is no number\nquery limit:"));
     }
 
     #[test]

@@ -117,6 +117,10 @@ faults! {
         "The method is not allowed here.",
         "a route matches host and path, but not the method; or the method is CONNECT or TRACE",
         "add the method to the route's match; CONNECT and TRACE are never served";
+    NotAcceptable "not-acceptable" 406 INVALID_ARGUMENT http_request_error Client No
+        "What is asked for is not available in this form or version.",
+        "the request asks for a version of an API, or a form of a response, that there is not",
+        "read `detail` in the access log, which names what was asked for, and mend the client";
     RequestTimeout "request-timeout" 408 DEADLINE_EXCEEDED http_request_error Client No
         "The request took too long to arrive.",
         "the client did not send the whole head, or the body stood still, was slower than allowed or not there within `timeouts.request`",
@@ -125,6 +129,10 @@ faults! {
         "It is not known whether this was done before.",
         "a request with the same idempotency key is under way, or may have reached an endpoint that gave no answer",
         "look into the endpoint whether it was done; `keep` of the policy `idempotency` says when the key is forgotten, `lost: again` lets such a request through again";
+    Gone "gone" 410 UNIMPLEMENTED http_request_error Client No
+        "This is no longer served.",
+        "the version of the API that was asked for is retired, or has one of its brown-outs",
+        "move the client to the version that `Link` names; `GET /apis` of the admin socket says who still asks for this one";
     TooLarge "too-large" 413 RESOURCE_EXHAUSTED http_request_error Client No
         "The request body is too large.",
         "the body is longer than the route's `limits.body`",
@@ -133,6 +141,10 @@ faults! {
         "The request target is too long.",
         "the request line is longer than `limits.request-line`",
         "raise `limits.request-line` on the listener, or send the data in the body";
+    UnsupportedMedia "unsupported-media" 415 INVALID_ARGUMENT http_request_error Client No
+        "A body of this type or coding is not taken here.",
+        "the body's `Content-Type` or `Content-Encoding` is none that a policy of the route takes",
+        "read `detail` in the access log, which names what was sent; mend the client, or allow the type";
     ExpectationFailed "expectation-failed" 417 INVALID_ARGUMENT http_request_error Client No
         "The expectation cannot be met.",
         "the request has an Expect field other than exactly `100-continue`",
@@ -145,6 +157,10 @@ faults! {
         "The idempotency key was used for another request.",
         "the client has sent an idempotency key a second time, with another method, path, query or body",
         "mend the client: each thing to be done has a key of its own, which stays the same when it asks again";
+    Invalid "invalid" 422 INVALID_ARGUMENT http_request_error Client No
+        "The request does not fit what is described for it.",
+        "parameters or body of the request do not fit the OpenAPI document or the JSON Schema of the route",
+        "the client is told where: `errors` of the answer; mend the client or the document";
     RateLimited "rate-limited" 429 RESOURCE_EXHAUSTED http_request_denied Client No
         "Too many requests.",
         "the client has used up what it may ask for in this time",
@@ -258,7 +274,35 @@ struct Inner {
     challenge: Option<String>,
     allow: Option<String>,
     grpc: Option<u8>,
+    violations: Vec<Violation>,
     close: bool,
+}
+
+/// What of a request does not fit, and why: for the client, which sees it in `errors` (RFC 9457 §3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    pub place: Place,
+    /// One sentence without a full stop.
+    pub detail: String,
+}
+
+/// Where in a request something stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In its body, by JSON Pointer (RFC 6901).
+    Pointer(String),
+    /// A parameter: where, such as `query`, and its name.
+    Parameter(&'static str, String),
+}
+
+impl std::fmt::Display for Violation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.place {
+            Place::Pointer(pointer) if pointer.is_empty() => write!(f, "body: {}", self.detail),
+            Place::Pointer(pointer) => write!(f, "body {pointer}: {}", self.detail),
+            Place::Parameter(place, name) => write!(f, "{place} {name}: {}", self.detail),
+        }
+    }
 }
 
 impl Fault {
@@ -271,6 +315,7 @@ impl Fault {
             challenge: None,
             allow: None,
             grpc: None,
+            violations: Vec::new(),
             close: false,
         }))
     }
@@ -305,6 +350,12 @@ impl Fault {
         self
     }
 
+    /// Tells the client what of its request does not fit.
+    pub fn violations(mut self, violations: Vec<Violation>) -> Self {
+        self.0.violations = violations;
+        self
+    }
+
     pub fn code(&self) -> Code {
         self.0.code
     }
@@ -331,6 +382,10 @@ impl Fault {
 
     pub(crate) fn allow_text(&self) -> Option<&str> {
         self.0.allow.as_deref()
+    }
+
+    pub(crate) fn told(&self) -> &[Violation] {
+        &self.0.violations
     }
 
     /// What only the log is told.

@@ -1,0 +1,215 @@
+//! # payload
+//!
+//! **What it does.** Keeps bodies away that are made to hurt whoever parses them: JSON and XML that nest
+//! too deep, have too many keys, elements or attributes, names or texts too long, or that declare
+//! entities. Bodies of some types may be limited in size, and types that are not meant refused.
+//!
+//! **When it runs.** Stage `admit`. Nothing is held back: the body is read with the eyes of a parser as
+//! it passes, before any other policy or endpoint parses it, and is cut at the byte that breaks a
+//! limit. An endpoint may so have seen the beginning of a body that is never completed, as with a
+//! client that breaks off.
+//!
+//! **Example.**
+//!
+//! ```yaml
+//! policies:
+//!   sane:
+//!     payload:
+//!       json: { depth: 20, string: 16KiB }
+//!       xml: off
+//!       types: [application/json]
+//!       sizes: { application/json: 256KiB }
+//! ```
+//!
+//! **What the client sees.** `bad-request` with the limit in `errors`, also for JSON that is none
+//! (RFC 8259); `too-large` for a body over its size; `unsupported-media` for a type that is not meant, and for
+//! a compressed body, which cannot be looked into.
+//!
+//! **Limits and cost.** One pass over the bytes; memory for one level each of nesting.
+//!
+//! **Traps.** What is JSON or XML is decided by `Content-Type` alone, since that decides who parses it.
+//! An endpoint that parses whatever comes needs `types`. XML in other codings than those that
+//! extend ASCII is refused, since it could not be read here.
+
+mod json;
+mod watched;
+mod xml;
+
+use std::sync::Arc;
+
+use transom_proxy::chain::Next;
+use transom_proxy::exchange::Exchange;
+use transom_proxy::fault::{Code, Fault};
+use transom_proxy::fields::{Fields, Known, Values};
+use transom_proxy::message::Request;
+use transom_proxy::policy::{Answering, Policy};
+use transom_proxy::stage::Stage;
+use transom_settings::{ByteSize, List, Map, Switch, settings};
+
+use self::watched::{Scanner, Watched};
+use crate::kind::Kind;
+use crate::making::Making;
+use crate::media;
+
+settings! {
+    /// Keeps bodies away that are made to hurt who parses them.
+    pub struct Payload {
+        /// Limits on JSON, or `off`.
+        pub json: Switch<JsonLimits> = Switch::On(JsonLimits::default()),
+        /// Limits on XML, or `off`.
+        pub xml: Switch<XmlLimits> = Switch::On(XmlLimits::default()),
+        /// The largest body by type: `application/json`, `image/*` or `*/*`.
+        pub sizes: Map<String, ByteSize> = Map::new(),
+        /// The types that are taken at all; without them, any.
+        pub types: List<String> = List::default(),
+        /// What becomes of compressed JSON and XML, which cannot be looked into.
+        pub compressed: Compressed = Compressed::Refuse,
+    }
+
+    /// Limits on JSON.
+    pub struct JsonLimits {
+        /// How deep objects and lists lie in each other.
+        pub depth: u32 = 32,
+        /// Keys of one object.
+        pub keys: u32 = 1000,
+        /// Values of one list.
+        pub items: u32 = 10_000,
+        /// The longest key, as it is written.
+        pub key: ByteSize = ByteSize(256),
+        /// The longest text, as it is written.
+        pub string: ByteSize = ByteSize::kib(64),
+        /// The longest number.
+        pub number: ByteSize = ByteSize(64),
+    }
+
+    /// Limits on XML. Declarations of types and entities (`<!DOCTYPE`) are never taken.
+    pub struct XmlLimits {
+        /// How deep elements lie in each other.
+        pub depth: u32 = 32,
+        /// Elements in all.
+        pub elements: u32 = 10_000,
+        /// Attributes of one element.
+        pub attributes: u32 = 32,
+        /// The longest name of an element or attribute.
+        pub name: ByteSize = ByteSize(256),
+        /// The longest value of an attribute.
+        pub value: ByteSize = ByteSize::kib(4),
+        /// The longest text between two tags.
+        pub text: ByteSize = ByteSize::kib(64),
+    }
+
+    /// What becomes of compressed bodies.
+    pub enum Compressed {
+        /// They are refused.
+        Refuse = "refuse",
+        /// They pass unseen.
+        Pass = "pass",
+    }
+}
+
+impl Kind for Payload {
+    const NAME: &'static str = "payload";
+    const SUMMARY: &'static str = "Limits the structure of JSON and XML bodies, and sizes by type.";
+    const STAGE: Stage = Stage::Admit;
+
+    fn build(&self, making: &mut Making<'_>) -> Option<Arc<dyn Policy>> {
+        let types = self.types.iter().map(|one| ("types", one));
+        let sizes = self.sizes.names().map(|name| ("sizes", &name.value));
+        for (key, name) in types.chain(sizes) {
+            if !media::is_range(name) {
+                let what = format!("`{name}` is no type of media");
+                let hint = "write one such as `application/json`, `image/*` or `*/*`";
+                making.error(making.place, key, what, hint);
+                return None;
+            }
+        }
+        Some(Arc::new(Limiting(self.clone())))
+    }
+}
+
+struct Limiting(Payload);
+
+impl Limiting {
+    /// What watches a body of these fields; nothing where it may pass as it is.
+    fn watch(&self, fields: &Fields) -> Result<Option<Watching>, Fault> {
+        let content_type = match fields.only(Known::ContentType) {
+            Values::None => "",
+            Values::One(value) => std::str::from_utf8(value).unwrap_or_default(),
+            Values::Many => {
+                return Err(Fault::new(Code::UnsupportedMedia, "payload: several Content-Type"));
+            }
+        };
+        let media = media::essence(content_type);
+        if !self.0.types.is_empty() && !self.0.types.iter().any(|range| media::fits(range, &media))
+        {
+            let detail = format!("payload: the type `{media}` is not taken");
+            return Err(Fault::new(Code::UnsupportedMedia, detail));
+        }
+        let mut sizes = self.0.sizes.iter().filter(|(range, _)| media::fits(range, &media));
+        let most = sizes.next().map(|(_, size)| size.bytes());
+        let scanner = match (self.0.json.on(), self.0.xml.on()) {
+            (Some(limits), _) if media::is_json(&media) => {
+                Some(Scanner::Json(json::Scanner::new(limits)))
+            }
+            (_, Some(limits)) if media::is_xml(&media) => {
+                Some(Scanner::Xml(xml::Scanner::new(limits)))
+            }
+            _ => None,
+        };
+        let plain = fields.get(Known::ContentEncoding).is_none_or(media::is_identity);
+        let scanner = match (plain, self.0.compressed) {
+            (true, _) => scanner,
+            (false, Compressed::Pass) => None,
+            (false, Compressed::Refuse) if scanner.is_none() => None,
+            (false, Compressed::Refuse) => {
+                let detail = "payload: a compressed body cannot be looked into";
+                return Err(Fault::new(Code::UnsupportedMedia, detail));
+            }
+        };
+        Ok((scanner.is_some() || most.is_some()).then_some(Watching { scanner, most }))
+    }
+}
+
+/// How a body is watched.
+struct Watching {
+    scanner: Option<Scanner>,
+    most: Option<u64>,
+}
+
+impl Policy for Limiting {
+    fn kind(&self) -> &'static str {
+        Payload::NAME
+    }
+
+    fn stage(&self) -> Stage {
+        Payload::STAGE
+    }
+
+    fn describe(&self) -> String {
+        let json = self.0.json.on().map(|json| format!("JSON at most {} deep", json.depth));
+        let xml = self.0.xml.on().map(|xml| format!("XML at most {} deep", xml.depth));
+        let sizes = self.0.sizes.iter().map(|(name, size)| format!("{name} at most {size}"));
+        let types: Vec<_> = self.0.types.iter().map(String::as_str).collect();
+        let types = (!types.is_empty()).then(|| format!("only {}", types.join(", ")));
+        json.into_iter().chain(xml).chain(sizes).chain(types).collect::<Vec<_>>().join("; ")
+    }
+
+    fn handle<'a>(
+        &'a self,
+        exchange: &'a mut Exchange,
+        mut request: Request,
+        next: Next,
+    ) -> Answering<'a> {
+        Box::pin(async move {
+            if !request.body.is_empty()
+                && let Some(Watching { scanner, most }) = self.watch(&request.fields)?
+            {
+                if most.zip(request.body.length()).is_some_and(|(most, length)| length > most) {
+                    return Err(Fault::new(Code::TooLarge, "payload: larger than its type may be"));
+                }
+                request.body = Watched::around(request.body, scanner, most);
+            }
+            Ok(next.run(exchange, request).await)
+        })
+    }
+}
