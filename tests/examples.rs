@@ -92,6 +92,7 @@ fn files_shown_in_documents_are_right() {
         "docs/scaling.md",
         "docs/layer-4.md",
         "docs/identity.md",
+        "docs/tokens.md",
         "docs/compose.md",
     ];
     for document in documents {

@@ -4,11 +4,16 @@
 #![allow(clippy::disallowed_methods, reason = "tests wait on threads of their own")]
 
 mod gateway {
+    mod asking;
     mod browsers;
     mod compose;
+    mod grants;
+    mod issuer;
     mod keys;
+    mod logins;
     mod passwords;
     mod rig;
     mod store;
+    mod tokens;
     mod told;
 }

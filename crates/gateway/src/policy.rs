@@ -6,7 +6,14 @@ mod access;
 mod anonymous;
 mod api_key;
 mod basic_auth;
+mod credentials;
+mod ext_authz;
+mod forward_auth;
 mod identity_headers;
+mod introspection;
+mod jwt;
+mod oidc;
+mod opa;
 mod security_headers;
 
 /// In alphabetical order; in which order they run is said by their stage.
@@ -15,7 +22,14 @@ pub const POLICIES: &[Entry] = &[
     entry::<anonymous::Anonymous>(),
     entry::<api_key::ApiKey>(),
     entry::<basic_auth::BasicAuth>(),
+    entry::<credentials::Credentials>(),
+    entry::<ext_authz::ExtAuthz>(),
+    entry::<forward_auth::ForwardAuth>(),
     entry::<identity_headers::IdentityHeaders>(),
+    entry::<introspection::Introspection>(),
+    entry::<jwt::Jwt>(),
+    entry::<oidc::Oidc>(),
+    entry::<opa::Opa>(),
     entry::<security_headers::SecurityHeaders>(),
 ];
 
