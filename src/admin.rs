@@ -14,6 +14,7 @@
 //! | `POST /reload` | 200 and the new generation, or 422 and what is wrong with the file |
 //! | `POST /stop` | 202: accepts nothing new, finishes what is open, then goes |
 //! | `/pools...` | pools, and how to change them: see `admin/pools.rs` |
+//! | `/revoked...` | tokens that are not believed any more: see `admin/revoked.rs` |
 //! | `/consumers...`, `/keys...` | who may ask, and with which keys: see `admin/consumers.rs` |
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::json;
 use transom_balance::discovery::Roster;
+use transom_gateway::token::revoked::Revoked;
 use transom_gateway::consumer::Consumers;
 use transom_net::listen::{self, ListenError};
 
@@ -41,6 +43,7 @@ mod consumers;
 mod gate;
 mod limited;
 mod pools;
+mod revoked;
 mod view;
 
 pub use pools::Edit;
@@ -80,6 +83,9 @@ pub trait Control: Send + Sync {
 
     /// The pools of the file by name, each with where its endpoints come from.
     fn rosters(&self) -> BTreeMap<String, Arc<Roster>>;
+
+    /// Tokens that are not to be believed any more.
+    fn revoked(&self) -> Arc<Revoked>;
 
     /// Everybody who may ask.
     fn consumers(&self) -> Consumers;
@@ -245,6 +251,7 @@ fn router(control: Arc<dyn Control>, gate: Gate) -> Router {
         .route("/stop", post(stop))
         .merge(consumers::routes())
         .merge(pools::routes())
+        .merge(revoked::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         // Outermost, so that not even the names of paths are told to whom they do not concern.
@@ -361,6 +368,10 @@ mod tests {
 
         fn rosters(&self) -> BTreeMap<String, Arc<Roster>> {
             BTreeMap::new()
+        }
+
+        fn revoked(&self) -> Arc<Revoked> {
+            Arc::default()
         }
 
         fn consumers(&self) -> Consumers {

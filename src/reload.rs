@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Mutex, Notify};
 use transom_balance::Pool;
 use transom_balance::discovery::Roster;
+use transom_gateway::token::revoked::Revoked;
 use transom_balance::guard::breaker::Position;
 use transom_gateway::consumer::Consumers;
 use transom_net::Background;
@@ -490,6 +491,10 @@ impl Control for Running {
 
     fn metrics(&self) -> String {
         self.metrics.render()
+    }
+
+    fn revoked(&self) -> Arc<Revoked> {
+        self.shown().snapshot.shared.revoked()
     }
 
     fn rosters(&self) -> BTreeMap<String, Arc<Roster>> {

@@ -93,6 +93,7 @@ fn files_shown_in_documents_are_right() {
         "docs/layer-4.md",
         "docs/limits.md",
         "docs/identity.md",
+        "docs/tokens.md",
         "docs/compose.md",
     ];
     for document in documents {

@@ -4,15 +4,20 @@
 #![allow(clippy::disallowed_methods, reason = "tests wait on threads of their own")]
 
 mod gateway {
+    mod asking;
     mod browsers;
     mod compose;
     mod conditions;
     mod keys;
     mod limits;
     mod once;
+    mod grants;
+    mod issuer;
+    mod logins;
     mod passwords;
     mod payloads;
     mod rig;
     mod store;
+    mod tokens;
     mod told;
 }

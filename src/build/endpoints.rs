@@ -12,6 +12,7 @@ use transom_balance::scale::Scaled;
 use transom_balance::{Pool, pool};
 use transom_gateway::Kept;
 use transom_gateway::consumer::Stored;
+use transom_gateway::token::revoked::Revoked;
 use transom_net::proxy_protocol::Version;
 use transom_net::tls::client::{ClientTls, Settings};
 use transom_net::tls::server::TlsError;
@@ -36,6 +37,8 @@ pub struct Shared {
     cookie_secret: Option<Arc<[u8; 32]>>,
     /// Consumers and keys that were made while the program runs.
     stored: Arc<Stored>,
+    /// Tokens that were revoked while the program runs.
+    revoked: Arc<Revoked>,
     /// What policies have.
     kept: Kept,
     /// What may be taken over, until the build is done.
@@ -49,7 +52,8 @@ impl Shared {
         let keys = previous.map(|previous| previous.keys.clone()).unwrap_or_default();
         let kept = Kept::following(previous.map(|previous| &previous.kept));
         let stored = previous.map(|previous| previous.stored.clone()).unwrap_or_default();
-        Shared { keys, kept, stored, earlier, ..Shared::default() }
+        let revoked = previous.map(|previous| previous.revoked.clone()).unwrap_or_default();
+        Shared { keys, kept, stored, revoked, earlier, ..Shared::default() }
     }
 
     /// Forgets what was not taken over.
@@ -62,6 +66,11 @@ impl Shared {
     /// Consumers and keys that were made while the program runs.
     pub fn stored(&self) -> Arc<Stored> {
         self.stored.clone()
+    }
+
+    /// Tokens that were revoked while the program runs.
+    pub fn revoked(&self) -> Arc<Revoked> {
+        self.revoked.clone()
     }
 
     /// What policies have.

@@ -4,8 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use transom_balance::log::Log;
 use transom_gateway::consumer::Consumers;
 use transom_gateway::task::Task;
+use transom_gateway::token::revoked::Revoked;
 use transom_gateway::{Kept, Lender};
 use transom_proxy::destination::Destination;
 use transom_settings::{Diagnostic, Span, Spanned, Target};
@@ -39,6 +41,14 @@ impl Lender for Build<'_> {
 
     fn kept(&mut self) -> &mut Kept {
         self.shared.kept()
+    }
+
+    fn revoked(&self) -> Arc<Revoked> {
+        self.shared.revoked()
+    }
+
+    fn log(&self) -> Log {
+        super::log()
     }
 
     fn task(&mut self, name: &'static str, task: Arc<dyn Task>) {

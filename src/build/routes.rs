@@ -22,6 +22,7 @@ use transom_proxy::fields::{Fields, Known, Name as FieldName};
 use transom_proxy::policy::Policy as Running;
 use transom_proxy::policy::address::Address;
 use transom_proxy::policy::edit::{Edit, Edits};
+use transom_proxy::policy::reserve::Reserve;
 use transom_proxy::policy::rewrite::{Change, Rewrite};
 use transom_proxy::site;
 use transom_proxy::variables::{Template, Variable};
@@ -148,6 +149,9 @@ impl<'a> Build<'a> {
         }
         identify::complete(&mut chain, route.identify);
         chain.sort_by_key(|policy| policy.stage());
+        if let Some(reserve) = Reserve::of(chain.iter().map(|policy| &**policy)) {
+            chain.insert(0, Arc::new(reserve));
+        }
         Some(chain)
     }
 

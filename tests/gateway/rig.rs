@@ -1,5 +1,8 @@
 //! A Transom whose one route has policies, in front of an endpoint that echoes.
 
+use std::path::Path;
+use std::process::Command;
+
 use transom_testkit::{Endpoint, Received, Response, Transom, client};
 
 /// The program under test.
@@ -73,4 +76,26 @@ impl Rig {
             count = lines.len() + 1;
         }
     }
+
+    /// The access log so far.
+    pub(super) fn log(&self) -> String {
+        self.transom.lines().iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    /// Reads the file anew.
+    #[track_caller]
+    pub(super) fn reload(&self) {
+        let response = self.transom.admin("POST", "/reload");
+        assert_eq!(response.status, 200, "{}", response.text());
+    }
+}
+
+/// What `transom check` says of a configuration; `prepare` may put files beside it.
+pub(super) fn check(config: &str, prepare: impl FnOnce(&Path)) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    prepare(folder.path());
+    let file = folder.path().join("transom.yaml");
+    std::fs::write(&file, config).unwrap();
+    let output = Command::new(TRANSOM).arg("check").arg(&file).output().unwrap();
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
 }

@@ -14,8 +14,9 @@ use transom_proxy::exchange::Exchange;
 use transom_proxy::fault::{Code, Fault};
 use transom_proxy::fields::Fields;
 use transom_proxy::local::Local;
-use transom_proxy::message::Request;
+use transom_proxy::message::{Method, Request};
 use transom_proxy::patience::within;
+use transom_settings::Url;
 
 /// Sends requests to one destination and reads their responses whole.
 ///
@@ -29,12 +30,21 @@ pub struct Caller {
     longest: usize,
 }
 
+/// A request to this URL, without a body.
+pub fn request(method: Method, url: &Url) -> Request {
+    let mut request = Request::new(method, &url.authority, &url.path);
+    request.scheme = url.scheme();
+    request.query = url.query.as_deref().map(Rc::from);
+    request
+}
+
 /// The whole of a response.
 #[derive(Debug)]
 pub struct Called {
     pub status: u16,
     pub fields: Fields,
     pub body: Bytes,
+    pub trailers: Option<Fields>,
 }
 
 impl Caller {
@@ -75,7 +85,12 @@ impl Caller {
         let answer = async {
             let mut response = self.forward.run(exchange, request).await?;
             match response.body.whole(self.longest).await? {
-                Some(body) => Ok(Called { status: response.status, fields: response.fields, body }),
+                Some(body) => Ok(Called {
+                    status: response.status,
+                    fields: response.fields,
+                    body,
+                    trailers: response.body.trailers(),
+                }),
                 None => Err(Fault::new(Code::BadResponse, "it is longer than may be read")),
             }
         };

@@ -36,8 +36,8 @@ pub struct Consumer {
 
 impl Consumer {
     /// Who asks, as the other policies see it. `by` is the kind of policy that found it.
-    pub fn identity(&self, by: &'static str, scopes: Option<&[String]>) -> Box<Identity> {
-        Box::new(Identity {
+    pub fn identity(&self, by: &'static str, scopes: Option<&[String]>) -> Arc<Identity> {
+        Arc::new(Identity {
             name: self.name.clone(),
             groups: self.groups.clone(),
             scopes: scopes.unwrap_or(&self.scopes).to_vec(),

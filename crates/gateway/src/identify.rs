@@ -23,7 +23,7 @@ use transom_proxy::fault::{Code, Fault};
 use transom_proxy::message::{Request, Response};
 use transom_proxy::policy::{Answering, Policy};
 use transom_proxy::stage::Stage;
-use transom_settings::settings;
+use transom_settings::{HeaderName, settings};
 
 settings! {
     /// Which of the policies that find out who asks must succeed.
@@ -51,6 +51,11 @@ pub trait Way: Send + Sync + 'static {
     /// (RFC 9110 §11.6.1).
     fn challenge(&self) -> Option<&str>;
 
+    /// Fields that it tells the endpoint something in: see [`Policy::reserves`].
+    fn reserves(&self) -> Vec<HeaderName> {
+        Vec::new()
+    }
+
     /// Looks for the credential and verifies it.
     fn find(&self, exchange: &mut Exchange, request: &mut Request) -> impl Future<Output = Found>;
 
@@ -66,7 +71,7 @@ pub enum Found {
     /// Nothing of its sort, or nothing that it knows and that another way may.
     Nothing,
     /// A credential, and whose it is.
-    Known(Box<Identity>),
+    Known(Arc<Identity>),
     /// A credential that is wrong, or the reason why it cannot be told.
     Wrong(Fault),
     /// What the client has to do first, such as to log in.
@@ -98,6 +103,10 @@ impl<W: Way> Policy for Identify<W> {
 
     fn describe(&self) -> String {
         self.0.describe()
+    }
+
+    fn reserves(&self) -> Vec<HeaderName> {
+        self.0.reserves()
     }
 
     fn handle<'a>(
@@ -229,10 +238,9 @@ impl Gate {
             return Ok(());
         }
         let (found, challenges) = (stand.found, stand.missing.join(", "));
-        if let Some(anonymous) = &stand.anonymous
+        if let Some(anonymous) = stand.anonymous.clone()
             && found == 0
         {
-            let anonymous = Box::new(Identity::clone(anonymous));
             // who was found in another way than through us stays
             exchange.identity.get_or_insert(anonymous);
             return Ok(());

@@ -3,6 +3,7 @@
 //! A kind of policy is one file below [`policy`] and one line in [`policy::POLICIES`]: from there
 //! come its place in the configuration, its schema, its page in the manual and what runs.
 
+pub mod authority;
 pub mod call;
 pub mod compose;
 pub mod consumer;
@@ -14,10 +15,13 @@ pub mod making;
 pub mod media;
 pub mod moment;
 pub mod origin;
+pub mod oauth;
 mod pairs;
 pub mod plan;
 pub mod policy;
+pub mod seal;
 pub mod task;
+pub mod token;
 
 pub use kind::{Entry, Kind, Rule};
 pub use making::{Kept, Lender, Making};

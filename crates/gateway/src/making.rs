@@ -6,11 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use transom_balance::log::Log;
 use transom_proxy::destination::Destination;
 use transom_settings::{Span, Spanned, Target};
 
 use crate::consumer::Consumers;
 use crate::task::Task;
+use crate::token::revoked::Revoked;
 
 /// Who builds a snapshot, as policies see it.
 pub trait Lender {
@@ -33,6 +35,12 @@ pub trait Lender {
 
     /// What outlives reloads.
     fn kept(&mut self) -> &mut Kept;
+
+    /// Tokens that were revoked while the program runs.
+    fn revoked(&self) -> Arc<Revoked>;
+
+    /// Where what happens beside requests is told.
+    fn log(&self) -> Log;
 
     /// Something that goes on beside requests, as long as the snapshot runs.
     fn task(&mut self, name: &'static str, task: Arc<dyn Task>);
@@ -104,6 +112,11 @@ impl<'a> Making<'a> {
         make: impl FnOnce() -> T,
     ) -> Arc<T> {
         self.lender.kept().keep(self.name, fits, make)
+    }
+
+    /// See [`Lender::log`].
+    pub fn log(&self) -> Log {
+        self.lender.log()
     }
 
     /// See [`Lender::task`].

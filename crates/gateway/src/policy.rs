@@ -10,10 +10,17 @@ mod basic_auth;
 mod concurrency;
 mod cookies;
 mod cors;
+mod credentials;
 mod csrf;
+mod ext_authz;
+mod forward_auth;
 mod idempotency;
 mod identity_headers;
+mod introspection;
+mod jwt;
 mod mock;
+mod oidc;
+mod opa;
 mod payload;
 mod rate_limit;
 mod security_headers;
@@ -28,10 +35,17 @@ pub const POLICIES: &[Entry] = &[
     entry::<concurrency::Concurrency>(),
     entry::<cookies::Cookies>(),
     entry::<cors::Cors>(),
+    entry::<credentials::Credentials>(),
     entry::<csrf::Csrf>(),
+    entry::<ext_authz::ExtAuthz>(),
+    entry::<forward_auth::ForwardAuth>(),
     entry::<idempotency::Idempotency>(),
     entry::<identity_headers::IdentityHeaders>(),
+    entry::<introspection::Introspection>(),
+    entry::<jwt::Jwt>(),
     entry::<mock::Mock>(),
+    entry::<oidc::Oidc>(),
+    entry::<opa::Opa>(),
     entry::<payload::Payload>(),
     entry::<rate_limit::RateLimit>(),
     entry::<security_headers::SecurityHeaders>(),

@@ -35,7 +35,7 @@ pub struct Exchange {
     pub route: Option<u32>,
     /// Where the variables of the matched path template lie in the path.
     pub captures: Option<Captures>,
-    pub identity: Option<Box<Identity>>,
+    pub identity: Option<Arc<Identity>>,
     pub extensions: Extensions,
     pub record: Record,
     /// The client's side of the exchange; none where nobody listens.

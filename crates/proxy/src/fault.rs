@@ -209,6 +209,10 @@ faults! {
         "The service is not available at the moment.",
         "the pool has no endpoint that may be used",
         "look at the pool's members and why they are out";
+    AuthorityUnavailable "authority-unavailable" 503 UNAVAILABLE destination_unavailable Upstream No
+        "The service is not available at the moment.",
+        "whoever has to be asked before the request may pass gave no answer that can be used: the keys of tokens could not be fetched, or a service that decides did not answer",
+        "read `detail` in the log, which names who was asked, and mend that; nothing passes unasked";
     CircuitOpen "circuit-open" 503 UNAVAILABLE destination_unavailable Upstream No
         "The service is not available at the moment.",
         "so many requests to the pool have failed that its `breaker` keeps all away for a while",

@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use transom_settings::HeaderName;
+
 use crate::peer::Peer;
 
 use crate::chain::Next;
@@ -13,6 +15,7 @@ use crate::stage::Stage;
 
 pub mod address;
 pub mod edit;
+pub mod reserve;
 pub mod rewrite;
 
 /// What a policy or an action gives back: a response, later.
@@ -28,6 +31,12 @@ pub trait Policy: Send + Sync {
     /// For `transom explain`: what it does, in a few words.
     fn describe(&self) -> String {
         self.kind().to_owned()
+    }
+
+    /// Fields of requests that it alone sets. What clients send in them is taken off before any policy
+    /// runs (P-14), so that an endpoint can believe them.
+    fn reserves(&self) -> Vec<HeaderName> {
+        Vec::new()
     }
 
     /// Whether a connection may go on at all, before HTTP; relays of TCP and UDP ask this too.

@@ -13,6 +13,7 @@ mod rate;
 mod secret;
 mod size;
 mod target;
+mod url;
 
 pub use address::{EndpointAddress, EndpointHost, ListenAddress};
 pub use basic::{Method, Name, Regex, Status, StatusPattern};
@@ -27,6 +28,7 @@ pub use rate::{ByteRate, Rate};
 pub use secret::Secret;
 pub use size::ByteSize;
 pub use target::Target;
+pub use url::Url;
 
 /// One check for the tables of every scalar: the value printed back, or what is wrong with it.
 #[cfg(test)]

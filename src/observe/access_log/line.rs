@@ -427,7 +427,8 @@ mod tests {
         exchange.asked.query = Some("\u{1}".repeat(100_000).into());
         exchange.record.agent = Some(vec![0xff; 100_000].into());
         exchange.record.tunnel = true;
-        exchange.identity = Some(Box::new(Identity { name: "a\"b".into(), ..Identity::default() }));
+        exchange.identity =
+            Some(std::sync::Arc::new(Identity { name: "a\"b".into(), ..Identity::default() }));
         for format in [Format::Json, Format::Text] {
             assert!(written(&exchange, format).len() < 24_000);
         }

@@ -1,0 +1,210 @@
+//! # opa
+//!
+//! **What it does.** Asks an Open Policy Agent whether a request may pass: `POST /v1/data/...` with
+//! an `input` that tells method, path, query, the fields that you list, the address of the client and
+//! who it is. The result is `true`, or an object with `allow: true`, which may have `headers` for the
+//! endpoint. Everything else refuses it, a rule that is not defined too.
+//!
+//! **When it runs.** Stage `authorize`: after who asks was found out.
+//!
+//! **Example.**
+//!
+//! ```yaml
+//! policies:
+//!   rules: { opa: { url: "http://127.0.0.1:8181/v1/data/shop/allow", send: [x-tenant] } }
+//! ```
+//!
+//! **What the client sees.** 403 (`forbidden`), or the `status` of the result from 400 to 499; 503
+//! while OPA does not answer (`authority-unavailable`), unless `unanswered` is `pass`.
+//!
+//! **The input.**
+//!
+//! ```json
+//! {"input": {"method": "GET", "host": "shop.example", "path": "/orders/7", "segments": ["orders", "7"],
+//!   "query": {"full": ["1"]}, "headers": {"x-tenant": "a"}, "client": "192.0.2.1", "scheme": "https",
+//!   "identity": {"name": "ada", "groups": [], "scopes": ["read"], "plan": null, "claims": {}}}}
+//! ```
+//!
+//! **What to know at night.**
+//!
+//! - A result that is missing means that OPA has no such rule: `detail` says `undefined`. Look at the
+//!   path in `url`, and whether the bundle is loaded.
+//! - `reason` of the result goes to the log, never to the client.
+
+use std::sync::Arc;
+
+use transom_proxy::body::Body;
+use transom_proxy::exchange::Exchange;
+use transom_proxy::fields::Known;
+use transom_proxy::message::{Method, Request};
+use transom_proxy::policy::Policy;
+use transom_proxy::stage::Stage;
+use transom_settings::json::{self, Map, Value as Json, json};
+use transom_settings::{Duration, HeaderName, Spanned, Target, Url, settings};
+
+use crate::authority::{
+    Asking, Authority, Changes, LONGEST_ANSWER, Memory, Refusal, Unanswered, Verdict, may_set,
+};
+use crate::call::{self, Called, Caller};
+use crate::kind::Kind;
+use crate::making::Making;
+
+settings! {
+    /// Asks an Open Policy Agent whether a request may pass.
+    pub struct Opa short(url) {
+        /// The rule that decides: a URL, or a pool and a path.
+        pub url: Url,
+        /// Fields of the request that stand in the input.
+        pub send: Vec<HeaderName> = Vec::new(),
+        /// How long it may take.
+        pub timeout: Duration = Duration::seconds(2),
+        /// What happens while OPA does not answer.
+        pub unanswered: Unanswered = Unanswered::Refuse,
+        /// For how long answers are remembered. Default: not at all.
+        pub remember: Option<Memory> = None,
+        /// Whether everything passes, and the log tells what would have been refused.
+        pub dry_run: bool = false,
+    }
+}
+
+impl Kind for Opa {
+    const NAME: &'static str = "opa";
+    const SUMMARY: &'static str = "Asks an Open Policy Agent whether a request may pass.";
+    const STAGE: Stage = Stage::Authorize;
+
+    fn targets(&self) -> Vec<(&'static str, &Spanned<Target>)> {
+        vec![("url", &self.url.target)]
+    }
+
+    fn build(&self, making: &mut Making<'_>) -> Option<Arc<dyn Policy>> {
+        let destination = making.destination(&self.url.target, "url")?;
+        Some(Arc::new(Asking {
+            authority: Agent(self.clone()),
+            caller: Caller::new(destination, self.timeout.get(), LONGEST_ANSWER),
+            unanswered: self.unanswered,
+            dry_run: self.dry_run,
+            remembered: self.remember.as_ref().map(|memory| memory.kept(self, making)),
+        }))
+    }
+}
+
+struct Agent(Opa);
+
+impl Authority for Agent {
+    const KIND: &'static str = Opa::NAME;
+
+    fn describe(&self) -> String {
+        self.0.url.to_string()
+    }
+
+    fn question(&self, exchange: &Exchange, request: &Request) -> Request {
+        let mut question = call::request(Method::Post, &self.0.url);
+        question.fields.append(Known::ContentType, b"application/json");
+        let input = json!({ "input": input(&self.0.send, exchange, request) });
+        question.body = Body::of(input.to_string());
+        question
+    }
+
+    fn verdict(&self, answer: Called) -> Result<Verdict, String> {
+        if answer.status != 200 {
+            return Err(format!("it answers {}", answer.status));
+        }
+        let answer: Json =
+            json::from_slice(&answer.body).map_err(|error| format!("its answer: {error}"))?;
+        Ok(judged(answer.get("result")))
+    }
+}
+
+fn input(send: &[HeaderName], exchange: &Exchange, request: &Request) -> Json {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let headers = send.iter().filter_map(|name| {
+        let values: Vec<_> = request.fields.all(&**name).map(text).collect();
+        (!values.is_empty()).then(|| (name.to_string(), Json::from(values.join(","))))
+    });
+    let mut query = Map::new();
+    for pair in request.query.iter().flat_map(|query| query.split('&')).filter(|p| !p.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let values = query.entry(name).or_insert_with(|| json!([]));
+        if let Json::Array(values) = values {
+            values.push(value.into());
+        }
+    }
+    let identity = exchange.identity.as_ref().map(|who| {
+        json!({
+            "name": &*who.name, "groups": who.groups, "scopes": who.scopes,
+            "plan": who.plan.as_deref(), "claims": who.claims.as_deref(),
+        })
+    });
+    let segments: Vec<_> = request.path.split('/').filter(|part| !part.is_empty()).collect();
+    json!({
+        "method": request.method.as_str(),
+        "scheme": request.scheme,
+        "host": &*request.authority,
+        "path": &*request.path,
+        "segments": segments,
+        "query": query,
+        "headers": headers.collect::<Map<_, _>>(),
+        "client": exchange.client.to_string(),
+        "identity": identity,
+    })
+}
+
+/// `true`, or an object that allows it.
+fn judged(result: Option<&Json>) -> Verdict {
+    let refuse = |status, why: &str| {
+        let (fields, body, why) = (Vec::new(), Default::default(), format!("opa: {why}"));
+        Verdict::Refuse(Refusal { status, fields, body, why })
+    };
+    let object = match result {
+        Some(Json::Bool(true)) => return Verdict::Pass(Changes::default()),
+        Some(Json::Object(object)) => object,
+        Some(Json::Bool(false)) => return refuse(403, "false"),
+        Some(_) => return refuse(403, "the result is neither true nor false nor an object"),
+        None => return refuse(403, "the rule is undefined"),
+    };
+    if object.get("allow") != Some(&Json::Bool(true)) {
+        let status = object.get("status").and_then(Json::as_u64);
+        let status = status.filter(|status| (400..500).contains(status)).unwrap_or(403);
+        let why = object.get("reason").and_then(Json::as_str).unwrap_or("false");
+        return refuse(status as u16, why);
+    }
+    let headers = object.get("headers").and_then(Json::as_object);
+    let fields = headers.into_iter().flatten().filter_map(|(name, value)| {
+        let value = value.as_str()?.as_bytes();
+        may_set(name, value).then(|| (Box::from(&**name), Box::from(value)))
+    });
+    Verdict::Pass(Changes { set: fields.collect(), ..Changes::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_says_so_passes() {
+        for (result, expected) in [
+            (Some(json!(true)), Ok(0)),
+            (Some(json!({"allow": true})), Ok(0)),
+            (Some(json!({"allow": true, "headers": {"x-a": "b", "host": "c", "x-n": 1}})), Ok(1)),
+            (Some(json!(false)), Err((403, "opa: false"))),
+            (Some(json!({"allow": false, "reason": "no staff"})), Err((403, "opa: no staff"))),
+            (Some(json!({"allow": false, "status": 404})), Err((404, "opa: false"))),
+            (Some(json!({"allow": false, "status": 200})), Err((403, "opa: false"))),
+            (Some(json!({"allow": "true"})), Err((403, "opa: false"))),
+            (Some(json!({})), Err((403, "opa: false"))),
+            (
+                Some(json!("true")),
+                Err((403, "opa: the result is neither true nor false nor an object")),
+            ),
+            (Some(json!(1)), Err((403, "opa: the result is neither true nor false nor an object"))),
+            (None, Err((403, "opa: the rule is undefined"))),
+        ] {
+            let found = match judged(result.as_ref()) {
+                Verdict::Pass(changes) => Ok(changes.set.len()),
+                Verdict::Refuse(refusal) => Err((refusal.status, refusal.why)),
+            };
+            let expected = expected.map_err(|(status, why)| (status, why.to_owned()));
+            assert_eq!(found, expected, "{result:?}");
+        }
+    }
+}

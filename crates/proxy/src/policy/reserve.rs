@@ -1,0 +1,52 @@
+//! Takes fields off requests that only policies of the route may set.
+//!
+//! **When it runs.** First of all in a chain that has such policies: so it does not matter which of
+//! them runs, or whether it finds anything to say.
+
+use transom_settings::HeaderName;
+
+use super::{Answering, Policy};
+use crate::chain::Next;
+use crate::exchange::Exchange;
+use crate::message::Request;
+use crate::stage::Stage;
+
+/// See the module.
+pub struct Reserve(pub Vec<HeaderName>);
+
+impl Reserve {
+    /// For the policies of a chain, if one of them reserves anything.
+    pub fn of<'p>(policies: impl Iterator<Item = &'p dyn Policy>) -> Option<Self> {
+        let mut names: Vec<_> = policies.flat_map(Policy::reserves).collect();
+        names.sort();
+        names.dedup();
+        (!names.is_empty()).then_some(Reserve(names))
+    }
+}
+
+impl Policy for Reserve {
+    fn kind(&self) -> &'static str {
+        "reserve"
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Admit
+    }
+
+    fn describe(&self) -> String {
+        let names: Vec<_> = self.0.iter().map(|name| name.to_string()).collect();
+        format!("takes off what clients send in {}", names.join(", "))
+    }
+
+    fn handle<'a>(
+        &'a self,
+        exchange: &'a mut Exchange,
+        mut request: Request,
+        next: Next,
+    ) -> Answering<'a> {
+        for name in &self.0 {
+            request.fields.remove(&**name);
+        }
+        Box::pin(async move { Ok(next.run(exchange, request).await) })
+    }
+}

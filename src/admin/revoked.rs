@@ -1,0 +1,75 @@
+//! Tokens that are not to be believed any more.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /revoked` | the list, as JSON |
+//! | `POST /revoked` with `{"value": "...", "claim": "jti", "for": "24h"}` | 201: from now on no token with that claim passes |
+//! | `DELETE /revoked/CLAIM/VALUE` | 204: it is taken out |
+//!
+//! `claim` is `jti` unless it says otherwise; after `for` (24 hours) the entry is forgotten, which
+//! should be longer than tokens live. The list goes on over reloads and ends with the process: what has to
+//! stay belongs into the file that `revoked` of the policy names.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use transom_gateway::token::revoked::{Entry, Revoked};
+use transom_gateway::token::seconds;
+use transom_settings::{Duration, FromText};
+
+use super::{Control, Operator};
+
+pub(super) fn routes() -> Router<Arc<dyn Control>> {
+    Router::new()
+        .route("/revoked", get(list).post(add))
+        .route("/revoked/{claim}/{value}", delete(remove))
+}
+
+async fn list(State(control): Operator) -> Json<Vec<Value>> {
+    let shown = |entry: Entry| {
+        json!({ "claim": entry.claim, "value": entry.value, "until": entry.until })
+    };
+    let now = seconds(SystemTime::now());
+    Json(control.revoked().list(now).into_iter().map(shown).collect())
+}
+
+async fn add(State(control): Operator, Json(body): Json<Value>) -> Response {
+    let text = |name: &str| body.get(name).and_then(Value::as_str);
+    let Some(value) = text("value").filter(|value| !value.is_empty()) else {
+        return (StatusCode::UNPROCESSABLE_ENTITY, "`value` is missing\n").into_response();
+    };
+    let time = match text("for").map(Duration::from_text) {
+        None => Duration::hours(24),
+        Some(Ok(time)) => time,
+        Some(Err(refusal)) => {
+            return (StatusCode::UNPROCESSABLE_ENTITY, format!("`for`: {refusal}\n")).into_response();
+        }
+    };
+    let now = seconds(SystemTime::now());
+    let lasts = i64::try_from(time.get().as_secs()).unwrap_or(i64::MAX);
+    let claim = text("claim").unwrap_or("jti").to_owned();
+    let entry = Entry { claim, value: value.to_owned(), until: now.saturating_add(lasts) };
+    match control.revoked().add(&entry, now) {
+        true => (StatusCode::CREATED, "revoked\n").into_response(),
+        false => {
+            let sentence = format!("the list has {} entries already\n", Revoked::MOST);
+            (StatusCode::INSUFFICIENT_STORAGE, sentence).into_response()
+        }
+    }
+}
+
+async fn remove(
+    State(control): Operator,
+    Path((claim, value)): Path<(String, String)>,
+) -> StatusCode {
+    match control.revoked().remove(&claim, &value) {
+        true => StatusCode::NO_CONTENT,
+        false => StatusCode::NOT_FOUND,
+    }
+}
