@@ -93,6 +93,7 @@ fn files_shown_in_documents_are_right() {
         "docs/layer-4.md",
         "docs/identity.md",
         "docs/compose.md",
+        "docs/grpc.md",
     ];
     for document in documents {
         let text = std::fs::read_to_string(root.join(document)).unwrap();

@@ -6,8 +6,10 @@
 mod gateway {
     mod browsers;
     mod compose;
+    mod grpc_web;
     mod keys;
     mod passwords;
+    mod rest_to_grpc;
     mod rig;
     mod store;
     mod told;

@@ -6,6 +6,7 @@
 pub mod call;
 pub mod compose;
 pub mod consumer;
+pub mod grpc;
 pub mod identify;
 pub mod kind;
 pub mod making;

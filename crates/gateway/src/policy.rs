@@ -6,6 +6,8 @@ mod access;
 mod anonymous;
 mod api_key;
 mod basic_auth;
+pub mod grpc_json;
+mod grpc_web;
 mod identity_headers;
 mod security_headers;
 
@@ -15,6 +17,8 @@ pub const POLICIES: &[Entry] = &[
     entry::<anonymous::Anonymous>(),
     entry::<api_key::ApiKey>(),
     entry::<basic_auth::BasicAuth>(),
+    entry::<grpc_json::GrpcJson>(),
+    entry::<grpc_web::GrpcWeb>(),
     entry::<identity_headers::IdentityHeaders>(),
     entry::<security_headers::SecurityHeaders>(),
 ];
