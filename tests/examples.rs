@@ -95,6 +95,7 @@ fn files_shown_in_documents_are_right() {
         "docs/identity.md",
         "docs/tokens.md",
         "docs/compose.md",
+        "docs/grpc.md",
     ];
     for document in documents {
         let text = std::fs::read_to_string(root.join(document)).unwrap();

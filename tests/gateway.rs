@@ -8,6 +8,7 @@ mod gateway {
     mod browsers;
     mod compose;
     mod conditions;
+    mod grpc_web;
     mod keys;
     mod limits;
     mod once;
@@ -16,6 +17,7 @@ mod gateway {
     mod logins;
     mod passwords;
     mod payloads;
+    mod rest_to_grpc;
     mod rig;
     mod store;
     mod tokens;

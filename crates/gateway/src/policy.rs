@@ -14,6 +14,7 @@ mod credentials;
 mod csrf;
 mod ext_authz;
 mod forward_auth;
+mod grpc_web;
 mod idempotency;
 mod identity_headers;
 mod introspection;
@@ -24,6 +25,7 @@ mod opa;
 mod payload;
 mod rate_limit;
 mod security_headers;
+pub mod grpc_json;
 
 /// In alphabetical order; in which order they run is said by their stage.
 pub const POLICIES: &[Entry] = &[
@@ -39,6 +41,8 @@ pub const POLICIES: &[Entry] = &[
     entry::<csrf::Csrf>(),
     entry::<ext_authz::ExtAuthz>(),
     entry::<forward_auth::ForwardAuth>(),
+    entry::<grpc_json::GrpcJson>(),
+    entry::<grpc_web::GrpcWeb>(),
     entry::<idempotency::Idempotency>(),
     entry::<identity_headers::IdentityHeaders>(),
     entry::<introspection::Introspection>(),
