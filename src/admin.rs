@@ -34,8 +34,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::json;
 use transom_balance::discovery::Roster;
-use transom_gateway::token::revoked::Revoked;
 use transom_gateway::consumer::Consumers;
+use transom_gateway::token::revoked::Revoked;
 use transom_net::listen::{self, ListenError};
 
 pub mod client;

@@ -8,13 +8,13 @@ mod gateway {
     mod browsers;
     mod compose;
     mod conditions;
+    mod grants;
     mod grpc_web;
+    mod issuer;
     mod keys;
     mod limits;
-    mod once;
-    mod grants;
-    mod issuer;
     mod logins;
+    mod once;
     mod passwords;
     mod payloads;
     mod rest_to_grpc;

@@ -14,6 +14,7 @@ mod credentials;
 mod csrf;
 mod ext_authz;
 mod forward_auth;
+pub mod grpc_json;
 mod grpc_web;
 mod idempotency;
 mod identity_headers;
@@ -25,7 +26,6 @@ mod opa;
 mod payload;
 mod rate_limit;
 mod security_headers;
-pub mod grpc_json;
 
 /// In alphabetical order; in which order they run is said by their stage.
 pub const POLICIES: &[Entry] = &[
