@@ -9,6 +9,7 @@ mod gateway {
     mod keys;
     mod passwords;
     mod rig;
+    mod signatures;
     mod store;
     mod told;
 }

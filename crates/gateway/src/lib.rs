@@ -13,6 +13,7 @@ pub mod moment;
 mod pairs;
 pub mod plan;
 pub mod policy;
+pub mod signing;
 pub mod task;
 
 pub use kind::{Entry, Kind, Rule};

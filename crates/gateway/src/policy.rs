@@ -6,6 +6,9 @@ mod access;
 mod anonymous;
 mod api_key;
 mod basic_auth;
+mod client_certificate;
+mod hmac;
+mod http_signature;
 mod identity_headers;
 mod security_headers;
 
@@ -15,6 +18,9 @@ pub const POLICIES: &[Entry] = &[
     entry::<anonymous::Anonymous>(),
     entry::<api_key::ApiKey>(),
     entry::<basic_auth::BasicAuth>(),
+    entry::<client_certificate::ClientCertificate>(),
+    entry::<hmac::Hmac>(),
+    entry::<http_signature::HttpSignature>(),
     entry::<identity_headers::IdentityHeaders>(),
     entry::<security_headers::SecurityHeaders>(),
 ];
