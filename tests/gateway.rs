@@ -19,6 +19,7 @@ mod gateway {
     mod payloads;
     mod rest_to_grpc;
     mod rig;
+    mod signatures;
     mod store;
     mod tokens;
     mod told;

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 
 use transom_proxy::exchange::Identity;
 
+pub mod certificates;
 pub mod digest;
 pub mod password;
 pub mod settings;

@@ -21,6 +21,7 @@ mod pairs;
 pub mod plan;
 pub mod policy;
 pub mod seal;
+pub mod signing;
 pub mod task;
 pub mod token;
 

@@ -7,6 +7,7 @@ mod anonymous;
 mod api_key;
 mod authorize;
 mod basic_auth;
+mod client_certificate;
 mod concurrency;
 mod cookies;
 mod cors;
@@ -14,8 +15,9 @@ mod credentials;
 mod csrf;
 mod ext_authz;
 mod forward_auth;
-pub mod grpc_json;
 mod grpc_web;
+mod hmac;
+mod http_signature;
 mod idempotency;
 mod identity_headers;
 mod introspection;
@@ -26,6 +28,7 @@ mod opa;
 mod payload;
 mod rate_limit;
 mod security_headers;
+pub mod grpc_json;
 
 /// In alphabetical order; in which order they run is said by their stage.
 pub const POLICIES: &[Entry] = &[
@@ -34,6 +37,7 @@ pub const POLICIES: &[Entry] = &[
     entry::<api_key::ApiKey>(),
     entry::<authorize::Authorize>(),
     entry::<basic_auth::BasicAuth>(),
+    entry::<client_certificate::ClientCertificate>(),
     entry::<concurrency::Concurrency>(),
     entry::<cookies::Cookies>(),
     entry::<cors::Cors>(),
@@ -43,6 +47,8 @@ pub const POLICIES: &[Entry] = &[
     entry::<forward_auth::ForwardAuth>(),
     entry::<grpc_json::GrpcJson>(),
     entry::<grpc_web::GrpcWeb>(),
+    entry::<hmac::Hmac>(),
+    entry::<http_signature::HttpSignature>(),
     entry::<idempotency::Idempotency>(),
     entry::<identity_headers::IdentityHeaders>(),
     entry::<introspection::Introspection>(),

@@ -72,6 +72,20 @@ impl Authority {
             .with_no_client_auth();
         Arc::new(config)
     }
+
+    /// Trusts this authority and nobody else, and shows a certificate of its own.
+    pub fn client_with(&self, own: &Issued) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.der.clone()).expect("our own certificate");
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(own.key_der.clone()));
+        let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("the provider has them")
+            .with_root_certificates(roots)
+            .with_client_auth_cert(vec![own.der.clone()], key)
+            .expect("key and certificate fit");
+        Arc::new(config)
+    }
 }
 
 impl Issued {

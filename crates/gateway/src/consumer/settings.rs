@@ -20,6 +20,12 @@ settings! {
         pub keys: Vec<Spanned<ConsumerKey>> = Vec::new(),
         /// Passwords for `basic-auth`, hashed.
         pub passwords: Vec<Spanned<ConsumerPassword>> = Vec::new(),
+        /// Secrets with which requests are signed, for `hmac` and `http-signature`.
+        pub secrets: Vec<Spanned<ConsumerSecret>> = Vec::new(),
+        /// Public keys of who signs requests, for `http-signature`.
+        pub public_keys: Vec<Spanned<ConsumerPublicKey>> = Vec::new(),
+        /// Certificates for `client-certificate`.
+        pub certificates: Vec<Spanned<ConsumerCertificate>> = Vec::new(),
     }
 
     /// A key of a consumer: itself, or its digest.
@@ -41,5 +47,31 @@ settings! {
         pub hash: Secret,
         /// The name that goes with it; that of the consumer where there is none.
         pub user: Option<String> = None,
+    }
+
+    /// A secret that a consumer and Transom share.
+    pub struct ConsumerSecret short(secret) {
+        /// What requests call it by; the name of the consumer where there is none.
+        pub id: Option<String> = None,
+        /// The secret, of at least 16 letters.
+        pub secret: Secret,
+    }
+
+    /// The public key of who signs.
+    pub struct ConsumerPublicKey short(pem) {
+        /// What requests call it by; the name of the consumer where there is none.
+        pub id: Option<String> = None,
+        /// In PEM (`BEGIN PUBLIC KEY`): Ed25519, ECDSA on P-256 or P-384, or RSA of at least 2048 bits.
+        pub pem: String,
+    }
+
+    /// What tells a client certificate that the listener has verified. All that is given must hold.
+    pub struct ConsumerCertificate short(san) {
+        /// The whole subject, as `{tls.client.subject}` has it.
+        pub subject: Option<String> = None,
+        /// A name in it: DNS name, URI or mail address.
+        pub san: Option<String> = None,
+        /// Its SHA-256 in hexadecimal.
+        pub fingerprint: Option<Digest> = None,
     }
 }

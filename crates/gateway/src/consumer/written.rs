@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use transom_settings::{Map, Name, Spanned, quote};
+use transom_settings::{Map, Name, Span, Spanned, quote};
 
+use super::certificates::Certificates;
 use super::digest::Digest;
 use super::password::Hashed;
 use super::settings::{self, ConsumerKey, ConsumerPassword};
 use super::{Consumer, Held};
 use crate::making::Lender;
 use crate::plan::Plan;
+use crate::signing::{Key, Signer};
 
 /// Shortest key that is taken, in letters: what is shorter can be tried out.
 pub const SHORTEST_KEY: usize = 16;
@@ -25,6 +27,9 @@ pub struct Written {
     pub keys: HashMap<Digest, Held>,
     /// By the name that goes with a password: whose it is, and its hash.
     pub users: HashMap<String, Vec<OwnPassword>>,
+    /// By what requests call a key by.
+    pub signers: HashMap<String, Signer>,
+    pub certificates: Certificates,
     pub plans: HashMap<String, Plan>,
 }
 
@@ -73,6 +78,32 @@ impl Written {
             let at = format!("{at}.passwords[{index}]");
             self.password(&consumer.name, password, at, lender);
         }
+        let name = &consumer.name;
+        for (index, secret) in settings.secrets.iter().enumerate() {
+            let at = format!("{at}.secrets[{index}]");
+            let key = match secret.secret.expose() {
+                text if text.len() >= SHORTEST_KEY => Some(Key::Secret(text.as_bytes().into())),
+                _ => None,
+            };
+            let why = format!("the secret is shorter than {SHORTEST_KEY} letters");
+            let hint = "make one with `openssl rand -hex 32`";
+            self.signer(name, &secret.id, key.ok_or((why, hint)), secret.span, at, lender);
+        }
+        for (index, public) in settings.public_keys.iter().enumerate() {
+            let at = format!("{at}.public-keys[{index}]");
+            let why = "it is no public key of a known sort".to_owned();
+            let hint = "`openssl pkey -in KEY -pubout` prints one: Ed25519, P-256, P-384 or RSA";
+            let key = Key::read(&public.pem).ok_or((why, hint));
+            self.signer(name, &public.id, key, public.span, at, lender);
+        }
+        for (index, certificate) in settings.certificates.iter().enumerate() {
+            if !self.certificates.add(name, certificate) {
+                let at = format!("{at}.certificates[{index}]");
+                let what = "it tells no certificate".to_owned();
+                let hint = "give `subject`, `san` or `fingerprint`".to_owned();
+                lender.error(certificate.span, at, what, hint);
+            }
+        }
         self.consumers.insert(consumer.name.clone(), Arc::new(consumer));
     }
 
@@ -108,6 +139,28 @@ impl Written {
             let what = format!("the key is also one of {}", quote(&other.consumer));
             let hint = "give each consumer keys of its own".to_owned();
             lender.error(key.span, at, what, hint);
+        }
+    }
+
+    fn signer(
+        &mut self,
+        consumer: &Arc<str>,
+        id: &Option<String>,
+        key: Result<Key, (String, &str)>,
+        place: Span,
+        at: String,
+        lender: &mut dyn Lender,
+    ) {
+        let key = match key {
+            Ok(key) => key,
+            Err((why, hint)) => return lender.error(place, at, why, hint.to_owned()),
+        };
+        let id = id.clone().unwrap_or_else(|| consumer.to_string());
+        let signer = Signer { consumer: consumer.clone(), key };
+        if let Some(other) = self.signers.insert(id.clone(), signer) {
+            let what = format!("{} is also a key of {}", quote(&id), quote(&other.consumer));
+            let hint = "give each an `id` of its own".to_owned();
+            lender.error(place, at, what, hint);
         }
     }
 
