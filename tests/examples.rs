@@ -91,6 +91,7 @@ fn files_shown_in_documents_are_right() {
         "docs/discovery.md",
         "docs/scaling.md",
         "docs/layer-4.md",
+        "docs/limits.md",
         "docs/identity.md",
         "docs/compose.md",
     ];

@@ -6,8 +6,10 @@
 mod gateway {
     mod browsers;
     mod compose;
+    mod conditions;
     mod keys;
     mod limits;
+    mod once;
     mod passwords;
     mod rig;
     mod store;

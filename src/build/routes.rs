@@ -229,7 +229,7 @@ impl<'a> Build<'a> {
             Action::Respond(answer) => Box::new(respond(&answer.0)),
             Action::Compose(compose) => {
                 let (path, place) = (format!("{at}.compose"), compose.span);
-                let making = &mut Making { name, path: &path, place, lender: self };
+                let making = &mut Making::new(name, &path, place, self);
                 return compose.build(making, host(route));
             }
         })

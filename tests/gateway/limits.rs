@@ -101,6 +101,27 @@ fn gw_17_a_dry_run_lets_pass_and_says_so_in_the_log() {
 }
 
 #[test]
+fn gw_20_the_plan_of_who_asks_says_how_much() {
+    let rig = Rig::with(
+        &["key: { api-key: {} }", "rate: { rate-limit: { rate: 2/h, by: consumer, plans: true } }"],
+        "plans: { vip: { rate: [5/h, 100/d] }, silent: {} }\n\
+         consumers:\n  \
+           ada: { plan: vip, keys: [ada-secret-1234567890] }\n  \
+           bob: { keys: [bob-secret-1234567890] }\n  \
+           eve: { plan: silent, keys: [eve-secret-1234567890] }",
+    );
+    for (name, expected) in [("ada", 5), ("bob", 2), ("eve", 2)] {
+        let key = format!("X-Api-Key: {name}-secret-1234567890");
+        let passed = statuses(&rig, 6, &[&key]).iter().filter(|status| **status == 200).count();
+        assert_eq!(passed, expected, "{name}");
+    }
+    let told = rig.get("/", &["X-Api-Key: ada-secret-1234567890"]);
+    let policy = "\"rate\";q=5;w=3600, \"rate-2\";q=100;w=86400";
+    assert_eq!(told.field("ratelimit-policy"), Some(policy));
+    assert!(told.field("ratelimit").unwrap().contains("\"rate-2\";r=95"), "{told:?}");
+}
+
+#[test]
 fn l_01_l_02_no_way_to_write_a_request_begins_a_new_count() {
     let rig = Rig::with(&["few: { rate-limit: 4/h }"], "");
     let ways = [

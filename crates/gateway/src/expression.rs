@@ -63,12 +63,12 @@ impl Wanted for Amount {
     const EXAMPLE: &'static str = "request.method == \"POST\" ? 5 : 1";
 }
 
-/// A text.
+/// A text, a number or an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Words;
+pub struct Anything;
 
-impl Wanted for Words {
-    const TYPE: Type = Type::Text;
+impl Wanted for Anything {
+    const TYPE: Type = Type::Any;
     const EXAMPLE: &'static str = "identity.claims.tenant";
 }
 
@@ -86,6 +86,11 @@ impl<W: Wanted> Expression<W> {
     pub fn new(text: &str) -> Result<Self, Wrong> {
         let program = Arc::new(compile(text, &W::TYPE)?);
         Ok(Expression { text: text.to_owned(), program, wanted: PhantomData })
+    }
+
+    /// One that stands in the code.
+    pub fn known(text: &'static str) -> Self {
+        Self::new(text).expect("the tests have read it")
     }
 
     pub fn program(&self) -> &Arc<Program> {
@@ -164,7 +169,7 @@ mod tests {
             ("request.path", "f:1:1: expected true or false, but this is a text"),
         ] {
             let mut findings = Diagnostics::new();
-            let file = findings.add_source("f", text);
+            let file = findings.add_file("f", text);
             let node = parse(file, text, &mut findings).unwrap();
             let found = Expression::<Condition>::decode(&node, &mut Context::new(&mut findings));
             assert!(found.is_none());

@@ -6,8 +6,8 @@
 pub mod call;
 pub mod compose;
 pub mod consumer;
-pub mod identify;
 pub mod expression;
+pub mod identify;
 pub mod kind;
 pub mod limit;
 pub mod making;

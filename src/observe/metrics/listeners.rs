@@ -18,8 +18,7 @@ pub(super) type Listeners = Registry<Arc<str>, ListenerCells>;
 pub(super) struct ListenerCells {
     pub(super) begun: Counter,
     pub(super) ended: Counter,
-    /// By [`Code`].
-    pub(super) faults: [Counter; Code::ALL.len()],
+    pub(super) faults: Faults,
     pub(super) tunnels_begun: Counter,
     pub(super) tunnels_ended: Counter,
     /// By [`Version`].
@@ -30,6 +29,15 @@ pub(super) struct ListenerCells {
     closed: Counter,
     /// By [`Refusal`].
     refused: [Counter; Refusal::ALL.len()],
+}
+
+/// By [`Code`].
+pub(super) struct Faults(pub(super) [Counter; Code::ALL.len()]);
+
+impl Default for Faults {
+    fn default() -> Self {
+        Faults(std::array::from_fn(|_| Counter::default()))
+    }
 }
 
 /// Why a connection was not served.
@@ -123,7 +131,7 @@ pub(super) fn render(listeners: &Listeners, text: &mut Text) {
     text.family("transom_faults_total", "counter", "Exchanges that Transom refused or that failed; `transom explain fault CODE` says what a code means.");
     for (listener, cells) in &listeners {
         for code in Code::ALL {
-            let count = cells.sum(|c| &c.faults[*code as usize]);
+            let count = cells.sum(|c| &c.faults.0[*code as usize]);
             if count > 0 {
                 let blame = code.row().blame.as_str();
                 text.sample(

@@ -75,7 +75,7 @@ impl Sink for SiteSink {
             listener.tunnels_ended.add(1);
         }
         if let Some(fault) = record.fault {
-            listener.faults[fault as usize].add(1);
+            listener.faults.0[fault as usize].add(1);
         }
 
         let route = routed.map_or(&self.unrouted, |routed| &routed.cells).at(worker);
@@ -100,7 +100,7 @@ impl Sink for SiteSink {
         let listener = self.listener.at(relayed.worker);
         listener.relays.count(relayed);
         if let Some(fault) = relayed.fault {
-            listener.faults[fault as usize].add(1);
+            listener.faults.0[fault as usize].add(1);
         }
         let pool = relayed.endpoint.as_ref().map(|endpoint| &endpoint.pool);
         let at = pool.and_then(|name| self.pools.binary_search_by(|(p, _)| p.cmp(name)).ok());

@@ -242,8 +242,9 @@ fn condition(part: &Part, scope: &mut Vec<(String, Type)>) -> Result<Code, Wrong
     }
 }
 
-fn meant<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
-    match closest(name, known.clone()) {
+fn meant<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.collect();
+    match closest(name, known.iter().copied()) {
         Some(meant) => format!("did you mean {}?", quote(meant)),
         None => format!("there is {}", list(known, "and")),
     }
@@ -268,7 +269,9 @@ fn named(part: &Part, name: &str, scope: &[(String, Type)]) -> Checked {
         let hint = format!("write what of it, such as `{name}.{}`", members[0]);
         return Err(wrong(part, format!("{} alone is no value", quote(name)), hint));
     }
-    let hint = meant(name, names::roots().chain(scope.iter().map(|(name, _)| &**name)));
+    let mut known: Vec<&str> = names::roots().collect();
+    known.extend(scope.iter().map(|(name, _)| &**name));
+    let hint = meant(name, known.into_iter());
     Err(wrong(part, format!("there is no {}", quote(name)), hint))
 }
 
@@ -445,7 +448,11 @@ fn call(
     if MAKERS.contains(&name) {
         let ([Part { kind: Kind::Text(text), .. }], None) = (arguments, on) else {
             let hint = format!("write `{name}(\"...\")`");
-            return Err(wrong(part, format!("{} takes one text as it stands here", quote(name)), hint));
+            return Err(wrong(
+                part,
+                format!("{} takes one text as it stands here", quote(name)),
+                hint,
+            ));
         };
         let made = functions::made(name, text);
         let constant = made.map_err(|(what, hint)| wrong(&arguments[0], what, hint))?;
@@ -459,8 +466,10 @@ fn call(
         codes.push(code);
         kinds.push(kind);
     }
-    let named: Vec<&Signature> =
-        FUNCTIONS.iter().filter(|known| known.name == name && known.on.is_some() == on.is_some()).collect();
+    let named: Vec<&Signature> = FUNCTIONS
+        .iter()
+        .filter(|known| known.name == name && known.on.is_some() == on.is_some())
+        .collect();
     if named.is_empty() {
         let known = FUNCTIONS.iter().filter(|known| known.on.is_some() == on.is_some());
         let others = match on {
@@ -474,7 +483,8 @@ fn call(
     }
     let signature = named.iter().find(|known| {
         let takes: Vec<Type> = known.on.into_iter().chain(known.takes.iter().copied()).collect();
-        takes.len() == kinds.len() && kinds.iter().zip(&takes).all(|(kind, wanted)| kind.fits(*wanted))
+        takes.len() == kinds.len()
+            && kinds.iter().zip(&takes).all(|(kind, wanted)| kind.fits(*wanted))
     });
     if let Some(signature) = signature {
         return Ok(match signature.function {
@@ -491,9 +501,18 @@ fn call(
     {
         return zoned(clock, codes.remove(0), &arguments[0]);
     }
-    let takes: Vec<_> = named.iter().map(|known| {
-        known.on.iter().chain(known.takes).map(ToString::to_string).collect::<Vec<_>>().join(" and ")
-    }).collect();
+    let takes: Vec<_> = named
+        .iter()
+        .map(|known| {
+            known
+                .on
+                .iter()
+                .chain(known.takes)
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(" and ")
+        })
+        .collect();
     let found = kinds.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
     let found = if found.is_empty() { "nothing".to_owned() } else { found };
     let hint = format!("it takes {}", list(takes.iter().map(|text| &**text), "or"));
@@ -513,9 +532,11 @@ fn zoned(clock: Clock, time: Code, zone: &Part) -> Checked {
 fn has(inner: &Part, scope: &mut Vec<(String, Type)>) -> Checked {
     let (code, _) = check(inner, scope)?;
     match code {
-        Code::Entry(..) | Code::EntryOf(..) | Code::Member(..) | Code::Index(..) | Code::Fact(_) => {
-            Ok((Code::Has(Box::new(code)), Type::Bool))
-        }
+        Code::Entry(..)
+        | Code::EntryOf(..)
+        | Code::Member(..)
+        | Code::Index(..)
+        | Code::Fact(_) => Ok((Code::Has(Box::new(code)), Type::Bool)),
         _ => {
             let hint = "write a name, such as `has(request.headers.authorization)`";
             Err(wrong(inner, "`has` asks for what may be missing", hint))

@@ -149,9 +149,7 @@ impl<'a> Machine<'a> {
             },
             Code::Call(function, arguments) => self.call(*function, arguments)?,
             Code::Clock(clock, time, zone) => match self.value(time)? {
-                Value::Time(micros) => {
-                    Value::Int(clock.of(micros, zone).ok_or(Trouble::Number)?)
-                }
+                Value::Time(micros) => Value::Int(clock.of(micros, zone).ok_or(Trouble::Number)?),
                 _ => return Err(Trouble::Type),
             },
             Code::Matches(on, regex) => Value::Bool(regex.is_match(&self.text(on)?)),
@@ -435,7 +433,9 @@ mod tests {
         let mut request = Request::new(Method::Post, "shop.example:8443", "/api/orders");
         request.query = Some("a=1&b=x%20y".into());
         request.body = Body::of("12345");
-        for (name, value) in [("X", "y"), ("Accept", "a"), ("accept", "b"), ("Cookie", "sid=7; t=1")] {
+        for (name, value) in
+            [("X", "y"), ("Accept", "a"), ("accept", "b"), ("Cookie", "sid=7; t=1")]
+        {
             request.fields.append(name, value.as_bytes());
         }
         (exchange, request)
@@ -445,9 +445,11 @@ mod tests {
         let program = compile(text, &Type::Any).map_err(|wrong| wrong.what)?;
         let (exchange, request) = asked();
         // a Sunday evening
-        let facts = Facts::new(&exchange, &request).at(UNIX_EPOCH + Duration::from_secs(1_795_386_600));
+        let facts =
+            Facts::new(&exchange, &request).at(UNIX_EPOCH + Duration::from_secs(1_795_386_600));
         let value = program.evaluate(&facts).map_err(|trouble| format!("{trouble:?}"))?;
-        Ok(String::from_utf8(text_of(&value).map_err(|_| format!("{value:?}"))?.into_owned()).unwrap())
+        Ok(String::from_utf8(text_of(&value).map_err(|_| format!("{value:?}"))?.into_owned())
+            .unwrap())
     }
 
     #[test]
@@ -543,7 +545,10 @@ mod tests {
             ("duration('5 minutes')", "`5 minutes` is no duration"),
             ("request.path && true", "expected true or false, but this is a text"),
             ("request.path.startWith('/a')", "there is no function `startWith`"),
-            ("request.path.startsWith(1)", "`startsWith` takes no such thing as a text and a whole number"),
+            (
+                "request.path.startsWith(1)",
+                "`startsWith` takes no such thing as a text and a whole number",
+            ),
             ("request.path.matches('(')", "`(` is not a regular expression: unclosed group"),
             ("request.path.matches(request.host)", "the pattern must stand here as it is"),
             ("now.getHours('Mars/Olympus')", "`Mars/Olympus` is no time zone"),

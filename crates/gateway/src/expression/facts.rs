@@ -49,9 +49,7 @@ impl<'a> Facts<'a> {
             Fact::Scopes => Value::Texts(&identity()?.scopes),
             Fact::Plan => Value::text(identity()?.plan.as_deref().ok_or(Trouble::Missing)?),
             Fact::By => Value::text(identity()?.by),
-            Fact::Claims => {
-                Value::of_json(identity()?.claims.as_deref().ok_or(Trouble::Missing)?)
-            }
+            Fact::Claims => Value::of_json(identity()?.claims.as_deref().ok_or(Trouble::Missing)?),
             Fact::Now => {
                 let now = self.now.get().unwrap_or_else(|| micros(SystemTime::now()));
                 self.now.set(Some(now));

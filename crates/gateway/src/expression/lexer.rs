@@ -135,7 +135,7 @@ fn literal(text: &str, start: usize, quote: char, raw: bool) -> Result<(Token, u
                 return Err(wrong(at, end + 1, "this escape stands for no letter", hint));
             };
             out.push(letter);
-            (0..digits).for_each(|_| drop(chars.next()));
+            chars.by_ref().take(digits).for_each(|_| {});
             continue;
         }
         out.push(match c {
@@ -156,9 +156,15 @@ mod tests {
     #[test]
     fn tokens_and_what_is_none() {
         for (text, expected) in [
-            ("a1 && 2.5", Ok(vec![Token::Name("a1".into()), Token::Sign("&&"), Token::Double(2.5)])),
+            (
+                "a1 && 2.5",
+                Ok(vec![Token::Name("a1".into()), Token::Sign("&&"), Token::Double(2.5)]),
+            ),
             ("1u // no more", Ok(vec![Token::Int(1)])),
-            (r#"'\x41\u00e9\n' r"\d""#, Ok(vec![Token::Text("A\u{e9}\n".into()), Token::Text("\\d".into())])),
+            (
+                r#"'\x41\u00e9\n' r"\d""#,
+                Ok(vec![Token::Text("A\u{e9}\n".into()), Token::Text("\\d".into())]),
+            ),
             ("a = b", Err((2, "a single `=` means nothing"))),
             ("'abc", Err((0, "this text does not end"))),
             ("'\\q'", Err((1, "this escape is not known"))),

@@ -10,10 +10,22 @@ use transom_proxy::headers::cookie;
 use transom_proxy::message::Request;
 use transom_proxy::variables::{Part, Template, Variable};
 use transom_settings::json::{Value as Json, json};
-use transom_settings::{FromText, Refusal, closest, quote};
+use transom_settings::{
+    Context, Definitions, FromText, Node, Refusal, Setting, Value, closest, quote, settings,
+};
+
+use crate::expression::{Anything, Expression, Facts};
+
+settings! {
+    /// What an expression says of a request, such as `identity.claims.tenant`.
+    pub struct ByExpression {
+        /// The expression, which comes to a text, a number or an address.
+        pub expression: Expression<Anything>,
+    }
+}
 
 /// For whom a limit counts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum By {
     /// Everybody together.
     All,
@@ -23,6 +35,8 @@ pub enum By {
     Consumer,
     /// A text with variables. Requests for which it comes out the same count together.
     Text(Template),
+    /// The same with an expression. Those for which it comes to nothing count together.
+    Expression(Expression<Anything>),
 }
 
 impl By {
@@ -40,6 +54,14 @@ impl By {
                 match clients::key(exchange.client) {
                     IpAddr::V4(ip) => out.extend_from_slice(&ip.octets()),
                     IpAddr::V6(ip) => out.extend_from_slice(&ip.octets()[..8]),
+                }
+            }
+            (By::Expression(expression), _) => {
+                out.push(b'e');
+                let begin = out.len();
+                if expression.program().write(&Facts::new(exchange, request), out).is_err() {
+                    out.truncate(begin - 1);
+                    out.push(b'-');
                 }
             }
             (By::Text(template), _) => {
@@ -78,6 +100,7 @@ impl By {
             By::Client => "for each client".to_owned(),
             By::Consumer => "for each consumer".to_owned(),
             By::Text(template) => format!("for each {template}"),
+            By::Expression(expression) => format!("for each {}", expression.as_str()),
         }
     }
 }
@@ -89,14 +112,15 @@ impl fmt::Display for By {
             By::Client => f.write_str("client"),
             By::Consumer => f.write_str("consumer"),
             By::Text(template) => template.fmt(f),
+            By::Expression(expression) => f.write_str(expression.as_str()),
         }
     }
 }
 
-impl FromText for By {
+impl By {
     const WHAT: &'static str = "`client`, `consumer`, `all` or a text with variables";
 
-    fn from_text(text: &str) -> Result<Self, Refusal> {
+    fn of_text(text: &str) -> Result<Self, Refusal> {
         let words = [("all", By::All), ("client", By::Client), ("consumer", By::Consumer)];
         if let Some((_, by)) = words.iter().find(|(word, _)| *word == text) {
             return Ok(by.clone());
@@ -108,19 +132,44 @@ impl FromText for By {
         let hint = match closest(text, words.iter().map(|(word, _)| *word)) {
             Some(meant) => format!("did you mean {}?", quote(meant)),
             None => format!(
-                "for a header field write `'{{header.{text}}}'`, for a part of the path `'{{capture.{text}}}'`"
+                "for a header field write `'{{header.{text}}}'`, for a part of the path `'{{capture.{text}}}'`, for an expression `{{ expression: {text} }}`"
             ),
         };
         let what = format!("expected {}, found {}", Self::WHAT, quote(text));
         Err(Refusal::new(what).hint(hint))
     }
+}
 
-    fn schema() -> Json {
-        json!({ "type": "string", "examples": ["consumer", "client", "all", "{header.x-tenant}"] })
+impl Setting for By {
+    fn decode(node: &Node, at: &mut Context<'_>) -> Option<Self> {
+        if let Value::Map(_) = &node.value {
+            return ByExpression::decode(node, at).map(|by| By::Expression(by.expression));
+        }
+        let scalar = at.scalar(node, Self::WHAT)?;
+        match By::of_text(&scalar.text) {
+            Ok(by) => Some(by),
+            Err(refusal) => {
+                let shown = scalar.hidden.is_none();
+                let what = if shown { refusal.what } else { format!("expected {}", Self::WHAT) };
+                let mut finding = at.error(node.span, what);
+                finding.hint = refusal.hint.filter(|_| shown);
+                at.push(finding);
+                None
+            }
+        }
+    }
+
+    fn schema(definitions: &mut Definitions) -> Json {
+        let text =
+            json!({ "type": "string", "examples": ["consumer", "client", "{header.x-tenant}"] });
+        json!({ "anyOf": [text, ByExpression::schema(definitions)] })
     }
 
     fn to_json(&self) -> Json {
-        self.to_string().into()
+        match self {
+            By::Expression(expression) => json!({ "expression": expression.as_str() }),
+            _ => self.to_string().into(),
+        }
     }
 }
 
@@ -138,15 +187,15 @@ mod tests {
             (
                 "x-tenant",
                 Err(
-                    "for a header field write `'{header.x-tenant}'`, for a part of the path `'{capture.x-tenant}'`",
+                    "for a header field write `'{header.x-tenant}'`, for a part of the path `'{capture.x-tenant}'`, for an expression `{ expression: x-tenant }`",
                 ),
             ),
         ] {
-            let found = By::from_text(text);
+            let found = By::of_text(text);
             let expected = expected.map_err(|hint| Some(hint.to_owned()));
             assert_eq!(found.map_err(|refusal| refusal.hint), expected, "{text}");
         }
-        let by = By::from_text("{capture.id} {header.x-tenant}").unwrap();
+        let by = By::of_text("{capture.id} {header.x-tenant}").unwrap();
         assert_eq!(by.to_string(), "{capture.id} {header.x-tenant}");
         assert_eq!(by.template().unwrap().variables().count(), 2);
     }

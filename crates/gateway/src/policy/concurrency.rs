@@ -20,6 +20,7 @@
 //! **What the client sees.** `RateLimit` and `RateLimit-Policy` on every response; the fault
 //! `rate-limited` (429) with `Retry-After: 1`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +48,9 @@ settings! {
         /// For whom it counts: `client` (its address; of IPv6 the /64), `consumer` (its address where
         /// it is nobody), `all` together, or a text with variables such as `{header.x-tenant}`.
         pub by: By = By::Client,
+        /// Whether what the plan of who asks says holds in place of `most`, for each consumer. Who has
+        /// no plan, or one that says nothing, keeps `most`.
+        pub plans: bool = false,
         /// What clients are told of where they stand.
         pub headers: Told = Told::Standard,
         /// Whether requests above the limit pass nevertheless: they are marked in the access log
@@ -74,12 +78,16 @@ impl Kind for Concurrency {
             return None;
         }
         let same = format!("{} {}", making.name, self.by);
+        let most = |most: u32| Most { most, shown: Shown::new(making.title(), most.into(), None) };
+        let consumers = making.lender.consumers();
+        let plans = consumers.written.plans.iter().filter(|_| self.plans);
+        let plans = plans.filter_map(|(name, plan)| Some((name.clone(), most(plan.concurrency?))));
         Some(Arc::new(AtOnce {
             name: making.name.into(),
-            most: self.most.value,
+            plans: plans.collect(),
+            most: most(self.most.value),
             by: self.by.clone(),
             flights: making.lender.kept().keep(&same, |_| true, Flights::default),
-            shown: Shown::new(making.title(), self.most.value.into(), None),
             told: self.headers,
             dry_run: self.dry_run,
         }))
@@ -88,12 +96,18 @@ impl Kind for Concurrency {
 
 struct AtOnce {
     name: Arc<str>,
-    most: u32,
+    most: Most,
+    /// By the name of the plan.
+    plans: HashMap<String, Most>,
     by: By,
     flights: Arc<Flights>,
-    shown: Shown,
     told: Told,
     dry_run: bool,
+}
+
+struct Most {
+    most: u32,
+    shown: Shown,
 }
 
 impl Policy for AtOnce {
@@ -107,7 +121,8 @@ impl Policy for AtOnce {
 
     fn describe(&self) -> String {
         let dry_run = if self.dry_run { ", only told in the log" } else { "" };
-        format!("{} at once {}{dry_run}", self.most, self.by.words())
+        let plans = if self.plans.is_empty() { "" } else { ", or what the plan says" };
+        format!("{} at once {}{plans}{dry_run}", self.most.most, self.by.words())
     }
 
     fn handle<'a>(
@@ -117,14 +132,20 @@ impl Policy for AtOnce {
         next: Next,
     ) -> Answering<'a> {
         Box::pin(async move {
+            let plan = exchange.identity.as_ref().and_then(|identity| identity.plan.as_deref());
+            let of_plan = plan.and_then(|plan| self.plans.get(plan));
+            let Most { most, shown } = of_plan.unwrap_or(&self.most);
             let mut key = Vec::with_capacity(48);
-            self.by.write(exchange, &request, &mut key);
-            let entered = self.flights.enter(&key, self.most);
+            match of_plan {
+                Some(_) => By::Consumer.write(exchange, &request, &mut key),
+                None => self.by.write(exchange, &request, &mut key),
+            }
+            let entered = self.flights.enter(&key, *most);
             let left = entered.as_ref().map_or(0, |(_, left)| *left);
             let mut response = match entered {
                 None if !self.dry_run => {
                     let words = self.by.words();
-                    let detail = format!("`{}`: {} at once {words}", self.name, self.most);
+                    let detail = format!("`{}`: {most} at once {words}", self.name);
                     let fault = Fault::new(Code::RateLimited, detail).retry_after(AGAIN);
                     answer::to(exchange, fault)
                 }
@@ -137,7 +158,7 @@ impl Policy for AtOnce {
                 }
             };
             let standing = Standing { left: left.into(), reset: None };
-            self.told.write(&[(&self.shown, standing)], &mut response.fields);
+            self.told.write(&[(shown, standing)], &mut response.fields);
             Ok(response)
         })
     }

@@ -202,13 +202,14 @@ impl Policy for Once {
             self.by(exchange, &request, &mut whose);
             let route = exchange.route().map_or(&[][..], |route| route.name.as_bytes());
             let key = digest(&[route, &whose, &key]);
-            let bounds =
-                Bounds { keep: self.rule.keep.get(), memory: self.rule.memory.len() };
+            let bounds = Bounds { keep: self.rule.keep.get(), memory: self.rule.memory.len() };
             let by = Instant::now() + self.rule.wait.get();
             loop {
                 let now = Instant::now();
                 match self.store.ask(key, fingerprint, now, bounds) {
-                    Found::Nothing(first) => return self.first(exchange, request, next, first).await,
+                    Found::Nothing(first) => {
+                        return self.first(exchange, request, next, first).await;
+                    }
                     Found::Answered(answer) => return Ok(again(&answer)),
                     Found::Another => {
                         let detail = "the key was used for another request";
@@ -321,7 +322,10 @@ async fn keep(
 fn untouched(code: Code) -> bool {
     let maybe = matches!(
         code,
-        Code::BadResponse | Code::IncompleteResponse | Code::LargeResponseFields | Code::ResponseTimeout
+        Code::BadResponse
+            | Code::IncompleteResponse
+            | Code::LargeResponseFields
+            | Code::ResponseTimeout
     );
     !maybe && (code.row().retry != Retry::IfIdempotent) && code != Code::Internal
 }

@@ -36,6 +36,7 @@
 //! **What the client sees.** `RateLimit` and `RateLimit-Policy` on every response; the fault
 //! `rate-limited` (429) with `Retry-After`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -51,6 +52,7 @@ use transom_proxy::stage::Stage;
 use transom_proxy::variables::Template;
 use transom_settings::{List, Rate, Spanned, settings};
 
+use crate::expression::{Amount, Expression, Facts, Program};
 use crate::kind::Kind;
 use crate::limit::by::By;
 use crate::limit::counting::{Counting, Verdict, Window};
@@ -70,10 +72,15 @@ settings! {
         pub window: Window = Window::Sliding,
         /// How many may come at once, where `window` is `even`; as many as `rate` has by default.
         pub burst: Option<Spanned<u32>> = None,
+        /// Whether the rates of the plan of who asks hold in place of these, for each consumer. Who
+        /// has no plan, or one without a rate, keeps these.
+        pub plans: bool = false,
         /// Further limits, all of which have to let a request pass.
         pub also: List<Further> = List::default(),
-        /// As how many requests each one counts.
-        pub cost: Spanned<u32> = Spanned::from(1),
+        /// As how many requests each one counts: a number, or an expression such as
+        /// `request.method == "POST" ? 5 : 1`. One that comes to nothing, or to less than one, counts
+        /// as one.
+        pub cost: Spanned<Expression<Amount>> = Spanned::from(Expression::known("1")),
         /// How many keys are remembered for each limit, 16 bytes each.
         pub keys: Spanned<u32> = Spanned::from(131_072),
         /// What clients are told of where they stand.
@@ -137,12 +144,36 @@ impl RateLimit {
         if most == 0 {
             let hint = "write how many pass; to let nobody pass, remove the route";
             making.error(written.rate.span, &format!("{at}rate"), "nothing would ever pass", hint);
-        } else if u64::from(self.cost.value) > most {
-            let what =
-                format!("a request costs {}, but {most} is all that may be used", self.cost.value);
-            making.error(self.cost.span, "cost", what, "lower `cost`, or raise the limit");
+        } else if let Some(cost) = self.cost.program().constant()
+            && !u64::try_from(cost).is_ok_and(|cost| (1..=most).contains(&cost))
+        {
+            let what = format!("a request costs {cost}, where 1 to {most} may be used");
+            making.error(self.cost.span, "cost", what, "change `cost`, or raise the limit");
         }
         making.errors() == before
+    }
+}
+
+impl RateLimit {
+    /// One limit as it runs; `same` is what makes it the same over reloads.
+    fn limit(&self, making: &mut Making<'_>, written: Further, same: String, at: usize) -> Limit {
+        let rate = written.rate.value;
+        let keys = if written.by == By::All { 1 } else { self.keys.value as usize };
+        let fits = |table: &Table| table.capacity() == Table::new(keys).capacity();
+        let table = making.lender.kept().keep(&same, fits, || Table::new(keys));
+        let name = match at {
+            0 => making.title().to_owned(),
+            at => format!("{}-{}", making.title(), at + 1),
+        };
+        let seconds = rate.per.get().as_secs_f64().ceil() as u64;
+        Limit {
+            shown: Shown::new(&name, rate.count, Some(seconds)),
+            words: format!("{rate} {}", written.by.words()),
+            counting: counting(&written),
+            by: written.by,
+            same,
+            table,
+        }
     }
 }
 
@@ -167,6 +198,12 @@ impl Kind for RateLimit {
             making.error(self.keys.span, "keys", "no key would be remembered", "write at least 1");
             whole = false;
         }
+        if self.early && self.plans {
+            let hint = "leave one of them out";
+            let what = "plans are not known yet where `early` is set";
+            making.error(self.rate.span, "plans", what, hint);
+            whole = false;
+        }
         let mut limits: Vec<Limit> = Vec::new();
         for (at, written) in self.all() {
             whole &= self.check(&at, &written, making);
@@ -180,28 +217,30 @@ impl Kind for RateLimit {
                 making.error(written.rate.span, &format!("{at}rate"), what, hint);
                 whole = false;
             }
-            let keys = if *by == By::All { 1 } else { self.keys.value as usize };
-            let fits = |table: &Table| table.capacity() == Table::new(keys).capacity();
-            let table = making.lender.kept().keep(&same, fits, || Table::new(keys));
-            let name = match limits.len() {
-                0 => making.title().to_owned(),
-                n => format!("{}-{}", making.title(), n + 1),
-            };
-            let seconds = rate.per.get().as_secs_f64().ceil() as u64;
-            limits.push(Limit {
-                shown: Shown::new(&name, rate.count, Some(seconds)),
-                words: format!("{rate} {}", by.words()),
-                counting: counting(&written),
-                by: written.by,
-                same,
-                table,
-            });
+            limits.push(self.limit(making, written, same, limits.len()));
+        }
+        let mut plans = HashMap::new();
+        if self.plans {
+            let consumers = making.lender.consumers();
+            for (plan, rates) in &consumers.written.plans {
+                let rates = rates.rate.iter().enumerate().map(|(at, rate)| {
+                    let (rate, window) = (Spanned::from(*rate), self.window);
+                    let further = Further { rate, by: By::Consumer, window, burst: self.burst };
+                    let same = format!("{} plan {plan} {window} {}", making.name, rate.per);
+                    self.limit(making, further, same, at)
+                });
+                let rates: Vec<Limit> = rates.collect();
+                if !rates.is_empty() {
+                    plans.insert(plan.clone(), rates);
+                }
+            }
         }
         whole.then(|| {
             Arc::new(Limited {
                 name: making.name.into(),
                 limits,
-                cost: u64::from(self.cost.value),
+                plans,
+                cost: self.cost.program().clone(),
                 told: self.headers,
                 stage: if self.early { Stage::Admit } else { Self::STAGE },
                 dry_run: self.dry_run,
@@ -213,7 +252,9 @@ impl Kind for RateLimit {
 struct Limited {
     name: Arc<str>,
     limits: Vec<Limit>,
-    cost: u64,
+    /// By the name of the plan.
+    plans: HashMap<String, Vec<Limit>>,
+    cost: Arc<Program>,
     told: Told,
     stage: Stage,
     dry_run: bool,
@@ -233,11 +274,23 @@ struct Limit {
 type Verdicts = SmallVec<[Verdict; 2]>;
 
 impl Limited {
+    /// Those that hold for who asks.
+    fn limits(&self, exchange: &Exchange) -> &[Limit] {
+        let plan = exchange.identity.as_ref().and_then(|identity| identity.plan.as_deref());
+        let of_plan = plan.filter(|_| !self.plans.is_empty()).and_then(|plan| self.plans.get(plan));
+        of_plan.unwrap_or(&self.limits)
+    }
+
     /// Charges all of them, or none.
-    fn take(&self, exchange: &Exchange, request: &Request, now: Instant) -> Verdicts {
+    fn take(
+        &self,
+        limits: &[Limit],
+        exchange: &Exchange,
+        request: &Request,
+        now: Instant,
+    ) -> Verdicts {
         let mut key = Vec::with_capacity(48);
-        let hashes: SmallVec<[u64; 2]> = self
-            .limits
+        let hashes: SmallVec<[u64; 2]> = limits
             .iter()
             .map(|limit| {
                 key.clear();
@@ -245,15 +298,20 @@ impl Limited {
                 limit.table.hash(&key)
             })
             .collect();
-        charge(&self.limits, &hashes, now, self.cost)
+        charge(limits, &hashes, now, self.cost(exchange, request))
     }
 
-    fn tell(&self, verdicts: &[Verdict], fields: &mut Fields) {
+    fn cost(&self, exchange: &Exchange, request: &Request) -> u64 {
+        let known = self.cost.constant().map(Ok);
+        let cost = known.unwrap_or_else(|| self.cost.amount(&Facts::new(exchange, request)));
+        cost.ok().and_then(|cost| u64::try_from(cost).ok()).unwrap_or(1).max(1)
+    }
+
+    fn tell(&self, limits: &[Limit], verdicts: &[Verdict], fields: &mut Fields) {
         if self.told == Told::Nothing {
             return;
         }
-        let limits: SmallVec<[(&Shown, Standing); 2]> = self
-            .limits
+        let limits: SmallVec<[(&Shown, Standing); 2]> = limits
             .iter()
             .zip(verdicts)
             .map(|(limit, verdict)| {
@@ -314,7 +372,8 @@ impl Policy for Limited {
     fn describe(&self) -> String {
         let words: Vec<_> = self.limits.iter().map(|limit| &*limit.words).collect();
         let dry_run = if self.dry_run { ", only told in the log" } else { "" };
-        format!("{}{dry_run}", words.join(" and "))
+        let plans = if self.plans.is_empty() { "" } else { ", or what the plan says" };
+        format!("{}{plans}{dry_run}", words.join(" and "))
     }
 
     fn handle<'a>(
@@ -324,8 +383,9 @@ impl Policy for Limited {
         next: Next,
     ) -> Answering<'a> {
         Box::pin(async move {
-            let verdicts = self.take(exchange, &request, Instant::now());
-            let over = verdicts.iter().zip(&self.limits).filter(|(verdict, _)| !verdict.passes);
+            let limits = self.limits(exchange);
+            let verdicts = self.take(limits, exchange, &request, Instant::now());
+            let over = verdicts.iter().zip(limits).filter(|(verdict, _)| !verdict.passes);
             let mut response = match over.max_by_key(|(verdict, _)| verdict.wait) {
                 Some((verdict, limit)) if !self.dry_run => {
                     let detail = format!("`{}`: {}", self.name, limit.words);
@@ -340,7 +400,7 @@ impl Policy for Limited {
                     next.run(exchange, request).await
                 }
             };
-            self.tell(&verdicts, &mut response.fields);
+            self.tell(limits, &verdicts, &mut response.fields);
             Ok(response)
         })
     }

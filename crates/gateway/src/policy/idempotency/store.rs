@@ -62,7 +62,10 @@ struct Entry {
 enum Progress {
     /// Ends with the first request.
     UnderWay(watch::Receiver<()>),
-    Over { answer: Option<Arc<Answer>>, since: Instant },
+    Over {
+        answer: Option<Arc<Answer>>,
+        since: Instant,
+    },
 }
 
 /// How long, and how much.
