@@ -25,7 +25,9 @@ fn teller() -> Endpoint {
                 "active": true, "sub": "ada", "scope": "read write", "aud": "shop",
                 "exp": in_seconds(60), "tier": "vip",
             }),
-            "short" => json!({"active": true, "username": "bob", "aud": ["shop"], "exp": in_seconds(1)}),
+            "short" => {
+                json!({"active": true, "username": "bob", "aud": ["shop"], "exp": in_seconds(1)})
+            }
             "other" => json!({"active": true, "sub": "ada", "aud": "mail"}),
             "odd" => json!({"active": "true", "sub": "ada", "aud": "shop"}),
             "broken" => {

@@ -106,7 +106,9 @@ impl Browser {
             lines.push(&cookie);
         }
         let response = rig.get(target, &lines);
-        for line in response.fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie")) {
+        for line in
+            response.fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"))
+        {
             let (pair, rules) = line.1.split_once("; ").unwrap();
             let (name, value) = pair.split_once('=').unwrap();
             assert!(rules.contains("HttpOnly; SameSite=Lax"), "{rules}");
@@ -141,7 +143,12 @@ fn gw_05_a_person_logs_in_and_out() {
     let mut browser = Browser::default();
     let response = browser.get(&rig, "/orders?full=1");
     let to = response.field("location").unwrap();
-    assert!(to.starts_with(&format!("http://{}/auth?a=b&response_type=code", provider.endpoint.address)));
+    assert!(
+        to.starts_with(&format!(
+            "http://{}/auth?a=b&response_type=code",
+            provider.endpoint.address
+        ))
+    );
     assert_eq!(parameter(to, "redirect_uri"), "http%3A%2F%2Fa%2Foauth2%2Fcallback");
     assert_eq!(parameter(to, "code_challenge_method"), "S256");
     assert_eq!(response.field("cache-control"), Some("no-store"));
