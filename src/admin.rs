@@ -306,7 +306,7 @@ async fn stop(State(control): Operator) -> (StatusCode, &'static str) {
 }
 
 async fn not_found() -> (StatusCode, &'static str) {
-    let sentence = "there is healthz, readyz, metrics, config, tasks, pools, consumers, keys, reload and stop\n";
+    let sentence = "there is healthz, readyz, metrics, config, tasks, pools, consumers, keys, revoked, reload and stop\n";
     (StatusCode::NOT_FOUND, sentence)
 }
 
