@@ -12,4 +12,5 @@ mod gateway {
     mod rig;
     mod store;
     mod told;
+    mod transforms;
 }

@@ -6,11 +6,13 @@
 pub mod call;
 pub mod compose;
 pub mod consumer;
+pub mod content;
 pub mod identify;
 pub mod kind;
 pub mod making;
 pub mod media;
 pub mod moment;
+pub mod openapi;
 pub mod origin;
 mod pairs;
 pub mod plan;

@@ -13,6 +13,8 @@ mod identity_headers;
 mod mock;
 mod payload;
 mod security_headers;
+mod transform;
+mod validate;
 
 /// In alphabetical order; in which order they run is said by their stage.
 pub const POLICIES: &[Entry] = &[
@@ -27,6 +29,8 @@ pub const POLICIES: &[Entry] = &[
     entry::<mock::Mock>(),
     entry::<payload::Payload>(),
     entry::<security_headers::SecurityHeaders>(),
+    entry::<transform::Transform>(),
+    entry::<validate::Validate>(),
 ];
 
 /// The kind of this name.
