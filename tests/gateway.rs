@@ -23,4 +23,5 @@ mod gateway {
     mod store;
     mod tokens;
     mod told;
+    mod transforms;
 }

@@ -28,6 +28,8 @@ mod opa;
 mod payload;
 mod rate_limit;
 mod security_headers;
+mod transform;
+mod validate;
 pub mod grpc_json;
 
 /// In alphabetical order; in which order they run is said by their stage.
@@ -59,6 +61,8 @@ pub const POLICIES: &[Entry] = &[
     entry::<payload::Payload>(),
     entry::<rate_limit::RateLimit>(),
     entry::<security_headers::SecurityHeaders>(),
+    entry::<transform::Transform>(),
+    entry::<validate::Validate>(),
 ];
 
 /// The kind of this name.

@@ -1,0 +1,100 @@
+//! What bodies hold: read from the forms they come in, changed, and written again.
+
+pub mod edit;
+pub mod facts;
+pub mod form;
+pub mod jq;
+pub mod literal;
+pub mod path;
+pub mod template;
+pub mod xml;
+
+use std::fmt;
+
+use transom_settings::json::{Value as Json, from_slice, to_vec};
+use transom_settings::settings;
+
+use crate::media;
+
+settings! {
+    /// In which form a body is.
+    pub enum Form {
+        /// JSON.
+        Json = "json",
+        /// XML.
+        Xml = "xml",
+        /// A form of HTML.
+        Form = "form",
+        /// Plain text.
+        Text = "text",
+    }
+}
+
+/// Why a body is not what it says it is, or cannot be written in a form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotIn(pub Form, pub String);
+
+impl fmt::Display for NotIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.1)
+    }
+}
+
+impl Form {
+    /// The form of a type of media.
+    pub fn of(essence: &str) -> Option<Form> {
+        match essence {
+            "application/x-www-form-urlencoded" => Some(Form::Form),
+            "text/plain" => Some(Form::Text),
+            _ if media::is_json(essence) => Some(Form::Json),
+            _ if media::is_xml(essence) => Some(Form::Xml),
+            _ => None,
+        }
+    }
+
+    /// The `Content-Type` of what is written in it.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Form::Json => "application/json",
+            Form::Xml => "application/xml",
+            Form::Form => "application/x-www-form-urlencoded",
+            Form::Text => "text/plain; charset=utf-8",
+        }
+    }
+
+    /// What the bytes hold.
+    ///
+    /// # Errors
+    /// When they are not in this form.
+    pub fn read(self, bytes: &[u8]) -> Result<Json, NotIn> {
+        let not = |why: String| NotIn(self, why);
+        let text =
+            || std::str::from_utf8(bytes).map_err(|_| not("it is no text in UTF-8".to_owned()));
+        match self {
+            Form::Json => from_slice(bytes).map_err(|error| not(format!("it is no JSON: {error}"))),
+            Form::Xml => xml::read(text()?).map_err(|error| not(error.to_string())),
+            Form::Form => form::read(bytes).map_err(|error| not(error.to_string())),
+            Form::Text => Ok(text()?.into()),
+        }
+    }
+
+    /// The value in this form.
+    ///
+    /// # Errors
+    /// When it cannot be written so.
+    pub fn write(self, value: &Json) -> Result<Vec<u8>, NotIn> {
+        let not = |why: String| NotIn(self, why);
+        match self {
+            Form::Json => to_vec(value).map_err(|error| not(error.to_string())),
+            Form::Xml => {
+                let written = xml::write(value, "root");
+                written.map(String::into_bytes).map_err(|error| not(error.to_string()))
+            }
+            Form::Form => Ok(form::write(value).into_bytes()),
+            Form::Text => Ok(match value {
+                Json::String(text) => text.clone().into_bytes(),
+                other => other.to_string().into_bytes(),
+            }),
+        }
+    }
+}

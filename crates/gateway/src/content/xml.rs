@@ -1,0 +1,305 @@
+//! XML and JSON, each as the other.
+//!
+//! An element is an object: attributes as `@name`, elements as `name`, several of one name as a list, text as
+//! `#text`. One with nothing but text is that text, an empty one is null. The whole is an object with
+//! the one root: `<a x="1"><b>2</b><b>3</b></a>` is `{"a": {"@x": "1", "b": ["2", "3"]}}`. Prefixes
+//! stay as they are. All values are texts: XML knows no others. Elements are written in the order of
+//! their names, since objects have none; where another is asked for, a template writes it.
+
+use quick_xml::Reader;
+use quick_xml::escape::{escape, partial_escape, unescape};
+use quick_xml::events::{BytesStart, Event};
+use transom_settings::json::{Map, Value as Json};
+
+/// How deep elements may lie in each other.
+const DEEPEST: usize = 64;
+/// Elements and attributes in all.
+const MOST: usize = 100_000;
+
+/// Why a text is no XML that is read here, or a value cannot be written as XML.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum XmlError {
+    #[error("it is no XML: {0}")]
+    Malformed(String),
+    #[error("it declares a type or entities")]
+    Declares,
+    #[error("it is nested deeper than {DEEPEST}")]
+    TooDeep,
+    #[error("it has too many elements")]
+    TooMany,
+    #[error("`{0}` is no name of an element")]
+    Name(String),
+}
+
+/// An element that is being read.
+struct Open {
+    name: String,
+    inside: Map<String, Json>,
+    text: String,
+}
+
+/// The document as JSON.
+///
+/// # Errors
+/// When it is malformed, too deep or too large, or declares what would have to be expanded.
+pub fn read(text: &str) -> Result<Json, XmlError> {
+    let mut reader = Reader::from_str(text.trim_start_matches('\u{feff}'));
+    reader.config_mut().check_comments = true;
+    let (mut open, mut count): (Vec<Open>, usize) = (Vec::new(), 0);
+    let mut root: Option<(String, Json)> = None;
+    let malformed = |error: quick_xml::Error| XmlError::Malformed(error.to_string());
+    loop {
+        match reader.read_event().map_err(malformed)? {
+            Event::Start(start) => {
+                if open.len() >= DEEPEST {
+                    return Err(XmlError::TooDeep);
+                }
+                open.push(begin(&start, &root, open.is_empty(), &mut count)?);
+            }
+            Event::Empty(start) => {
+                let element = begin(&start, &root, open.is_empty(), &mut count)?;
+                end(element, &mut open, &mut root);
+            }
+            Event::End(_) => match open.pop() {
+                Some(element) => end(element, &mut open, &mut root),
+                None => return Err(XmlError::Malformed("an end without a beginning".to_owned())),
+            },
+            Event::Text(text) => add_text(&mut open, &text.xml10_content())?,
+            Event::CData(text) => add_text(&mut open, &text.xml10_content())?,
+            Event::GeneralRef(name) => {
+                let character = name.resolve_char_ref().map_err(malformed)?;
+                let known =
+                    character.map(String::from).or_else(|| entity(&name).map(str::to_owned));
+                add_text(&mut open, &known.ok_or(XmlError::Declares)?)?;
+            }
+            Event::DocType(_) => return Err(XmlError::Declares),
+            Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
+            Event::Eof => break,
+        }
+    }
+    match (root, open.is_empty()) {
+        (Some((name, value)), true) => Ok(Json::Object(Map::from_iter([(name, value)]))),
+        _ => Err(XmlError::Malformed("it ends too early".to_owned())),
+    }
+}
+
+/// XML 1.0 §4.6: the entities that need no declaration.
+fn entity(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "lt" => "<",
+        "gt" => ">",
+        "amp" => "&",
+        "apos" => "'",
+        "quot" => "\"",
+        _ => return None,
+    })
+}
+
+fn begin(
+    start: &BytesStart<'_>,
+    root: &Option<(String, Json)>,
+    is_root: bool,
+    count: &mut usize,
+) -> Result<Open, XmlError> {
+    if is_root && root.is_some() {
+        return Err(XmlError::Malformed("a second element outside of the first".to_owned()));
+    }
+    let mut more = || {
+        *count += 1;
+        if *count > MOST { Err(XmlError::TooMany) } else { Ok(()) }
+    };
+    more()?;
+    let mut inside = Map::new();
+    for attribute in start.attributes() {
+        more()?;
+        let attribute = attribute.map_err(|error| XmlError::Malformed(error.to_string()))?;
+        let value = unescape(&attribute.value).map_err(|_| XmlError::Declares)?;
+        inside.insert(format!("@{}", attribute.key.into_inner()), value.into_owned().into());
+    }
+    Ok(Open { name: start.name().into_inner().to_owned(), inside, text: String::new() })
+}
+
+fn end(element: Open, open: &mut [Open], root: &mut Option<(String, Json)>) {
+    let Open { name, mut inside, text } = element;
+    let value = match (inside.is_empty(), text.trim().is_empty()) {
+        (true, true) => Json::Null,
+        (true, false) => text.into(),
+        (false, true) => inside.into(),
+        (false, false) => {
+            inside.insert("#text".to_owned(), text.trim().into());
+            inside.into()
+        }
+    };
+    let Some(parent) = open.last_mut() else {
+        *root = Some((name, value));
+        return;
+    };
+    match parent.inside.get_mut(&name) {
+        None => drop(parent.inside.insert(name, value)),
+        // an element's own value is never a list
+        Some(Json::Array(list)) => list.push(value),
+        Some(one) => *one = vec![std::mem::take(one), value].into(),
+    }
+}
+
+fn add_text(open: &mut [Open], text: &str) -> Result<(), XmlError> {
+    match open.last_mut() {
+        Some(element) => element.text.push_str(text),
+        None if text.trim().is_empty() => {}
+        None => return Err(XmlError::Malformed("text outside of its element".to_owned())),
+    }
+    Ok(())
+}
+
+/// A value as XML. One that is no object with a single key becomes the content of an element `root`.
+///
+/// # Errors
+/// When a key cannot be the name of an element, or it lies too deep.
+pub fn write(value: &Json, root: &str) -> Result<String, XmlError> {
+    let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+    match value {
+        Json::Object(map) if map.len() == 1 && map.values().all(|one| !one.is_array()) => {
+            for (name, value) in map {
+                write_element(name, value, 0, &mut out)?;
+            }
+        }
+        Json::Array(_) => {
+            let items = Map::from_iter([("item".to_owned(), value.clone())]);
+            write_element(root, &Json::Object(items), 0, &mut out)?;
+        }
+        other => write_element(root, other, 0, &mut out)?,
+    }
+    Ok(out)
+}
+
+/// One element, or for a list one for each of its values.
+pub fn write_element(
+    name: &str,
+    value: &Json,
+    depth: usize,
+    out: &mut String,
+) -> Result<(), XmlError> {
+    if depth >= DEEPEST {
+        return Err(XmlError::TooDeep);
+    }
+    if !is_name(name) {
+        return Err(XmlError::Name(name.chars().take(64).collect()));
+    }
+    match value {
+        Json::Array(list) => {
+            for value in list {
+                // a list in a list has no name of its own
+                let nested =
+                    value.is_array().then(|| Map::from_iter([("item".to_owned(), value.clone())]));
+                let nested = nested.map(Json::Object);
+                write_element(name, nested.as_ref().unwrap_or(value), depth + 1, out)?;
+            }
+            return Ok(());
+        }
+        Json::Null => out.push_str(&format!("<{name}/>")),
+        Json::Object(map) => {
+            out.push_str(&format!("<{name}"));
+            for (key, value) in map {
+                let Some(attribute) = key.strip_prefix('@') else { continue };
+                if !is_name(attribute) {
+                    return Err(XmlError::Name(key.chars().take(64).collect()));
+                }
+                out.push_str(&format!(" {attribute}=\"{}\"", escape(legal(&text_of(value)))));
+            }
+            out.push('>');
+            for (key, value) in map {
+                match key.as_str() {
+                    "#text" => out.push_str(&partial_escape(legal(&text_of(value)))),
+                    key if key.starts_with('@') => {}
+                    key => write_element(key, value, depth + 1, out)?,
+                }
+            }
+            out.push_str(&format!("</{name}>"));
+        }
+        scalar => {
+            let text = partial_escape(legal(&text_of(scalar))).into_owned();
+            out.push_str(&format!("<{name}>{text}</{name}>"));
+        }
+    }
+    Ok(())
+}
+
+fn text_of(value: &Json) -> String {
+    match value {
+        Json::String(text) => text.clone(),
+        Json::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+/// XML 1.0 §2.2: control characters cannot stand in XML, however they are written.
+fn legal(text: &str) -> String {
+    let is_legal = |c: &char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
+    text.chars().map(|c| if is_legal(&c) { c } else { '\u{fffd}' }).collect()
+}
+
+/// XML 1.0 §2.3, for names in ASCII and whatever lies beyond it.
+fn is_name(name: &str) -> bool {
+    let first = |c: char| c.is_ascii_alphabetic() || c == '_' || c == ':' || c.is_alphabetic();
+    let further = |c: char| first(c) || c.is_ascii_digit() || c == '-' || c == '.';
+    let mut letters = name.chars();
+    letters.next().is_some_and(first) && letters.all(further)
+}
+
+#[cfg(test)]
+mod tests {
+    use transom_settings::json::json;
+
+    use super::*;
+
+    #[test]
+    fn gw_26_xml_is_read() {
+        for (text, expected) in [
+            (
+                "<?xml version='1.0'?><a x=\"1\"><b>2</b><b>3</b><c/> </a>",
+                Ok(json!({ "a": { "@x": "1", "b": ["2", "3"], "c": null } })),
+            ),
+            (
+                "<s:a xmlns:s='u'>x &amp; &#65;<![CDATA[<y>]]></s:a>",
+                Ok(json!({ "s:a": { "@xmlns:s": "u", "#text": "x & A<y>" } })),
+            ),
+            ("<a>x<!-- no -->y</a>", Ok(json!({ "a": "xy" }))),
+            ("<!DOCTYPE a><a/>", Err(XmlError::Declares)),
+            ("<a>&b;</a>", Err(XmlError::Declares)),
+            ("<a b='&c;'/>", Err(XmlError::Declares)),
+        ] {
+            assert_eq!(read(text), expected, "{text}");
+        }
+        for broken in ["", "<a>", "<a></b>", "</a>", "<a/><b/>", "x", "<a/>x", "<a b='1' b='2'/>"] {
+            assert!(matches!(read(broken), Err(XmlError::Malformed(_))), "{broken}");
+        }
+        let deep = |n| format!("{}{}", "<a>".repeat(n), "</a>".repeat(n));
+        assert!(read(&deep(DEEPEST)).is_ok());
+        assert_eq!(read(&deep(DEEPEST + 1)), Err(XmlError::TooDeep));
+    }
+
+    #[test]
+    fn gw_26_json_is_written_and_read_again_as_it_was() {
+        for (value, expected) in [
+            (
+                json!({ "a": { "@x": "<\"", "b": ["1", "2 & <"], "c": null, "#text": "t" } }),
+                "<a x=\"&lt;&quot;\">t<b>1</b><b>2 &amp; &lt;</b><c/></a>",
+            ),
+            (json!({ "a": "x" }), "<a>x</a>"),
+        ] {
+            let written = write(&value, "root").unwrap();
+            assert_eq!(written.split_once('\n').unwrap().1, expected);
+            assert_eq!(read(&written), Ok(value));
+        }
+        for (value, expected) in [
+            (json!([1, [2]]), "<root><item>1</item><item><item>2</item></item></root>"),
+            (json!({ "a": 1, "b": true }), "<root><a>1</a><b>true</b></root>"),
+            (json!("a\u{0}b"), "<root>a\u{fffd}b</root>"),
+        ] {
+            assert_eq!(write(&value, "root").unwrap().split_once('\n').unwrap().1, expected);
+        }
+        for name in ["", "1a", "a b", "<x>", "a>"] {
+            assert!(write(&json!({ name: 1 }), "root").is_err(), "{name}");
+        }
+    }
+}

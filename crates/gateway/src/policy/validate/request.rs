@@ -1,0 +1,182 @@
+//! Whether a request is one that is described.
+
+use transom_proxy::body::Body;
+use transom_proxy::fault::{Code, Fault, Place, Violation};
+use transom_proxy::fields::{Fields, Known, Name};
+use transom_proxy::headers::cookie;
+use transom_proxy::message::Request;
+use transom_settings::json::Value as Json;
+
+use super::{Refusal, Unknown, Validate};
+use crate::content::Form;
+use crate::content::form::decoded;
+use crate::media;
+use crate::openapi::{Content, Document, Found, Operation, Parameter, Schema, Where, parameters};
+
+/// Places that an answer names at most.
+const MOST: usize = 16;
+
+pub(super) async fn by_document<'d>(
+    settings: &Validate,
+    document: &'d Document,
+    base: &str,
+    request: &mut Request,
+) -> Result<Option<&'d Operation>, Fault> {
+    let passes = settings.unknown == Unknown::Pass;
+    let Some(path) = Document::below(base, &request.path) else {
+        return match passes {
+            true => Ok(None),
+            false => Err(Fault::new(Code::NotFound, "validate: the path is not below the base")),
+        };
+    };
+    let path = path.to_owned();
+    let (operation, values) = match document.find(request.method.as_str(), &path) {
+        Found::Operation(operation, values) => (operation, values),
+        _ if passes => return Ok(None),
+        Found::Nothing => {
+            return Err(Fault::new(Code::NotFound, "validate: no operation has this path"));
+        }
+        Found::Methods(methods) => {
+            let fault = Fault::new(Code::MethodNotAllowed, "validate: no operation of this method");
+            return Err(fault.allow(methods.join(", ")));
+        }
+    };
+    let mut found: Vec<Violation> = Vec::new();
+    for parameter in &operation.parameters {
+        let sent = sent(parameter, request, &values);
+        found.extend(parameter.violations(&sent));
+    }
+    match &operation.body {
+        Some(content) => found.extend(body(settings, content, request).await?),
+        // RFC 9110 §9.3.1: a body that nothing describes has no meaning, so it does no harm either
+        None => {}
+    }
+    refuse(settings, found)?;
+    Ok(Some(operation))
+}
+
+pub(super) async fn body_by_schema(
+    settings: &Validate,
+    schema: &Schema,
+    request: &mut Request,
+) -> Result<(), Fault> {
+    if request.body.is_empty() {
+        return refuse(settings, vec![missing()]);
+    }
+    let essence = essence(&request.fields);
+    let Some(form @ (Form::Json | Form::Form)) = Form::of(&essence) else {
+        let detail = format!("validate: a body of type `{essence}` is not described");
+        return Err(Fault::new(Code::UnsupportedMedia, detail));
+    };
+    refuse(settings, held_against(settings, schema, form, request).await?)
+}
+
+/// The texts that were sent under the name of a parameter.
+fn sent(parameter: &Parameter, request: &Request, values: &[(&str, String)]) -> Vec<String> {
+    let name = parameter.name.as_str();
+    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+    match parameter.place {
+        Where::Path => {
+            let own = values.iter().filter(|(known, _)| *known == name);
+            own.map(|(_, value)| value.clone()).collect()
+        }
+        Where::Query => {
+            let pairs = request.query.as_deref().unwrap_or_default().split('&');
+            let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+            let deep = format!("{name}[");
+            let own = pairs.filter(|(key, _)| {
+                let key = decoded(key.as_bytes());
+                key == name || parameter.opaque && key.starts_with(&deep)
+            });
+            own.map(|(_, value)| decoded(value.as_bytes())).collect()
+        }
+        Where::Header => {
+            let lines: Vec<&[u8]> = request.fields.all(Name::of(name.as_bytes())).collect();
+            match lines.is_empty() {
+                true => Vec::new(),
+                // RFC 9110 §5.2: several lines are one with commas
+                false => vec![text(&lines.join(&b", "[..]))],
+            }
+        }
+        Where::Cookie => {
+            let mut lines = request.fields.all(Known::Cookie);
+            lines.find_map(|line| cookie::value(line, name)).map(text).into_iter().collect()
+        }
+    }
+}
+
+async fn body(
+    settings: &Validate,
+    content: &Content,
+    request: &mut Request,
+) -> Result<Vec<Violation>, Fault> {
+    if request.body.is_empty() {
+        return Ok(if content.required { vec![missing()] } else { Vec::new() });
+    }
+    if content.media.is_empty() {
+        return Ok(Vec::new());
+    }
+    let essence = essence(&request.fields);
+    let Some(media) = content.media(&essence) else {
+        let detail = format!("validate: a body of type `{essence}` is not described");
+        return Err(Fault::new(Code::UnsupportedMedia, detail));
+    };
+    match (&media.schema, Form::of(&essence)) {
+        (Some(schema), Some(form @ (Form::Json | Form::Form))) => {
+            held_against(settings, schema, form, request).await
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// What of a body does not fit a schema. The body is there again afterwards.
+async fn held_against(
+    settings: &Validate,
+    schema: &Schema,
+    form: Form,
+    request: &mut Request,
+) -> Result<Vec<Violation>, Fault> {
+    if !request.fields.all(Known::ContentEncoding).all(media::is_identity) {
+        let detail = "validate: a compressed body cannot be looked into";
+        return Err(Fault::new(Code::UnsupportedMedia, detail));
+    }
+    let Some(bytes) = request.body.whole(settings.max_body.len()).await? else {
+        return Err(Fault::new(Code::TooLarge, "validate: the body is over `max-body`"));
+    };
+    let value = form.read(&bytes);
+    request.body = Body::of(bytes);
+    Ok(match value {
+        Err(why) => vec![Violation { place: whole(), detail: why.to_string() }],
+        Ok(value) => {
+            let value: Json = match form {
+                Form::Form => parameters::typed_form(value, &schema.json),
+                _ => value,
+            };
+            schema.violations(&value, MOST)
+        }
+    })
+}
+
+fn essence(fields: &Fields) -> String {
+    let content_type = fields.get(Known::ContentType).unwrap_or_default();
+    media::essence(std::str::from_utf8(content_type).unwrap_or_default())
+}
+
+fn missing() -> Violation {
+    Violation { place: whole(), detail: "a body is missing".to_owned() }
+}
+
+fn whole() -> Place {
+    Place::Pointer(String::new())
+}
+
+fn refuse(settings: &Validate, mut found: Vec<Violation>) -> Result<(), Fault> {
+    let Some(first) = found.first() else { return Ok(()) };
+    let code = match settings.status {
+        Refusal::Bad => Code::BadRequest,
+        Refusal::Unprocessable => Code::Invalid,
+    };
+    let detail = format!("validate: {first}");
+    found.truncate(MOST);
+    Err(Fault::new(code, detail).violations(found))
+}
