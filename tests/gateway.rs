@@ -6,6 +6,7 @@
 mod gateway {
     mod browsers;
     mod compose;
+    mod graphql;
     mod grpc_web;
     mod keys;
     mod passwords;

@@ -6,6 +6,7 @@ mod access;
 mod anonymous;
 mod api_key;
 mod basic_auth;
+pub mod graphql;
 pub mod grpc_json;
 mod grpc_web;
 mod identity_headers;
@@ -17,6 +18,7 @@ pub const POLICIES: &[Entry] = &[
     entry::<anonymous::Anonymous>(),
     entry::<api_key::ApiKey>(),
     entry::<basic_auth::BasicAuth>(),
+    entry::<graphql::GraphQl>(),
     entry::<grpc_json::GrpcJson>(),
     entry::<grpc_web::GrpcWeb>(),
     entry::<identity_headers::IdentityHeaders>(),
