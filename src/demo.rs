@@ -238,6 +238,8 @@ To paste into another terminal:
   # into the cart, then buy; one of the four takes the order
   curl -d '{{\"product\":\"lamp\"}}' http://localhost:{plain}/api/cart
   curl -X POST http://localhost:{plain}/api/checkout
+  # a page out of three services in one answer, without what only they should know
+  curl -i http://localhost:{plain}/api/page/2
   # 404: no such file, and no route that would know better
   curl -i http://localhost:{plain}/nowhere
   # 405: the route is there, the method is not; Allow says which are

@@ -9,6 +9,7 @@ mod gateway {
     mod compose;
     mod conditions;
     mod grants;
+    mod graphql;
     mod grpc_web;
     mod issuer;
     mod keys;

@@ -30,6 +30,8 @@ mod rate_limit;
 mod security_headers;
 mod transform;
 mod validate;
+pub mod graphql;
+pub mod grpc_json;
 pub mod grpc_json;
 
 /// In alphabetical order; in which order they run is said by their stage.
@@ -47,6 +49,7 @@ pub const POLICIES: &[Entry] = &[
     entry::<csrf::Csrf>(),
     entry::<ext_authz::ExtAuthz>(),
     entry::<forward_auth::ForwardAuth>(),
+    entry::<graphql::GraphQl>(),
     entry::<grpc_json::GrpcJson>(),
     entry::<grpc_web::GrpcWeb>(),
     entry::<hmac::Hmac>(),

@@ -8,6 +8,7 @@ use transom_settings::json::{Value as Json, json};
 use transom_settings::{FromText, Refusal, quote};
 
 use super::path::Place;
+use crate::pairs::decoded;
 
 /// The word for the body of the client's request: `{body.id}`.
 pub(super) const BODY: &str = "body";
@@ -90,7 +91,7 @@ impl Text {
                         Some(Variable::Query) if in_query => {
                             out.push_str(&String::from_utf8_lossy(&value));
                         }
-                        Some(Variable::QueryParameter(_)) => encode(&decode(&value), &mut out),
+                        Some(Variable::QueryParameter(_)) => encode(&decoded(&value), &mut out),
                         _ => encode(&value, &mut out),
                     }
                 }
@@ -176,7 +177,7 @@ fn name_of(one: &Template) -> String {
 
 /// `.` or `..`, however it is written.
 fn is_dots(segment: &str) -> bool {
-    matches!(&*decode(segment.as_bytes()), b"." | b"..")
+    matches!(&*decoded(segment.as_bytes()), b"." | b"..")
 }
 
 /// Percent-encodes everything but unreserved characters (RFC 3986 §2.3).
@@ -192,25 +193,6 @@ fn encode(bytes: &[u8], out: &mut String) {
             }
         }
     }
-}
-
-/// The value of a parameter as it was meant.
-fn decode(value: &[u8]) -> Vec<u8> {
-    let digit = |at: usize| value.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-    let (mut out, mut at) = (Vec::with_capacity(value.len()), 0);
-    while let Some(byte) = value.get(at) {
-        match (byte, digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push((high * 16 + low) as u8);
-                at += 3;
-                continue;
-            }
-            (b'+', ..) => out.push(b' '),
-            _ => out.push(*byte),
-        }
-        at += 1;
-    }
-    out
 }
 
 impl FromText for Text {
