@@ -419,7 +419,7 @@ mod tests {
     fn asked() -> (Exchange, Request) {
         let mut exchange = Exchange::alone(&Rc::new(Local::new(Worker::new(0))));
         exchange.client = "10.1.2.3".parse().unwrap();
-        exchange.identity = Some(Box::new(Identity {
+        exchange.identity = Some(std::sync::Arc::new(Identity {
             name: "ada".into(),
             groups: vec!["staff".into(), "night".into()],
             scopes: vec!["orders:read".into()],

@@ -83,7 +83,7 @@ impl Certificates {
         match (self.unlisted, only_name(shown)) {
             (Unlisted::San, Some(name)) => Found::Known(match self.consumers.named(name) {
                 Some(consumer) => consumer.identity(ClientCertificate::NAME, None),
-                None => Box::new(Identity {
+                None => Arc::new(Identity {
                     name: name.into(),
                     by: ClientCertificate::NAME,
                     ..Identity::default()
