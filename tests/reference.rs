@@ -228,7 +228,9 @@ fn is_right(file: &str, kind: &str, about: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/policies/example.yaml");
     let wrong =
         |findings: Diagnostics| -> String { format!("{file}:\n{}\n{text}", findings.render()) };
-    let loaded = from_text(&path, &text, true, &|_| Some("secret-from-outside".to_owned()));
+    let loaded = from_text(&path, &text, true, &|_| {
+        Some("a secret from outside that is long enough".to_owned())
+    });
     let loaded = loaded.unwrap_or_else(|findings| panic!("{}", wrong(*findings)));
     let materials = Materials::load(&loaded.config, &loaded.base);
     let materials = materials.unwrap_or_else(|findings| panic!("{}", wrong(findings)));
