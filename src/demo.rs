@@ -235,9 +235,12 @@ To paste into another terminal:
   curl http://localhost:{plain}/api/users/2
   # four instances of the order service answer in turn: 1, 2, 3, 4
   for i in 1 2 3 4; do curl http://localhost:{plain}/api/orders; echo; done
-  # into the cart, then buy; one of the four takes the order
+  # into the cart, then buy; one of the four takes the order. 401 without a token
   curl -d '{{\"product\":\"lamp\"}}' http://localhost:{plain}/api/cart
-  curl -X POST http://localhost:{plain}/api/checkout
+  curl -i -X POST http://localhost:{plain}/api/checkout
+  curl -X POST -H 'Authorization: Bearer token-of-ada-lovelace' http://localhost:{plain}/api/checkout
+  # what the route asks, and of whom
+  {program} explain POST http://localhost:{plain}/api/checkout -c {file}
   # a page out of three services in one answer, without what only they should know
   curl -i http://localhost:{plain}/api/page/2
   # 404: no such file, and no route that would know better

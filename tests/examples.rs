@@ -213,10 +213,16 @@ fn the_demo_serves_the_shop_and_cleans_up_behind_itself() {
     let (_, head, body) = demo.get("/api/cart");
     assert_eq!(body, r#"{"items":["lamp"],"shopper":"127.0.0.1"}"#);
     assert!(head.contains("cache-control: no-store") && !head.contains("x-internal"), "{head}");
-    let (status, _, body) = demo.ask("POST", "/api/checkout", "");
+    let (status, head, _) = demo.ask("POST", "/api/checkout", "");
+    assert_eq!(status, 401, "without a token");
+    assert!(head.contains("www-authenticate: apikey realm=\"shop\""), "{head}");
+    assert_eq!(demo.ask("POST", "/api/checkout", "authorization: Bearer nobody").0, 401);
+    let ada = "authorization: Bearer token-of-ada-lovelace\nx-user: root";
+    let (status, _, body) = demo.ask("POST", "/api/checkout", ada);
     assert_eq!(status, 201, "{body}");
     assert!(body.contains(r#""instance":2"#), "{body}");
-    assert_eq!(demo.ask("POST", "/api/checkout", "").0, 409);
+    assert!(body.contains(r#""user":"ada""#) && body.contains(r#""plan":"vip""#), "{body}");
+    assert_eq!(demo.ask("POST", "/api/checkout", ada).0, 409);
 
     // three services in one answer
     let (status, head, body) = demo.get("/api/page/2");

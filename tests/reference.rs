@@ -306,6 +306,7 @@ fn the_reference_of_the_metrics_is_the_one_of_the_code() {
     let mut labels = BTreeMap::from([
         ("transom_faults_total".to_owned(), "`listener`, `code`, `blame`".to_owned()),
         ("transom_request_duration_seconds".to_owned(), "`listener`, `route`".to_owned()),
+        ("transom_consumer_requests_total".to_owned(), "`consumer`, `outcome`".to_owned()),
     ]);
     metrics.set_guards(|| {
         let breaker = Some("closed");

@@ -137,7 +137,10 @@ fn orders(instance: usize, store: Store) -> Router {
     let list = move |State(store): State<Store>| async move {
         Json(json!({ "instance": instance, "orders": store.open().orders }))
     };
-    let buy = move |State(store): State<Store>| async move {
+    let buy = move |State(store): State<Store>, headers: HeaderMap| async move {
+        // who it is says the gateway: no client can send these fields
+        let said = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let (user, plan) = (said("x-user").map(str::to_owned), said("x-plan").map(str::to_owned));
         let mut stored = store.open();
         let bought = std::mem::take(&mut stored.cart);
         if bought.is_empty() {
@@ -149,7 +152,9 @@ fn orders(instance: usize, store: Store) -> Router {
         }
         let number =
             stored.orders.last().map_or(1001, |last| last["number"].as_u64().unwrap_or(0) + 1);
-        let order = json!({ "number": number, "items": bought, "taken-by": instance });
+        let order = json!({
+            "number": number, "items": bought, "taken-by": instance, "user": user, "plan": plan,
+        });
         stored.orders.push(order.clone());
         (StatusCode::CREATED, Json(json!({ "instance": instance, "order": order, "items": [] })))
     };

@@ -16,6 +16,7 @@ use transom_proxy::record::Sink;
 use super::access_log;
 
 mod cells;
+mod consumers;
 mod guards;
 mod http2;
 mod listeners;
@@ -38,6 +39,7 @@ pub use members::MemberRow;
 pub use overload::OverloadRow;
 pub use sources::SourceRow;
 
+use consumers::ByConsumer;
 use listeners::Listeners;
 use pools::Pools;
 use program::{ConfigCells, LogCounts};
@@ -50,6 +52,7 @@ pub struct Metrics {
     listeners: Listeners,
     routes: Routes,
     pools: Pools,
+    consumers: Arc<ByConsumer>,
     config: ConfigCells,
     log: Mutex<LogCounts>,
     members: Mutex<Members>,
@@ -82,6 +85,7 @@ impl Metrics {
             listeners: Listeners::default(),
             routes: Routes::default(),
             pools: Pools::default(),
+            consumers: Arc::default(),
             config: ConfigCells::default(),
             log: Mutex::default(),
             members: Mutex::default(),
@@ -100,7 +104,8 @@ impl Metrics {
     /// The sink of a site with these names.
     pub fn sink(&self, names: &Names<'_>) -> Arc<dyn Sink> {
         let (listeners, routes, pools) = (&self.listeners, &self.routes, &self.pools);
-        Arc::new(SiteSink::new(names, self.workers, listeners, routes, pools))
+        let consumers = self.consumers.clone();
+        Arc::new(SiteSink::new(names, self.workers, listeners, routes, pools, consumers))
     }
 
     /// Counts the connections of a listener. To be held while it listens.
@@ -147,6 +152,7 @@ impl Metrics {
     pub fn render(&self) -> String {
         let mut text = Text::default();
         routes::render(&self.routes, &mut text);
+        self.consumers.render(&mut text);
         listeners::render(&self.listeners, &mut text);
         relays::render(&self.listeners, &mut text);
         pools::render(&self.pools, &mut text);

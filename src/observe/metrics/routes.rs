@@ -9,6 +9,7 @@ use transom_proxy::record::{Http2Tally, Record, Relayed, Sink};
 
 use super::Names;
 use super::cells::{Counter, Histogram, Sharded};
+use super::consumers::ByConsumer;
 use super::listeners::{ListenerCells, Listeners};
 use super::pools::{PoolCells, Pools};
 use super::registry::Registry;
@@ -37,6 +38,8 @@ pub(super) struct SiteSink {
     unrouted: Arc<Sharded<RouteCells>>,
     /// Sorted by name.
     pools: Box<[Pooled]>,
+    consumers: Arc<ByConsumer>,
+    workers: usize,
 }
 
 struct Routed {
@@ -91,6 +94,9 @@ impl Sink for SiteSink {
             route.duration.observe(ended.saturating_duration_since(exchange.started));
         }
 
+        if let Some(who) = &exchange.identity {
+            self.consumers.count(&who.name, record.status, worker, self.workers);
+        }
         if let Some(pool) = routed.and_then(|routed| self.pool(routed, record)) {
             pool.at(worker).count(record);
         }
@@ -117,6 +123,7 @@ impl SiteSink {
         listeners: &Listeners,
         routes: &Routes,
         pools: &Pools,
+        consumers: Arc<ByConsumer>,
     ) -> Self {
         let listener: Arc<str> = names.listener.into();
         let route = |name: &str| {
@@ -132,6 +139,8 @@ impl SiteSink {
             unrouted: route("").cells,
             pools: sorted.into_iter().map(pool).collect(),
             listener: listeners.cells(listener, workers),
+            consumers,
+            workers,
         }
     }
 

@@ -117,7 +117,8 @@ impl Signatures {
         for name in &self.settings.components {
             let by_target = matches!(&**name, "@path" | "@query") && has("@request-target");
             let in_uri = matches!(&**name, "@scheme" | "@authority" | "@path" | "@query");
-            if !has(name) && !by_target && !(in_uri && has("@target-uri")) {
+            let by_uri = in_uri && has("@target-uri");
+            if !(has(name) || by_target || by_uri) {
                 return Err(format!("the signature does not cover `{name}`"));
             }
         }

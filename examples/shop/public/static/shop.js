@@ -4,7 +4,9 @@ const show = document.querySelector("#answer");
 async function ask(method, path, body) {
   const began = performance.now();
   const response = await fetch(path, {
-    method, body: body && JSON.stringify(body), headers: { accept: "application/json" },
+    method, body: body && JSON.stringify(body),
+    // who has logged in would have a token of their own
+    headers: { accept: "application/json", authorization: "Bearer token-of-ada-lovelace" },
   });
   const took = (performance.now() - began).toFixed(1);
   const text = await response.text();
