@@ -576,6 +576,8 @@ fn metadata(fields: &mut Fields) {
 fn fields_of_trailers(messages: Messages, fields: &mut Fields) {
     let Some(mut trailers) = messages.into_trailers() else { return };
     metadata(&mut trailers);
+    // RFC 9110 §6.5.1: a name that means something before the body is no trailer
+    trailers.retain(|field| field.known.is_none());
     for field in trailers.iter() {
         fields.append(Name::of(field.name), field.value);
     }

@@ -122,14 +122,13 @@ pub fn weigh(
         Some(set) => weighing.set(&set)?,
         None => Sum::default(),
     };
-    let too_much = |found: u64, most: u64| found > most;
     if sum.depth > most.depth {
         return Err(Refused::Depth(sum.depth, most.depth));
     }
-    if too_much(sum.complexity, most.complexity) {
+    if sum.complexity > most.complexity {
         return Err(Refused::Complexity(sum.complexity, most.complexity));
     }
-    if too_much(sum.aliases, most.aliases) {
+    if sum.aliases > most.aliases {
         return Err(Refused::Aliases(sum.aliases, most.aliases));
     }
     Ok(Weight {
