@@ -34,8 +34,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::json;
 use transom_balance::discovery::Roster;
-use transom_gateway::token::revoked::Revoked;
 use transom_gateway::consumer::Consumers;
+use transom_gateway::token::revoked::Revoked;
 use transom_net::listen::{self, ListenError};
 
 pub mod client;
@@ -305,7 +305,7 @@ async fn stop(State(control): Operator) -> (StatusCode, &'static str) {
 }
 
 async fn not_found() -> (StatusCode, &'static str) {
-    let sentence = "there is healthz, readyz, metrics, config, tasks, pools, consumers, keys, reload and stop\n";
+    let sentence = "there is healthz, readyz, metrics, config, tasks, pools, consumers, keys, revoked, reload and stop\n";
     (StatusCode::NOT_FOUND, sentence)
 }
 

@@ -32,9 +32,8 @@ pub(super) fn routes() -> Router<Arc<dyn Control>> {
 }
 
 async fn list(State(control): Operator) -> Json<Vec<Value>> {
-    let shown = |entry: Entry| {
-        json!({ "claim": entry.claim, "value": entry.value, "until": entry.until })
-    };
+    let shown =
+        |entry: Entry| json!({ "claim": entry.claim, "value": entry.value, "until": entry.until });
     let now = seconds(SystemTime::now());
     Json(control.revoked().list(now).into_iter().map(shown).collect())
 }
@@ -48,7 +47,8 @@ async fn add(State(control): Operator, Json(body): Json<Value>) -> Response {
         None => Duration::hours(24),
         Some(Ok(time)) => time,
         Some(Err(refusal)) => {
-            return (StatusCode::UNPROCESSABLE_ENTITY, format!("`for`: {refusal}\n")).into_response();
+            return (StatusCode::UNPROCESSABLE_ENTITY, format!("`for`: {refusal}\n"))
+                .into_response();
         }
     };
     let now = seconds(SystemTime::now());

@@ -50,7 +50,10 @@ mod tests {
         let ours = seal("secret", "session");
         let sealed = ours.seal(b"hello").unwrap();
         assert_eq!(ours.open(sealed.as_bytes()).as_deref(), Some(&b"hello"[..]));
-        assert_eq!(seal("secret", "session").open(sealed.as_bytes()).as_deref(), Some(&b"hello"[..]));
+        assert_eq!(
+            seal("secret", "session").open(sealed.as_bytes()).as_deref(),
+            Some(&b"hello"[..])
+        );
         assert_ne!(ours.seal(b"hello").unwrap(), sealed, "each has a nonce of its own");
         assert_eq!(seal("secret", "login").open(sealed.as_bytes()), None);
         assert_eq!(seal("other", "session").open(sealed.as_bytes()), None);

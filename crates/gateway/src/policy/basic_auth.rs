@@ -189,7 +189,7 @@ fn read(value: &[u8]) -> Shown {
 }
 
 impl Passwords {
-    async fn judge(&self, name: &str, password: &[u8]) -> Result<Option<Box<Identity>>, Fault> {
+    async fn judge(&self, name: &str, password: &[u8]) -> Result<Option<Arc<Identity>>, Fault> {
         let of_file = self.users.get(name).map(|hash| (None, hash));
         let of_consumers = self.consumers.written.users.get(name).into_iter().flatten();
         let of_consumers = of_consumers.map(|(consumer, hash)| (Some(consumer), hash));
@@ -208,12 +208,12 @@ impl Passwords {
         Ok(None)
     }
 
-    fn identity(&self, name: &str) -> Box<Identity> {
+    fn identity(&self, name: &str) -> Arc<Identity> {
         match self.consumers.named(name) {
             Some(consumer) => consumer.identity(BasicAuth::NAME, None),
             None => {
                 let name = Arc::from(name);
-                Box::new(Identity { name, by: BasicAuth::NAME, ..Identity::default() })
+                Arc::new(Identity { name, by: BasicAuth::NAME, ..Identity::default() })
             }
         }
     }

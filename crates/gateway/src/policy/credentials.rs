@@ -43,9 +43,7 @@ use transom_proxy::fields::Known;
 use transom_proxy::message::Request;
 use transom_proxy::policy::{Answering, Policy};
 use transom_proxy::stage::Stage;
-use transom_settings::{
-    ByteSize, Duration, HeaderName, Secret, Spanned, Target, Url, settings,
-};
+use transom_settings::{ByteSize, Duration, HeaderName, Secret, Spanned, Target, Url, settings};
 
 use crate::call::Caller;
 use crate::kind::Kind;
@@ -170,9 +168,7 @@ impl Kind for Credentials {
                 let encoded = data_encoding::BASE64.encode(pair.as_bytes());
                 fixed(authorization, format!("Basic {encoded}"))
             }
-            With::Header(header) => {
-                fixed(header.name.clone(), header.value.expose().to_owned())
-            }
+            With::Header(header) => fixed(header.name.clone(), header.value.expose().to_owned()),
             With::Own(own) => {
                 let destination = making.destination(&own.url.target, "client-credentials.url")?;
                 let token = making.keep(|kept: &Own| kept.is_for(own), || Own::new(own));

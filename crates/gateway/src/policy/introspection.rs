@@ -179,12 +179,7 @@ impl Asker {
         Box::pin(self.ask(exchange, text, now)).await.map(Some)
     }
 
-    async fn ask(
-        &self,
-        exchange: &Exchange,
-        token: &str,
-        now: i64,
-    ) -> Result<Arc<Active>, Fault> {
+    async fn ask(&self, exchange: &Exchange, token: &str, now: i64) -> Result<Arc<Active>, Fault> {
         let form = [("token", token), ("token_type_hint", "access_token")];
         let answer = self.server.ask_for(exchange, &form).await;
         let answer = answer.map_err(|failed| Fault::new(Code::AuthorityUnavailable, failed.why))?;
@@ -204,11 +199,7 @@ impl Asker {
     }
 
     /// RFC 7662 §2.2.
-    fn judge(
-        &self,
-        answer: Object<String, Json>,
-        now: i64,
-    ) -> Result<(Active, i64), &'static str> {
+    fn judge(&self, answer: Object<String, Json>, now: i64) -> Result<(Active, i64), &'static str> {
         if answer.get("active") != Some(&Json::Bool(true)) {
             return Err("the token is not active");
         }

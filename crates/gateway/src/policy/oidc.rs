@@ -18,7 +18,7 @@
 //!     oidc:
 //!       provider: https://id.example
 //!       client: { id: shop, secret: "${SECRET}" }
-//!       secret: "${COOKIE_SECRET:-a text of at least 32 bytes, to be replaced}"
+//!       secret: at least 32 bytes, better from a file or the environment
 //!       headers: { x-user: sub, x-mail: email }
 //! ```
 //!
@@ -45,9 +45,7 @@ use transom_proxy::fields::Known;
 use transom_proxy::message::Request;
 use transom_proxy::policy::{Answering, Policy};
 use transom_proxy::stage::Stage;
-use transom_settings::{
-    Duration, HeaderName, Map, Secret, Spanned, Target, Url, settings,
-};
+use transom_settings::{Duration, HeaderName, Map, Secret, Spanned, Target, Url, settings};
 
 use crate::identify::{Found, Identify, Way};
 use crate::kind::Kind;
@@ -127,7 +125,8 @@ impl Kind for Oidc {
         }
         let secret = self.secret.expose().as_bytes();
         let calls = Calls::new(self, making)?;
-        let known = making.keep(|kept: &KnownProvider| kept.is_of(self), || KnownProvider::of(self));
+        let known =
+            making.keep(|kept: &KnownProvider| kept.is_of(self), || KnownProvider::of(self));
         let sessions = making.keep(
             |kept: &Sessions| kept.settings == *self,
             || Sessions {

@@ -126,7 +126,8 @@ mod tests {
 
     #[test]
     fn a_list_revokes_by_any_claim() {
-        let revoked = Revoked::of_text(b"# ours\nid-1\nsub=ada # left\n\n realm.roles = root\n").unwrap();
+        let revoked =
+            Revoked::of_text(b"# ours\nid-1\nsub=ada # left\n\n realm.roles = root\n").unwrap();
         for (claims, expected) in [
             (json!({"jti": "id-1"}), true),
             (json!({"jti": "id-2", "sub": "bob"}), false),
@@ -156,7 +157,11 @@ mod tests {
         assert!(has(&revoked, json!({"jti": 7}), 10), "a number is what it is written as");
         assert_eq!(revoked.list(0), [entry("7", 20), entry("a", 10)]);
         assert!(revoked.add(&entry("b", 30), 15));
-        assert_eq!(revoked.list(0), [entry("7", 20), entry("b", 30)], "what has ended is forgotten");
+        assert_eq!(
+            revoked.list(0),
+            [entry("7", 20), entry("b", 30)],
+            "what has ended is forgotten"
+        );
         assert!(revoked.remove("jti", "b") && !revoked.remove("jti", "b"));
     }
 }

@@ -33,11 +33,7 @@ const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const UNSAID: u64 = 60;
 
 impl Exchanging {
-    pub(super) fn new(
-        settings: &TokenExchange,
-        server: Server,
-        making: &mut Making<'_>,
-    ) -> Self {
+    pub(super) fn new(settings: &TokenExchange, server: Server, making: &mut Making<'_>) -> Self {
         let memory = making.keep(
             |kept: &Memory| kept.settings == *settings,
             || Memory {

@@ -70,8 +70,12 @@ impl Signer<'_> {
             }
         }
         out.push('\n');
-        let mut pairs: Vec<(&str, &str)> = signed.query.split('&').filter(|p| !p.is_empty())
-            .map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();
+        let mut pairs: Vec<(&str, &str)> = signed
+            .query
+            .split('&')
+            .filter(|p| !p.is_empty())
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+            .collect();
         pairs.sort_unstable();
         for (index, (name, value)) in pairs.iter().enumerate() {
             let and = if index > 0 { "&" } else { "" };

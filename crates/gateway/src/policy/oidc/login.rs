@@ -125,7 +125,8 @@ impl Login {
         let begun = begun.ok_or_else(|| wrong("no login of this browser has begun".to_owned()))?;
         let query = request.query.as_deref().unwrap_or_default();
         let said = |name: &str| {
-            let mut values = pairs::of_query(query).filter(|(other, _)| **other == *name.as_bytes());
+            let mut values =
+                pairs::of_query(query).filter(|(other, _)| **other == *name.as_bytes());
             let (_, value) = values.next()?;
             values.next().is_none().then(|| String::from_utf8_lossy(&value).into_owned())
         };

@@ -116,7 +116,8 @@ impl Provider {
 
     async fn discover(&self, exchange: &Exchange) -> Result<Metadata, String> {
         let provider = &self.settings.provider;
-        let path = format!("{}/.well-known/openid-configuration", provider.path.trim_end_matches('/'));
+        let path =
+            format!("{}/.well-known/openid-configuration", provider.path.trim_end_matches('/'));
         let url = Url { path, ..provider.clone() };
         let said = get(&self.calls.own, exchange, &url).await?;
         let said = json::parse(&said.body).map_err(|error| format!("{url}: {error}"))?;
