@@ -18,7 +18,7 @@
 //!     oidc:
 //!       provider: https://id.example
 //!       client: { id: shop, secret: "${SECRET}" }
-//!       secret: "${COOKIE_SECRET:-a text of at least 32 bytes, to be replaced}"
+//!       secret: at least 32 bytes, better from a file or the environment
 //!       headers: { x-user: sub, x-mail: email }
 //! ```
 //!
