@@ -13,4 +13,5 @@ mod gateway {
     mod store;
     mod told;
     mod transforms;
+    mod versions;
 }

@@ -10,6 +10,7 @@ mod cookies;
 mod cors;
 mod csrf;
 mod identity_headers;
+mod lifecycle;
 mod mock;
 mod payload;
 mod security_headers;
@@ -26,6 +27,7 @@ pub const POLICIES: &[Entry] = &[
     entry::<cors::Cors>(),
     entry::<csrf::Csrf>(),
     entry::<identity_headers::IdentityHeaders>(),
+    entry::<lifecycle::Lifecycle>(),
     entry::<mock::Mock>(),
     entry::<payload::Payload>(),
     entry::<security_headers::SecurityHeaders>(),
