@@ -25,4 +25,5 @@ mod gateway {
     mod tokens;
     mod told;
     mod transforms;
+    mod versions;
 }

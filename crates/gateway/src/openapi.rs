@@ -115,7 +115,7 @@ impl Document {
     pub fn find(&self, method: &str, path: &str) -> Found<'_> {
         let method = if method == "HEAD" { "GET" } else { method };
         let parts: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
-        let mut best: Option<(usize, &Operation, Vec<(&str, String)>)> = None;
+        let mut best: Option<(usize, Found<'_>)> = None;
         let mut others = Vec::new();
         for operation in &self.operations {
             let Some(values) = operation.matches(&parts) else { continue };
@@ -125,12 +125,12 @@ impl Document {
             }
             let literal = operation.segments.iter().filter(|s| matches!(s, Segment::Literal(_)));
             let literal = literal.count();
-            if best.as_ref().is_none_or(|(most, ..)| literal > *most) {
-                best = Some((literal, operation, values));
+            if best.as_ref().is_none_or(|(most, _)| literal > *most) {
+                best = Some((literal, Found::Operation(operation, values)));
             }
         }
         match best {
-            Some((_, operation, values)) => Found::Operation(operation, values),
+            Some((_, found)) => found,
             None if others.is_empty() => Found::Nothing,
             None => {
                 others.sort_unstable();

@@ -15,8 +15,6 @@ mod credentials;
 mod csrf;
 mod ext_authz;
 mod forward_auth;
-pub mod graphql;
-pub mod grpc_json;
 mod grpc_web;
 mod hmac;
 mod http_signature;
@@ -24,6 +22,7 @@ mod idempotency;
 mod identity_headers;
 mod introspection;
 mod jwt;
+mod lifecycle;
 mod mock;
 mod oidc;
 mod opa;
@@ -32,6 +31,8 @@ mod rate_limit;
 mod security_headers;
 mod transform;
 mod validate;
+pub mod graphql;
+pub mod grpc_json;
 
 /// In alphabetical order; in which order they run is said by their stage.
 pub const POLICIES: &[Entry] = &[
@@ -57,6 +58,7 @@ pub const POLICIES: &[Entry] = &[
     entry::<identity_headers::IdentityHeaders>(),
     entry::<introspection::Introspection>(),
     entry::<jwt::Jwt>(),
+    entry::<lifecycle::Lifecycle>(),
     entry::<mock::Mock>(),
     entry::<oidc::Oidc>(),
     entry::<opa::Opa>(),

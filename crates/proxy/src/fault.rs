@@ -132,7 +132,7 @@ faults! {
     Gone "gone" 410 UNIMPLEMENTED http_request_error Client No
         "This is no longer served.",
         "the version of the API that was asked for is retired, or has one of its brown-outs",
-        "move the client to the version that `Link` names; `GET /apis` of the admin socket says who still asks for this one";
+        "move the client to the version that `Link` names; the access log has the remark `lifecycle: deprecated` for who still asks for this one";
     TooLarge "too-large" 413 RESOURCE_EXHAUSTED http_request_error Client No
         "The request body is too large.",
         "the body is longer than the route's `limits.body`",

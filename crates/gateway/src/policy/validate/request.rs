@@ -46,10 +46,9 @@ pub(super) async fn by_document<'d>(
         let sent = sent(parameter, request, &values);
         found.extend(parameter.violations(&sent));
     }
-    match &operation.body {
-        Some(content) => found.extend(body(settings, content, request).await?),
-        // RFC 9110 §9.3.1: a body that nothing describes has no meaning, so it does no harm either
-        None => {}
+    // RFC 9110 §9.3.1: a body that nothing describes has no meaning, so it does no harm either
+    if let Some(content) = &operation.body {
+        found.extend(body(settings, content, request).await?);
     }
     refuse(settings, found)?;
     Ok(Some(operation))
