@@ -77,7 +77,12 @@ fn g_06_a_response_is_changed_and_what_spoke_of_its_body_with_it() {
 
 #[test]
 fn gw_22_forms_xml_and_json_become_each_other() {
-    let rig = Rig::with(
+    let endpoint = Endpoint::new(|request, line| {
+        let body = json!({ "method": request.method }).to_string();
+        line.send(answer("application/json", &body));
+    });
+    let rig = Rig::over(
+        endpoint,
         &[
             "shape: { transform: { request: { body: { to: json } }, response: { body: { to: xml } } } }",
         ],

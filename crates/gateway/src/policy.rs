@@ -15,6 +15,8 @@ mod credentials;
 mod csrf;
 mod ext_authz;
 mod forward_auth;
+pub mod graphql;
+pub mod grpc_json;
 mod grpc_web;
 mod hmac;
 mod http_signature;
@@ -31,8 +33,6 @@ mod rate_limit;
 mod security_headers;
 mod transform;
 mod validate;
-pub mod graphql;
-pub mod grpc_json;
 
 /// In alphabetical order; in which order they run is said by their stage.
 pub const POLICIES: &[Entry] = &[
