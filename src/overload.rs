@@ -88,6 +88,8 @@ impl State {
             now => now,
         };
         let share = match steps.lag {
+            // Late for the first time is a standstill of the machine: it is over when it is seen (D-14).
+            Some(most) if seen.lag > most && self.seen.lag <= most / 2 => self.share,
             Some(most) if seen.lag > most => (self.share + 0.1).min(MOST),
             Some(most) if seen.lag > most / 2 => self.share,
             _ if self.share < 0.02 => 0.0,
@@ -261,6 +263,7 @@ mod tests {
             state = state.next(Seen { lag, ..Seen::default() }, &STEPS);
             state.turned_away()
         };
+        assert_eq!((see(20), see(1500), see(20)), (0, 0, 0), "a standstill");
         assert_eq!((see(20), see(99)), (0, 0));
         assert_eq!((see(101), see(300)), (1000, 2000));
         assert_eq!(see(70), 2000, "between the two it stays");
