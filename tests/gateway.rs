@@ -12,6 +12,7 @@ mod gateway {
     mod once;
     mod passwords;
     mod rig;
+    mod shared;
     mod store;
     mod told;
 }
