@@ -10,6 +10,7 @@ mod key;
 mod pool;
 mod proxy;
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::io::Write;
 use std::path::Path;
@@ -141,13 +142,24 @@ fn check(file: Option<&Path>, strict: bool) -> ExitCode {
         counted(snapshot.listeners.len(), "listener"),
         counted(routes, "route"),
         counted(snapshot.pools.len(), "pool"),
-        compositions(&snapshot),
+        compositions(&snapshot) + &shared_limits(&snapshot),
         hardening(&loaded.config),
     ));
     ExitCode::SUCCESS
 }
 
 /// What each composed answer costs in the worst case, a line for each.
+/// Limits that several processes share, and how much passes at most.
+fn shared_limits(snapshot: &Snapshot) -> String {
+    let mut told = BTreeSet::new();
+    for route in snapshot.listeners.iter().flat_map(|listener| &listener.site.routes) {
+        let limits = route.chain.iter().filter(|policy| policy.kind() == "rate-limit");
+        let shared = limits.map(|policy| policy.describe()).filter(|text| text.contains("shared"));
+        told.extend(shared.map(|text| format!("{}: {text}\n", route.name)));
+    }
+    told.into_iter().collect()
+}
+
 fn compositions(snapshot: &Snapshot) -> String {
     let of = |listener: &Listening| {
         let routes = listener.site.routes.iter().filter(|route| route.action.kind() == "compose");

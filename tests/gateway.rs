@@ -21,6 +21,7 @@ mod gateway {
     mod rest_to_grpc;
     mod rig;
     mod signatures;
+    mod shared;
     mod store;
     mod tokens;
     mod told;

@@ -6,5 +6,6 @@
 pub mod by;
 pub mod counting;
 pub mod flight;
+pub mod shared;
 pub mod table;
 pub mod told;

@@ -17,6 +17,11 @@
 //! those that used least, so that it becomes looser, never slower. Behind a load balancer without
 //! `trusted-proxies` all clients are one. See docs/limits.md.
 //!
+//! With `shared`, several processes share the limits through Redis or Valkey. No request asks it: each
+//! process is given slices of a limit ahead of their use, so that a little more may pass than the limit
+//! says; how much at most is said by `transom check`. While Redis is away each process counts for itself
+//! with its part of the limit, or what `away` says.
+//!
 //! **When it runs.** Stage `limit`, after it is known who asks; with `early` in stage `admit`, before a
 //! password is looked at.
 //!
@@ -50,12 +55,13 @@ use transom_proxy::message::Request;
 use transom_proxy::policy::{Answering, Policy};
 use transom_proxy::stage::Stage;
 use transom_proxy::variables::Template;
-use transom_settings::{List, Rate, Spanned, settings};
+use transom_settings::{List, Rate, Spanned, Target, settings};
 
 use crate::expression::{Amount, Expression, Facts, Program};
 use crate::kind::Kind;
 use crate::limit::by::By;
 use crate::limit::counting::{Counting, Verdict, Window};
+use crate::limit::shared::{Shared, SharedSettings};
 use crate::limit::table::Table;
 use crate::limit::told::{Shown, Standing, Told};
 use crate::making::Making;
@@ -75,6 +81,8 @@ settings! {
         /// Whether the rates of the plan of who asks hold in place of these, for each consumer. Who
         /// has no plan, or one without a rate, keeps these.
         pub plans: bool = false,
+        /// Through which Redis or Valkey several processes share it; all limits of the policy.
+        pub shared: Option<SharedSettings> = None,
         /// Further limits, all of which have to let a request pass.
         pub also: List<Further> = List::default(),
         /// As how many requests each one counts: a number, or an expression such as
@@ -140,6 +148,11 @@ impl RateLimit {
             let what = "consumers are not known yet where `early` is set";
             making.error(written.rate.span, &format!("{at}by"), what, hint);
         }
+        if self.shared.is_some() && window == Window::Even {
+            let hint = "write `window: sliding` or `fixed`";
+            let what = "a limit that is shared is counted in windows";
+            making.error(written.rate.span, &format!("{at}window"), what, hint);
+        }
         let most = counting(written).most();
         if most == 0 {
             let hint = "write how many pass; to let nobody pass, remove the route";
@@ -166,14 +179,42 @@ impl RateLimit {
             at => format!("{}-{}", making.title(), at + 1),
         };
         let seconds = rate.per.get().as_secs_f64().ceil() as u64;
+        let shared = self.shared(making, &written, &same);
+        let mut words = format!("{rate} {}", written.by.words());
+        if let Some(shared) = &self.shared {
+            words += &format!(
+                ", shared by {} processes which pass {} at most",
+                shared.processes.value,
+                shared.bound(rate)
+            );
+        }
         Limit {
             shown: Shown::new(&name, rate.count, Some(seconds)),
-            words: format!("{rate} {}", written.by.words()),
+            words,
+            shared,
             counting: counting(&written),
             by: written.by,
             same,
             table,
         }
+    }
+}
+
+impl RateLimit {
+    /// What shares a limit with other processes, and the task that keeps it supplied.
+    fn shared(
+        &self,
+        making: &mut Making<'_>,
+        written: &Further,
+        same: &str,
+    ) -> Option<Arc<Shared>> {
+        let settings = self.shared.as_ref()?;
+        let (rate, keys) = (written.rate.value, self.keys.value as usize);
+        let destination = making.destination(&settings.redis, "shared.redis")?;
+        let shared = Shared::new(settings, same, rate, written.window, keys, destination);
+        let shared = Arc::new(shared);
+        making.task("shared-limit", shared.clone());
+        Some(shared)
     }
 }
 
@@ -186,6 +227,10 @@ impl Kind for RateLimit {
     const NAME: &'static str = "rate-limit";
     const SUMMARY: &'static str = "Lets so many requests pass in a time.";
     const STAGE: Stage = Stage::Limit;
+
+    fn targets(&self) -> Vec<(&'static str, &Spanned<Target>)> {
+        self.shared.iter().map(|shared| ("shared.redis", &shared.redis)).collect()
+    }
 
     fn templates(&self) -> Vec<&Template> {
         let further = self.also.iter().map(|further| &further.by);
@@ -264,6 +309,8 @@ struct Limit {
     by: By,
     counting: Counting,
     table: Arc<Table>,
+    /// In place of the table.
+    shared: Option<Arc<Shared>>,
     shown: Shown,
     words: String,
     /// What makes it the same over reloads.
@@ -279,6 +326,39 @@ impl Limited {
         let plan = exchange.identity.as_ref().and_then(|identity| identity.plan.as_deref());
         let of_plan = plan.filter(|_| !self.plans.is_empty()).and_then(|plan| self.plans.get(plan));
         of_plan.unwrap_or(&self.limits)
+    }
+
+    /// The same where they are shared with other processes. Says whether one of them had to be counted
+    /// by this process alone.
+    async fn take_shared(
+        &self,
+        limits: &[Limit],
+        exchange: &Exchange,
+        request: &Request,
+    ) -> (Verdicts, bool) {
+        let cost = self.cost(exchange, request);
+        let worker = exchange.local.worker.clone();
+        let (mut verdicts, mut alone, mut taken) =
+            (Verdicts::new(), false, Vec::<(&Arc<Shared>, Vec<u8>)>::new());
+        for limit in limits {
+            let mut key = Vec::with_capacity(48);
+            limit.by.write(exchange, request, &mut key);
+            let Some(shared) = &limit.shared else { continue };
+            let said = shared.take(&key, cost, &worker).await;
+            verdicts.push(said.verdict);
+            alone |= said.alone;
+            if !said.verdict.passes {
+                for (shared, key) in &taken {
+                    shared.refund(key, cost);
+                }
+                // of the others nothing is known, and nothing is told
+                let unknown = Verdict { passes: true, ..said.verdict };
+                verdicts.resize(limits.len(), unknown);
+                break;
+            }
+            taken.push((shared, key));
+        }
+        (verdicts, alone)
     }
 
     /// Charges all of them, or none.
@@ -384,7 +464,14 @@ impl Policy for Limited {
     ) -> Answering<'a> {
         Box::pin(async move {
             let limits = self.limits(exchange);
-            let verdicts = self.take(limits, exchange, &request, Instant::now());
+            let shared = limits.iter().any(|limit| limit.shared.is_some());
+            let (verdicts, alone) = match shared {
+                true => self.take_shared(limits, exchange, &request).await,
+                false => (self.take(limits, exchange, &request, Instant::now()), false),
+            };
+            if alone {
+                exchange.record.remark(format!("`{}`: counted without Redis", self.name));
+            }
             let over = verdicts.iter().zip(limits).filter(|(verdict, _)| !verdict.passes);
             let mut response = match over.max_by_key(|(verdict, _)| verdict.wait) {
                 Some((verdict, limit)) if !self.dry_run => {
@@ -420,6 +507,7 @@ mod tests {
             by: By::All,
             counting: Counting::new(rate, Window::Sliding, None),
             table: Arc::new(Table::new(8)),
+            shared: None,
             shown: Shown::new("a", 1, None),
             words: String::new(),
             same: String::new(),
