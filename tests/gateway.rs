@@ -20,8 +20,8 @@ mod gateway {
     mod payloads;
     mod rest_to_grpc;
     mod rig;
-    mod signatures;
     mod shared;
+    mod signatures;
     mod store;
     mod tokens;
     mod told;

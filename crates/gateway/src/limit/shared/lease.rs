@@ -113,7 +113,7 @@ impl Slices {
 
     fn spend(&self, key: Key, cost: u64, now: Instant) -> (Taken, bool) {
         let mut shard = self.shard(key);
-        if shard.len() >= self.rule.keys / SHARDS + 1 && !shard.contains_key(&key) {
+        if shard.len() > self.rule.keys / SHARDS && !shard.contains_key(&key) {
             make_room(&mut shard, now);
         }
         let ends = now + self.rule.per;
