@@ -2,10 +2,21 @@
 
 use std::process::ExitCode;
 
+use clap::Args;
 use serde_json::Value as Json;
 
 use super::command::Asking;
 use super::{ask_for, cannot, refused, shown};
+
+/// Whom to ask, and how to show what is said.
+#[derive(Debug, Args)]
+pub(super) struct How {
+    /// As JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) asking: Asking,
+}
 
 /// Shows what the running program says.
 pub(super) fn said(asking: &Asking, method: &str, path: &str, body: &str) -> ExitCode {

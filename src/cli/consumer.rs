@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::{Value as Json, json};
 
-use super::answers::{aligned, escaped, said, seen, text, words};
+use super::answers::{How, aligned, escaped, said, seen, text, words};
 use super::command::Asking;
 use super::refused;
 
@@ -14,15 +14,6 @@ use super::refused;
 pub(super) struct Consumer {
     #[command(subcommand)]
     what: What,
-}
-
-#[derive(Debug, Args)]
-struct How {
-    /// As JSON.
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    asking: Asking,
 }
 
 #[derive(Debug, Subcommand)]

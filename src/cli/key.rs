@@ -5,22 +5,13 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::{Value as Json, json};
 
-use super::answers::{aligned, escaped, given, said, seen, text, words};
+use super::answers::{How, aligned, escaped, given, said, seen, text, words};
 use super::command::Asking;
 
 #[derive(Debug, Args)]
 pub(super) struct Key {
     #[command(subcommand)]
     what: What,
-}
-
-#[derive(Debug, Args)]
-struct How {
-    /// As JSON.
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    asking: Asking,
 }
 
 #[derive(Debug, Subcommand)]

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use clap::{Args, Subcommand};
 use serde_json::Value as Json;
 
-use super::answers::{aligned, escaped, said, seen, text};
+use super::answers::{How, aligned, escaped, said, seen, text};
 use super::command::Asking;
 
 #[derive(Debug, Args)]
@@ -55,15 +55,6 @@ enum What {
         #[command(flatten)]
         change: Change,
     },
-}
-
-#[derive(Debug, Args)]
-struct How {
-    /// As JSON.
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    asking: Asking,
 }
 
 #[derive(Debug, Args)]
