@@ -2,31 +2,26 @@
 //!
 //! Everything that can fail comes before the swap, so a bad file changes nothing.
 
+mod control;
+mod rows;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::future::Future;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{Mutex, Notify};
-use transom_balance::Pool;
-use transom_balance::discovery::Roster;
-use transom_balance::guard::breaker::Position;
-use transom_gateway::consumer::Consumers;
-use transom_gateway::token::revoked::Revoked;
 use transom_net::Background;
 use transom_net::listen::{self, Bound};
 use transom_net::peer::PeerAddr;
-use transom_net::pressure::{Level, Pressure};
+use transom_net::pressure::Pressure;
 use transom_net::udp;
 use transom_proxy::record::Sink;
 use transom_settings::{Diagnostics, ListenAddress, Switch};
 
-use crate::admin::{Control, Edit, Task};
 use crate::build::{self, Listening, Snapshot};
 use crate::config::{AccessFormat, AccessLog, Config, LogOutput, Workers as WorkerCount};
 use crate::door::Door;
@@ -35,10 +30,9 @@ use crate::load::{self, Loaded};
 use crate::log;
 use crate::materials::Materials;
 use crate::observe::access_log::{self, Format, Output};
-use crate::observe::metrics::{GuardRow, MemberRow, Metrics, Names, OverloadRow, SourceRow};
+use crate::observe::metrics::{Metrics, Names, OverloadRow};
 use crate::overload;
 use crate::run::{Source, chain};
-use crate::save;
 use crate::store::{self, Store};
 use crate::supervise::Supervisor;
 use crate::watch::Watches;
@@ -363,67 +357,6 @@ impl Running {
         *self.overload.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn overload_row(&self) -> OverloadRow {
-        let overload::State { level, seen, .. } = self.overload();
-        OverloadRow {
-            level,
-            shed: f64::from(self.pressure.share()) / 10_000.0,
-            memory: seen.memory,
-            descriptors: seen.descriptors,
-            lags: self.pressure.lags().map(Option::unwrap_or_default).collect(),
-        }
-    }
-
-    fn members(&self) -> Vec<MemberRow> {
-        let snapshot = self.shown().snapshot;
-        let rows = snapshot.pools.iter().flat_map(|(name, pool)| {
-            pool.view().into_iter().map(|member| MemberRow {
-                pool: name.clone(),
-                endpoint: member.endpoint.name.clone(),
-                in_flight: member.in_flight as u64,
-                attempts: member.attempts,
-                failures: member.failures,
-                state: member.standing.as_str(),
-                weight: member.effective_weight,
-                ejections: member.ejections,
-                probes_passed: member.probes_passed,
-                probes_failed: member.probes_failed,
-                latency: member.latency,
-                load: member.load,
-            })
-        });
-        rows.collect()
-    }
-
-    fn guards(&self) -> Vec<GuardRow> {
-        let snapshot = self.shown().snapshot;
-        let row = |(name, pool): (&String, &Arc<Pool>)| {
-            let view = pool.guard()?.view();
-            Some(GuardRow {
-                pool: name.clone(),
-                waiting: view.waiting as u64,
-                limit: view.limit.map(|limit| limit as u64),
-                breaker: view.breaker.map(Position::as_str),
-                refused: view.refused,
-            })
-        };
-        snapshot.pools.iter().filter_map(row).collect()
-    }
-
-    fn sources(&self) -> Vec<SourceRow> {
-        let snapshot = self.shown().snapshot;
-        let rows = snapshot.rosters.iter().flat_map(|(pool, roster)| {
-            roster.sources().into_iter().map(|source| SourceRow {
-                pool: pool.clone(),
-                source: source.name,
-                found: source.found as u64,
-                failing: source.failing.is_some(),
-                age: source.age.map(|age| age.as_secs_f64()),
-            })
-        });
-        rows.collect()
-    }
-
     /// Looks at what the members of pools do.
     pub fn look_at_pools(&self) {
         let (snapshot, now) = (self.shown().snapshot, Instant::now());
@@ -453,82 +386,6 @@ impl Running {
                 tokio::task::spawn_blocking(move || access.handle.flush(Duration::from_secs(2)))
                     .await;
         }
-    }
-}
-
-impl Control for Running {
-    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<u64, String>> + Send + '_>> {
-        // A task of its own: who asked may leave, and a reload must not end half way.
-        let Some(this) = self.this.upgrade() else {
-            return Box::pin(async { Err("the program is ending".into()) });
-        };
-        let (done, outcome) = tokio::sync::oneshot::channel();
-        self.supervisor.start("reload", async move {
-            let _ = done.send(this.reload().await);
-        });
-        Box::pin(async { outcome.await.unwrap_or_else(|_| Err("the reload broke off".into())) })
-    }
-
-    fn stop(&self) {
-        self.draining.store(true, Ordering::Relaxed);
-        self.stop_asked.notify_one();
-    }
-
-    fn ready(&self) -> Result<String, String> {
-        let overload = self.overload();
-        match self.draining.load(Ordering::Relaxed) {
-            true => Err("not ready: it drains".into()),
-            false if overload.level == Level::Closed => Err(format!("not ready: {overload}")),
-            false if overload.is_pressed() => Ok(format!("ready, but {overload}")),
-            false => Ok("ready".into()),
-        }
-    }
-
-    fn config(&self) -> String {
-        let snapshot = self.shown().snapshot;
-        crate::config::printed(&snapshot.config, snapshot.generation)
-    }
-
-    fn metrics(&self) -> String {
-        self.metrics.render()
-    }
-
-    fn revoked(&self) -> Arc<Revoked> {
-        self.shown().snapshot.shared.revoked()
-    }
-
-    fn rosters(&self) -> BTreeMap<String, Arc<Roster>> {
-        let snapshot = self.shown().snapshot;
-        let pools = snapshot.pools.keys();
-        pools.filter_map(|name| Some((name.clone(), snapshot.rosters.get(name)?.clone()))).collect()
-    }
-
-    fn consumers(&self) -> Consumers {
-        self.shown().snapshot.consumers.clone()
-    }
-
-    fn store(&self) -> Option<Store> {
-        self.store.clone()
-    }
-
-    fn save(&self, pool: &str, edit: &Edit) -> Result<String, String> {
-        match &self.source {
-            Source::Text { .. } => Err("there is no file".into()),
-            Source::File(path) => save::save(path.as_deref(), pool, edit),
-        }
-    }
-
-    fn tasks(&self) -> Vec<Task> {
-        let connections = self.shown().doors.into_iter().map(|door| Task {
-            name: format!("connection {}", door.address),
-            running: door.open.load(Ordering::Relaxed),
-            restarts: 0,
-            failure: None,
-        });
-        let background = self.background.tasks().by_name().into_iter().map(|(name, running)| {
-            Task { name: name.to_owned(), running, restarts: 0, failure: None }
-        });
-        self.supervisor.tasks().into_iter().chain(background).chain(connections).collect()
     }
 }
 

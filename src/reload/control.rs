@@ -1,0 +1,94 @@
+//! What the operator asks of what runs.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use transom_balance::discovery::Roster;
+use transom_gateway::consumer::Consumers;
+use transom_gateway::token::revoked::Revoked;
+use transom_net::pressure::Level;
+
+use super::Running;
+use crate::admin::{Control, Edit, Task};
+use crate::run::Source;
+use crate::save;
+use crate::store::Store;
+
+impl Control for Running {
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<u64, String>> + Send + '_>> {
+        // A task of its own: who asked may leave, and a reload must not end half way.
+        let Some(this) = self.this.upgrade() else {
+            return Box::pin(async { Err("the program is ending".into()) });
+        };
+        let (done, outcome) = tokio::sync::oneshot::channel();
+        self.supervisor.start("reload", async move {
+            let _ = done.send(this.reload().await);
+        });
+        Box::pin(async { outcome.await.unwrap_or_else(|_| Err("the reload broke off".into())) })
+    }
+
+    fn stop(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.stop_asked.notify_one();
+    }
+
+    fn ready(&self) -> Result<String, String> {
+        let overload = self.overload();
+        match self.draining.load(Ordering::Relaxed) {
+            true => Err("not ready: it drains".into()),
+            false if overload.level == Level::Closed => Err(format!("not ready: {overload}")),
+            false if overload.is_pressed() => Ok(format!("ready, but {overload}")),
+            false => Ok("ready".into()),
+        }
+    }
+
+    fn config(&self) -> String {
+        let snapshot = self.shown().snapshot;
+        crate::config::printed(&snapshot.config, snapshot.generation)
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics.render()
+    }
+
+    fn revoked(&self) -> Arc<Revoked> {
+        self.shown().snapshot.shared.revoked()
+    }
+
+    fn rosters(&self) -> BTreeMap<String, Arc<Roster>> {
+        let snapshot = self.shown().snapshot;
+        let pools = snapshot.pools.keys();
+        pools.filter_map(|name| Some((name.clone(), snapshot.rosters.get(name)?.clone()))).collect()
+    }
+
+    fn consumers(&self) -> Consumers {
+        self.shown().snapshot.consumers.clone()
+    }
+
+    fn store(&self) -> Option<Store> {
+        self.store.clone()
+    }
+
+    fn save(&self, pool: &str, edit: &Edit) -> Result<String, String> {
+        match &self.source {
+            Source::Text { .. } => Err("there is no file".into()),
+            Source::File(path) => save::save(path.as_deref(), pool, edit),
+        }
+    }
+
+    fn tasks(&self) -> Vec<Task> {
+        let connections = self.shown().doors.into_iter().map(|door| Task {
+            name: format!("connection {}", door.address),
+            running: door.open.load(Ordering::Relaxed),
+            restarts: 0,
+            failure: None,
+        });
+        let background = self.background.tasks().by_name().into_iter().map(|(name, running)| {
+            Task { name: name.to_owned(), running, restarts: 0, failure: None }
+        });
+        self.supervisor.tasks().into_iter().chain(background).chain(connections).collect()
+    }
+}

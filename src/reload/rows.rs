@@ -1,0 +1,73 @@
+//! What runs, as metrics count it.
+
+use std::sync::Arc;
+
+use transom_balance::Pool;
+use transom_balance::guard::breaker::Position;
+
+use super::Running;
+use crate::observe::metrics::{GuardRow, MemberRow, OverloadRow, SourceRow};
+use crate::overload;
+
+impl Running {
+    pub(super) fn overload_row(&self) -> OverloadRow {
+        let overload::State { level, seen, .. } = self.overload();
+        OverloadRow {
+            level,
+            shed: f64::from(self.pressure.share()) / 10_000.0,
+            memory: seen.memory,
+            descriptors: seen.descriptors,
+            lags: self.pressure.lags().map(Option::unwrap_or_default).collect(),
+        }
+    }
+
+    pub(super) fn members(&self) -> Vec<MemberRow> {
+        let snapshot = self.shown().snapshot;
+        let rows = snapshot.pools.iter().flat_map(|(name, pool)| {
+            pool.view().into_iter().map(|member| MemberRow {
+                pool: name.clone(),
+                endpoint: member.endpoint.name.clone(),
+                in_flight: member.in_flight as u64,
+                attempts: member.attempts,
+                failures: member.failures,
+                state: member.standing.as_str(),
+                weight: member.effective_weight,
+                ejections: member.ejections,
+                probes_passed: member.probes_passed,
+                probes_failed: member.probes_failed,
+                latency: member.latency,
+                load: member.load,
+            })
+        });
+        rows.collect()
+    }
+
+    pub(super) fn guards(&self) -> Vec<GuardRow> {
+        let snapshot = self.shown().snapshot;
+        let row = |(name, pool): (&String, &Arc<Pool>)| {
+            let view = pool.guard()?.view();
+            Some(GuardRow {
+                pool: name.clone(),
+                waiting: view.waiting as u64,
+                limit: view.limit.map(|limit| limit as u64),
+                breaker: view.breaker.map(Position::as_str),
+                refused: view.refused,
+            })
+        };
+        snapshot.pools.iter().filter_map(row).collect()
+    }
+
+    pub(super) fn sources(&self) -> Vec<SourceRow> {
+        let snapshot = self.shown().snapshot;
+        let rows = snapshot.rosters.iter().flat_map(|(pool, roster)| {
+            roster.sources().into_iter().map(|source| SourceRow {
+                pool: pool.clone(),
+                source: source.name,
+                found: source.found as u64,
+                failing: source.failing.is_some(),
+                age: source.age.map(|age| age.as_secs_f64()),
+            })
+        });
+        rows.collect()
+    }
+}
