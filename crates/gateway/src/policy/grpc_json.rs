@@ -41,12 +41,13 @@ mod response;
 mod rules;
 mod stream;
 mod template;
+mod trial;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration as Time, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use prost_reflect::{DescriptorPool, SerializeOptions};
 use transom_proxy::answer;
 use transom_proxy::body::Body;
@@ -65,13 +66,14 @@ use self::request::{Asked, Bad, Reading};
 use self::response::{Sent, Shape, Writing};
 use self::rules::{Found, Table};
 use self::stream::{Coming, Form, Messages, Streamed};
-use crate::call::Caller;
+use crate::call::{Caller, OF_ITS_OWN};
 use crate::grpc::proto::compiled;
 use crate::grpc::status::{Code, Status};
 use crate::kind::Kind;
 use crate::making::Making;
 
 pub use self::template::{Bound, Template, TemplateError};
+pub use self::trial::Trial;
 
 settings! {
     /// Lets clients that know only HTTP and JSON call gRPC services. One of `descriptors`, `proto` and
@@ -423,22 +425,6 @@ impl Transcoder {
 
     /// The fields of a call.
     fn fields(&self, exchange: &Exchange, fields: &mut Fields) {
-        const NOT: [Known; 14] = [
-            Known::Accept,
-            Known::AcceptEncoding,
-            Known::ContentDisposition,
-            Known::ContentEncoding,
-            Known::ContentRange,
-            Known::ContentType,
-            Known::Expect,
-            Known::IfMatch,
-            Known::IfModifiedSince,
-            Known::IfNoneMatch,
-            Known::IfRange,
-            Known::IfUnmodifiedSince,
-            Known::Range,
-            Known::ContentLength,
-        ];
         for name in &self.metadata {
             let given = fields.get(&*format!("grpc-metadata-{name}")).map(<[u8]>::to_vec);
             if let Some(value) = given.filter(|_| !fields.has(name.as_str())) {
@@ -447,7 +433,7 @@ impl Transcoder {
         }
         fields.retain(|field| {
             let ours = field.name.len() > 5 && field.name[..5].eq_ignore_ascii_case(b"grpc-");
-            !ours && field.known.is_none_or(|known| !NOT.contains(&known))
+            !ours && field.known.is_none_or(|known| !OF_ITS_OWN.contains(&known))
         });
         fields.append(Known::ContentType, b"application/grpc");
         if let Some(by) = exchange.ends_by() {
@@ -589,63 +575,4 @@ fn is_grpc(fields: &Fields) -> bool {
         .all(Known::ContentType)
         .flat_map(list)
         .any(|media| media.len() >= 16 && media[..16].eq_ignore_ascii_case(b"application/grpc"))
-}
-
-/// The transcoder by itself, without a server: for whoever tries out texts.
-pub struct Trial {
-    table: Table,
-    reading: Reading,
-    writing: Writing,
-}
-
-impl Trial {
-    /// Of the services of one `.proto` file.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn of(proto: &str) -> Result<Self, String> {
-        let files = [("trial.proto".to_owned(), proto.to_owned())];
-        let (table, wrong) = Table::of(compiled(&files).map_err(|(_, what)| what)?, &[]);
-        let reading = Reading { refuse_unknown_fields: true, refuse_unknown_query: true };
-        let options = SerializeOptions::new();
-        let writing = Writing { options, proto_names: false, google_errors: false };
-        match wrong.is_empty() {
-            true => Ok(Trial { table, reading, writing }),
-            false => Err(wrong.join("; ")),
-        }
-    }
-
-    /// The path of the call that a request makes, and its messages, framed; nothing where it makes none.
-    pub fn request(
-        &self,
-        method: &str,
-        path: &str,
-        query: &str,
-        body: &[u8],
-    ) -> Option<Result<(String, Bytes), String>> {
-        let Found::Call { method, binding, bound } =
-            self.table.find(&Method::of(method), path, true)
-        else {
-            return None;
-        };
-        let asked = Asked { bound, query, body, content_type: "" };
-        let messages = request::messages(method, binding, asked, self.reading);
-        Some(match messages {
-            Ok(messages) => Ok((method.path.clone(), messages)),
-            Err(bad) => Err(format!("{bad:?}")),
-        })
-    }
-
-    /// What is sent of a message with which the method of this path answers.
-    ///
-    /// # Errors
-    /// Why it is no such message.
-    pub fn answer(&self, path: &str, message: Bytes) -> Result<Vec<u8>, String> {
-        let method = self.table.methods.iter().find(|method| method.path == path);
-        let output = method.ok_or("there is no such method")?.output.clone();
-        match (Shape { output, field: None }).of(message, &self.writing)? {
-            Sent::Json(json) => Ok(json),
-            Sent::Raw(_, bytes) => Ok(bytes.to_vec()),
-        }
-    }
 }

@@ -1,0 +1,69 @@
+//! The transcoder by itself, without a server: for whoever tries out texts.
+
+use bytes::Bytes;
+use prost_reflect::SerializeOptions;
+use transom_proxy::message::Method;
+
+use super::request::{self, Asked, Reading};
+use super::response::{Sent, Shape, Writing};
+use super::rules::{Found, Table};
+use crate::grpc::proto::compiled;
+
+/// See the module.
+pub struct Trial {
+    table: Table,
+    reading: Reading,
+    writing: Writing,
+}
+
+impl Trial {
+    /// Of the services of one `.proto` file.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn of(proto: &str) -> Result<Self, String> {
+        let files = [("trial.proto".to_owned(), proto.to_owned())];
+        let (table, wrong) = Table::of(compiled(&files).map_err(|(_, what)| what)?, &[]);
+        let reading = Reading { refuse_unknown_fields: true, refuse_unknown_query: true };
+        let options = SerializeOptions::new();
+        let writing = Writing { options, proto_names: false, google_errors: false };
+        match wrong.is_empty() {
+            true => Ok(Trial { table, reading, writing }),
+            false => Err(wrong.join("; ")),
+        }
+    }
+
+    /// The path of the call that a request makes, and its messages, framed; nothing where it makes none.
+    pub fn request(
+        &self,
+        method: &str,
+        path: &str,
+        query: &str,
+        body: &[u8],
+    ) -> Option<Result<(String, Bytes), String>> {
+        let Found::Call { method, binding, bound } =
+            self.table.find(&Method::of(method), path, true)
+        else {
+            return None;
+        };
+        let asked = Asked { bound, query, body, content_type: "" };
+        let messages = request::messages(method, binding, asked, self.reading);
+        Some(match messages {
+            Ok(messages) => Ok((method.path.clone(), messages)),
+            Err(bad) => Err(format!("{bad:?}")),
+        })
+    }
+
+    /// What is sent of a message with which the method of this path answers.
+    ///
+    /// # Errors
+    /// Why it is no such message.
+    pub fn answer(&self, path: &str, message: Bytes) -> Result<Vec<u8>, String> {
+        let method = self.table.methods.iter().find(|method| method.path == path);
+        let output = method.ok_or("there is no such method")?.output.clone();
+        match (Shape { output, field: None }).of(message, &self.writing)? {
+            Sent::Json(json) => Ok(json),
+            Sent::Raw(_, bytes) => Ok(bytes.to_vec()),
+        }
+    }
+}
