@@ -218,7 +218,8 @@ pub struct Asking<A> {
     pub authority: A,
     pub caller: Caller,
     pub unanswered: Unanswered,
-    pub dry_run: bool,
+    /// Its own name, where it only tries.
+    pub dry_run: Option<Arc<str>>,
     pub remembered: Option<Kept>,
 }
 
@@ -232,7 +233,7 @@ impl<A: Authority> Policy for Asking<A> {
     }
 
     fn describe(&self) -> String {
-        let dry = if self.dry_run { ", without consequences" } else { "" };
+        let dry = if self.dry_run.is_some() { ", without consequences" } else { "" };
         format!("asks {}{dry}", self.authority.describe())
     }
 
@@ -250,7 +251,10 @@ impl<A: Authority> Policy for Asking<A> {
             let question = self.authority.question(exchange, &request);
             let verdict = match self.ask(exchange, question).await {
                 Ok(verdict) => verdict,
-                Err(fault) if self.dry_run || self.unanswered == Unanswered::Pass => {
+                Err(fault) if self.dry_run.is_some() || self.unanswered == Unanswered::Pass => {
+                    if self.unanswered == Unanswered::Refuse {
+                        self.dry_run.iter().for_each(|name| exchange.record.would_refuse(name));
+                    }
                     exchange.record.remark(format!("passes unasked: {}", fault.detail()));
                     return Ok(next.run(exchange, request).await);
                 }
@@ -258,11 +262,12 @@ impl<A: Authority> Policy for Asking<A> {
             };
             let changes = match &*verdict {
                 Verdict::Pass(changes) => changes,
-                Verdict::Refuse(refusal) if self.dry_run => {
+                Verdict::Refuse(refusal) => {
+                    let Some(name) = &self.dry_run else { return refusal.answer(exchange) };
+                    exchange.record.would_refuse(name);
                     exchange.record.remark(format!("would be refused: {}", refusal.why));
                     return Ok(next.run(exchange, request).await);
                 }
-                Verdict::Refuse(refusal) => return refusal.answer(exchange),
             };
             changes.apply(A::KIND, exchange, &mut request.fields);
             let mut response = next.run(exchange, request).await;

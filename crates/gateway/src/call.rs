@@ -12,11 +12,30 @@ use transom_proxy::codec::head::HeadLimits;
 use transom_proxy::destination::Destination;
 use transom_proxy::exchange::Exchange;
 use transom_proxy::fault::{Code, Fault};
-use transom_proxy::fields::Fields;
+use transom_proxy::fields::{Fields, Known};
 use transom_proxy::local::Local;
 use transom_proxy::message::{Method, Request};
 use transom_proxy::patience::within;
 use transom_settings::Url;
+
+/// Fields of a request that speak of its own body or of one resource, or ask for a form that cannot be
+/// taken apart: a request that is made of it has none of them.
+pub const OF_ITS_OWN: [Known; 14] = [
+    Known::Accept,
+    Known::AcceptEncoding,
+    Known::ContentDisposition,
+    Known::ContentEncoding,
+    Known::ContentLength,
+    Known::ContentRange,
+    Known::ContentType,
+    Known::Expect,
+    Known::IfMatch,
+    Known::IfModifiedSince,
+    Known::IfNoneMatch,
+    Known::IfRange,
+    Known::IfUnmodifiedSince,
+    Known::Range,
+];
 
 /// Sends requests to one destination and reads their responses whole.
 ///

@@ -8,6 +8,7 @@ pub mod call;
 pub mod compose;
 pub mod consumer;
 pub mod content;
+pub mod escapes;
 pub mod expression;
 pub mod grpc;
 pub mod identify;

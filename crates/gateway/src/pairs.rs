@@ -1,5 +1,6 @@
 //! Names and values in queries and cookies.
 
+use crate::escapes::undone_in_form;
 use std::borrow::Cow;
 
 use transom_proxy::fields::{Fields, Known};
@@ -8,7 +9,7 @@ use transom_proxy::fields::{Fields, Known};
 pub(crate) fn of_query(query: &str) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
     query.split(['&', ';']).filter(|pair| !pair.is_empty()).map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decoded(name.as_bytes()), decoded(value.as_bytes()))
+        (undone_in_form(name.as_bytes()), undone_in_form(value.as_bytes()))
     })
 }
 
@@ -16,7 +17,7 @@ pub(crate) fn of_query(query: &str) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<
 pub(crate) fn without(query: &str, hidden: impl Fn(&[u8]) -> bool) -> Option<String> {
     let is_hidden = |pair: &str| {
         let name = pair.split_once('=').map_or(pair, |(name, _)| name);
-        !pair.is_empty() && hidden(&decoded(name.as_bytes()))
+        !pair.is_empty() && hidden(&undone_in_form(name.as_bytes()))
     };
     if !query.split(['&', ';']).any(is_hidden) {
         return None;
@@ -63,30 +64,6 @@ pub(crate) fn remove_cookies(fields: &mut Fields, hidden: impl Fn(&[u8]) -> bool
     }
 }
 
-/// With `%41` and `+` undone; what is no escape stays.
-pub(crate) fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
-    if !text.iter().any(|b| matches!(b, b'%' | b'+')) {
-        return Cow::Borrowed(text);
-    }
-    let digit = |b: u8| char::from(b).to_digit(16).map(|digit| digit as u8);
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, after @ ..] = rest {
-        let escaped = match rest {
-            [b'%', high, low, ..] => digit(*high).zip(digit(*low)),
-            _ => None,
-        };
-        if let Some((high, low)) = escaped {
-            out.push(high << 4 | low);
-            rest = &rest[3..];
-        } else {
-            out.push(if *first == b'+' { b' ' } else { *first });
-            rest = after;
-        }
-    }
-    Cow::Owned(out)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,7 +92,7 @@ mod tests {
         for (text, expected) in
             [("a%41+b", "aA b"), ("%", "%"), ("%4", "%4"), ("%zz", "%zz"), ("%%41", "%A"), ("", "")]
         {
-            assert_eq!(&*decoded(text.as_bytes()), expected.as_bytes(), "{text}");
+            assert_eq!(&*undone_in_form(text.as_bytes()), expected.as_bytes(), "{text}");
         }
     }
 

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use transom_settings::json::Value as Json;
+
 use crate::fault::Fault;
 use crate::fields::Fields;
 use crate::local::Local;
@@ -17,7 +19,6 @@ use crate::record::Record;
 use crate::route::Captures;
 use crate::site::{Route, Site};
 use crate::upgrade::Tunnel;
-use transom_settings::json::Value as Json;
 
 /// What everything on the way of a request may look at and add to.
 pub struct Exchange {

@@ -181,36 +181,49 @@ impl Template {
     }
 }
 
+/// Takes a text apart in what stands there and what its names in braces stand for; `{{` and `}}` are the
+/// braces themselves.
+///
+/// # Errors
+/// That a brace is alone, or what is wrong with a name.
+pub fn in_braces<P>(
+    text: &str,
+    literal: impl Fn(String) -> P,
+    name: impl Fn(&str) -> Result<P, Refusal>,
+) -> Result<Vec<P>, Refusal> {
+    let (mut parts, mut read, mut rest) = (Vec::new(), String::new(), text);
+    while let Some(at) = rest.find(['{', '}']) {
+        read.push_str(&rest[..at]);
+        let (brace, after) = rest[at..].split_at(1);
+        if let Some(after) = after.strip_prefix(brace) {
+            read.push_str(brace);
+            rest = after;
+            continue;
+        }
+        let end = after.find('}').filter(|_| brace == "{").ok_or_else(|| {
+            Refusal::new(format!("{} has a lone `{brace}`", quote(text)))
+                .hint("write `{{` and `}}` for the braces themselves")
+        })?;
+        if !read.is_empty() {
+            parts.push(literal(std::mem::take(&mut read)));
+        }
+        parts.push(name(&after[..end])?);
+        rest = &after[end + 1..];
+    }
+    read.push_str(rest);
+    if !read.is_empty() {
+        parts.push(literal(read));
+    }
+    Ok(parts)
+}
+
 impl FromText for Template {
     const WHAT: &'static str = "a text, which may hold variables such as `{client.address}`";
 
     fn from_text(text: &str) -> Result<Self, Refusal> {
         let value = HeaderValue::from_text(text)?;
-        let (mut parts, mut literal) = (Vec::new(), String::new());
-        let mut rest: &str = &value;
-        while let Some(at) = rest.find(['{', '}']) {
-            literal.push_str(&rest[..at]);
-            let (brace, after) = rest[at..].split_at(1);
-            if let Some(after) = after.strip_prefix(brace) {
-                literal.push_str(brace);
-                rest = after;
-                continue;
-            }
-            let end = after.find('}').filter(|_| brace == "{").ok_or_else(|| {
-                Refusal::new(format!("{} has a lone `{brace}`", quote(text)))
-                    .hint("write `{{` and `}}` for the braces themselves")
-            })?;
-            if !literal.is_empty() {
-                parts.push(Part::Text(std::mem::take(&mut literal)));
-            }
-            parts.push(Part::Variable(Variable::from_text(&after[..end])?));
-            rest = &after[end + 1..];
-        }
-        literal.push_str(rest);
-        if !literal.is_empty() {
-            parts.push(Part::Text(literal));
-        }
-        Ok(Template { parts })
+        let variable = |name: &str| Variable::from_text(name).map(Part::Variable);
+        Ok(Template { parts: in_braces(&value, Part::Text, variable)? })
     }
 
     fn schema() -> Json {

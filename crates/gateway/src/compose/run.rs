@@ -23,7 +23,7 @@ use super::path::Place;
 use super::plan::Worst;
 use super::shape::{Shape, merge};
 use super::text::{Asked, BODY, Data, KEYS, Text};
-use crate::call::{Called, Caller};
+use crate::call::{Called, Caller, OF_ITS_OWN};
 
 /// What runs.
 pub(super) struct Composition {
@@ -512,23 +512,7 @@ const REFUSAL: [Known; 4] =
 /// The client's fields that parts are sent: not those that speak of its own body or of one resource,
 /// nor those that ask for a form that cannot be taken apart.
 fn own_fields(mut fields: Fields) -> Fields {
-    const NOT: [Known; 14] = [
-        Known::Accept,
-        Known::AcceptEncoding,
-        Known::ContentDisposition,
-        Known::ContentEncoding,
-        Known::ContentLength,
-        Known::ContentRange,
-        Known::ContentType,
-        Known::Expect,
-        Known::IfMatch,
-        Known::IfModifiedSince,
-        Known::IfNoneMatch,
-        Known::IfRange,
-        Known::IfUnmodifiedSince,
-        Known::Range,
-    ];
-    fields.retain(|field| field.known.is_none_or(|known| !NOT.contains(&known)));
+    fields.retain(|field| field.known.is_none_or(|known| !OF_ITS_OWN.contains(&known)));
     fields.append(Known::Accept, b"application/json");
     fields
 }

@@ -3,12 +3,12 @@
 use std::fmt;
 
 use transom_proxy::exchange::Exchange;
-use transom_proxy::variables::{Template, Variable};
+use transom_proxy::variables::{Template, Variable, in_braces};
 use transom_settings::json::{Value as Json, json};
 use transom_settings::{FromText, Refusal, quote};
 
 use super::path::Place;
-use crate::pairs::decoded;
+use crate::escapes::{self, is_unreserved, undone, undone_in_form};
 
 /// The word for the body of the client's request: `{body.id}`.
 pub(super) const BODY: &str = "body";
@@ -91,8 +91,10 @@ impl Text {
                         Some(Variable::Query) if in_query => {
                             out.push_str(&String::from_utf8_lossy(&value));
                         }
-                        Some(Variable::QueryParameter(_)) => encode(&decoded(&value), &mut out),
-                        _ => encode(&value, &mut out),
+                        Some(Variable::QueryParameter(_)) => {
+                            escapes::write(&undone_in_form(&value), is_unreserved, &mut out)
+                        }
+                        _ => escapes::write(&value, is_unreserved, &mut out),
                     }
                 }
                 Piece::Answer(reference) => {
@@ -104,7 +106,7 @@ impl Text {
                         if number > 0 {
                             out.push(',');
                         }
-                        encode(text.as_bytes(), &mut out);
+                        escapes::write(text.as_bytes(), is_unreserved, &mut out);
                     }
                 }
             }
@@ -177,51 +179,14 @@ fn name_of(one: &Template) -> String {
 
 /// `.` or `..`, however it is written.
 fn is_dots(segment: &str) -> bool {
-    matches!(&*decoded(segment.as_bytes()), b"." | b"..")
-}
-
-/// Percent-encodes everything but unreserved characters (RFC 3986 §2.3).
-fn encode(bytes: &[u8], out: &mut String) {
-    for byte in bytes {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                out.push(char::from(*byte));
-            }
-            _ => {
-                let digit = |half: u8| char::from(b"0123456789ABCDEF"[usize::from(half & 15)]);
-                out.extend(['%', digit(byte >> 4), digit(*byte)]);
-            }
-        }
-    }
+    matches!(&*undone(segment.as_bytes()), b"." | b"..")
 }
 
 impl FromText for Text {
     const WHAT: &'static str = "a text such as `/users/{capture.id}` or `/carts/{user.cart}`";
 
     fn from_text(text: &str) -> Result<Self, Refusal> {
-        let (mut pieces, mut literal, mut rest) = (Vec::new(), String::new(), text);
-        while let Some(at) = rest.find(['{', '}']) {
-            literal.push_str(&rest[..at]);
-            let (brace, after) = rest[at..].split_at(1);
-            if let Some(after) = after.strip_prefix(brace) {
-                literal.push_str(brace);
-                rest = after;
-                continue;
-            }
-            let end = after.find('}').filter(|_| brace == "{").ok_or_else(|| {
-                Refusal::new(format!("{} has a lone `{brace}`", quote(text)))
-                    .hint("write `{{` and `}}` for the braces themselves")
-            })?;
-            if !literal.is_empty() {
-                pieces.push(Piece::Literal(std::mem::take(&mut literal)));
-            }
-            pieces.push(piece(&after[..end])?);
-            rest = &after[end + 1..];
-        }
-        literal.push_str(rest);
-        if !literal.is_empty() {
-            pieces.push(Piece::Literal(literal));
-        }
+        let pieces = in_braces(text, Piece::Literal, piece)?;
         let variables = pieces.iter().filter_map(|piece| match piece {
             Piece::Variable(one) => Some(one.parts.iter().cloned()),
             _ => None,

@@ -1,5 +1,6 @@
 //! Forms, `application/x-www-form-urlencoded` (URL §5), and JSON.
 
+use crate::escapes::{self, is_plain_in_form, undone_in_form};
 use transom_settings::json::{Map, Value as Json};
 
 /// Fields of a form that are read at most.
@@ -62,38 +63,15 @@ fn field(name: &str, value: &Json, out: &mut String) {
 
 /// What a name or value stands for.
 pub fn decoded(text: &[u8]) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((byte, after)) = rest.split_first() {
-        rest = after;
-        match (byte, after) {
-            (b'+', _) => out.push(b' '),
-            (b'%', [high, low, tail @ ..]) => match (hex(*high), hex(*low)) {
-                (Some(high), Some(low)) => {
-                    out.push(high << 4 | low);
-                    rest = tail;
-                }
-                _ => out.push(b'%'),
-            },
-            _ => out.push(*byte),
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
-fn hex(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).map(|digit| digit as u8)
+    escapes::text(&undone_in_form(text))
 }
 
 fn encode(text: &str, out: &mut String) {
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'*' | b'-' | b'.' | b'_' => {
-                out.push(char::from(byte));
-            }
-            b' ' => out.push('+'),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
+    let from = out.len();
+    escapes::write(text.as_bytes(), |byte| byte == b' ' || is_plain_in_form(byte), out);
+    if text.contains(' ') {
+        let spaced = out.split_off(from);
+        out.push_str(&spaced.replace(' ', "+"));
     }
 }
 

@@ -1,5 +1,6 @@
 //! The facts of one request, as expressions ask for them.
 
+use crate::escapes::undone_in_form;
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -115,30 +116,9 @@ fn micros(time: SystemTime) -> i64 {
 fn parameter<'a>(query: &'a str, name: &str) -> Option<Cow<'a, [u8]>> {
     query.split('&').find_map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decoded(key)[..] == *name.as_bytes()).then(|| decoded(value))
+        (undone_in_form(key.as_bytes())[..] == *name.as_bytes())
+            .then(|| undone_in_form(value.as_bytes()))
     })
-}
-
-fn decoded(text: &str) -> Cow<'_, [u8]> {
-    if !text.contains(['%', '+']) {
-        return Cow::Borrowed(text.as_bytes());
-    }
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let digit = |at: usize| char::from(*after.get(at)?).to_digit(16);
-        match (first, digit(0), digit(1)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push((high * 16 + low) as u8);
-                rest = &after[2..];
-            }
-            _ => {
-                out.push(if first == b'+' { b' ' } else { first });
-                rest = after;
-            }
-        }
-    }
-    Cow::Owned(out)
 }
 
 #[cfg(test)]

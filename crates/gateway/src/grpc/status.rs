@@ -1,5 +1,6 @@
 //! How a call ended: its code, what HTTP calls the same, and what more there is to tell.
 
+use crate::escapes;
 use prost::Message;
 use prost_reflect::prost_types::Any;
 use transom_proxy::fields::Fields;
@@ -94,7 +95,10 @@ impl Status {
         let code = std::str::from_utf8(fields.get("grpc-status")?).ok()?;
         // a number that cannot be read is a broken server: UNKNOWN
         let code = code.trim().parse::<u32>().map_or(Code::UNKNOWN, Code);
-        let message = fields.get("grpc-message").map(percent_decoded).unwrap_or_default();
+        let message = fields
+            .get("grpc-message")
+            .map(|text| escapes::text(&escapes::undone(text)))
+            .unwrap_or_default();
         let mut status = Status::new(code, message);
         if let Some(bytes) = fields.get("grpc-status-details-bin")
             && let Some(bytes) = base64(bytes)
@@ -114,25 +118,6 @@ pub fn base64(text: &[u8]) -> Option<Vec<u8>> {
     let text = text.trim_ascii();
     let end = text.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
     data_encoding::BASE64_NOPAD.decode(&text[..end]).ok()
-}
-
-/// `grpc-message` as it was meant: what is no escape stays as it is.
-fn percent_decoded(text: &[u8]) -> String {
-    let digit = |at: usize| text.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-    let (mut out, mut at) = (Vec::with_capacity(text.len()), 0);
-    while let Some(&byte) = text.get(at) {
-        match (byte, digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push((high * 16 + low) as u8);
-                at += 3;
-            }
-            _ => {
-                out.push(byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 #[cfg(test)]

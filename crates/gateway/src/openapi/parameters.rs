@@ -1,11 +1,10 @@
 //! Parameters: how a value is made of what was sent.
 
+use crate::escapes;
 use transom_proxy::fault::{Place, Violation};
 use transom_settings::json::{Map, Number, Value as Json};
 
 use super::Schema;
-
-pub(super) use crate::content::form::decoded as decoded_form;
 
 /// What a request may have beside its body.
 #[derive(Debug)]
@@ -54,8 +53,7 @@ impl Where {
 
 /// What stands for a part of a path.
 pub(super) fn decoded(part: &str) -> String {
-    // a plus is a plus there
-    decoded_form(part.replace('+', "%2B").as_bytes())
+    escapes::text(&escapes::undone(part.as_bytes()))
 }
 
 impl Parameter {

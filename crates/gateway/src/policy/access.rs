@@ -67,11 +67,14 @@ impl Kind for Access {
             let hint = "name somebody in `allow` or `deny`, or `scopes` that must be there";
             making.warning(place, "", "everybody passes who is known", hint);
         }
-        Some(Arc::new(Rule(self.clone())))
+        Some(Arc::new(Rule { name: making.name.into(), access: self.clone() }))
     }
 }
 
-struct Rule(Access);
+struct Rule {
+    name: Arc<str>,
+    access: Access,
+}
 
 impl Callers {
     fn is_empty(&self) -> bool {
@@ -117,13 +120,13 @@ impl Policy for Rule {
             let scopes = callers.scopes.iter().map(|scope| format!("scope {scope}"));
             consumers.chain(groups).chain(scopes).collect::<Vec<_>>().join(", ")
         };
-        let (allow, deny) = (listed(&self.0.allow), listed(&self.0.deny));
-        let needed = self.0.scopes.join(", ");
+        let (allow, deny) = (listed(&self.access.allow), listed(&self.access.deny));
+        let needed = self.access.scopes.join(", ");
         let parts = [("allows", allow), ("denies", deny), ("needs scope", needed)];
         let parts = parts.iter().filter(|(_, text)| !text.is_empty());
         let said =
             parts.map(|(what, text)| format!("{what} {text}")).collect::<Vec<_>>().join("; ");
-        if self.0.dry_run { format!("dry run: {said}") } else { said }
+        if self.access.dry_run { format!("dry run: {said}") } else { said }
     }
 
     fn handle<'a>(
@@ -134,7 +137,7 @@ impl Policy for Rule {
     ) -> Answering<'a> {
         Box::pin(async move {
             let judged = match &exchange.identity {
-                Some(who) => self.0.judge(who).map_err(|why| Fault::new(Code::Forbidden, why)),
+                Some(who) => self.access.judge(who).map_err(|why| Fault::new(Code::Forbidden, why)),
                 None => {
                     let why =
                         "nobody was found to ask: no policy of the route looks for a credential";
@@ -142,7 +145,8 @@ impl Policy for Rule {
                 }
             };
             match judged {
-                Err(fault) if self.0.dry_run => {
+                Err(fault) if self.access.dry_run => {
+                    exchange.record.would_refuse(&self.name);
                     exchange.record.remark(format!("dry run: {}", fault.detail()));
                 }
                 judged => judged?,

@@ -97,7 +97,7 @@ impl Kind for ExtAuthz {
             authority: Service { settings: self.clone(), context },
             caller: Caller::new(destination, self.timeout.get(), LONGEST_ANSWER),
             unanswered: self.unanswered,
-            dry_run: self.dry_run,
+            dry_run: self.dry_run.then(|| making.name.into()),
             remembered: self.remember.as_ref().map(|memory| memory.kept(self, making)),
         }))
     }

@@ -247,12 +247,7 @@ impl Way for Asker {
     }
 
     fn hide(&self, exchange: &mut Exchange, request: &mut Request) {
-        for place in &self.settings().from {
-            place.remove_from_log(exchange);
-            if self.settings().hide || matches!(place, Place::Query(_)) {
-                place.remove(request);
-            }
-        }
+        Place::leave(&self.settings().from, self.settings().hide, exchange, request);
     }
 }
 

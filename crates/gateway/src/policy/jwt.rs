@@ -428,12 +428,7 @@ impl Way for Checker {
     }
 
     fn hide(&self, exchange: &mut Exchange, request: &mut Request) {
-        for place in &self.places {
-            place.remove_from_log(exchange);
-            if self.hide || matches!(place, Place::Query(_)) {
-                place.remove(request);
-            }
-        }
+        Place::leave(&self.places, self.hide, exchange, request);
     }
 }
 

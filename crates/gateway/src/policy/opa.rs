@@ -82,7 +82,7 @@ impl Kind for Opa {
             authority: Agent(self.clone()),
             caller: Caller::new(destination, self.timeout.get(), LONGEST_ANSWER),
             unanswered: self.unanswered,
-            dry_run: self.dry_run,
+            dry_run: self.dry_run.then(|| making.name.into()),
             remembered: self.remember.as_ref().map(|memory| memory.kept(self, making)),
         }))
     }

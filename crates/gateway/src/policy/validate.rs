@@ -150,7 +150,7 @@ impl Kind for Validate {
             );
             return None;
         }
-        Some(Arc::new(Validating { settings: self.clone(), rule }))
+        Some(Arc::new(Validating { name: making.name.into(), settings: self.clone(), rule }))
     }
 }
 
@@ -161,6 +161,7 @@ fn wrong<T>(making: &mut Making<'_>, file: &Spanned<PathBuf>, key: &str, why: &s
 }
 
 struct Validating {
+    name: Arc<str>,
     settings: Validate,
     rule: Rule,
 }
@@ -216,6 +217,7 @@ impl Policy for Validating {
             let operation = match self.check(&mut request).await {
                 Ok(operation) => operation,
                 Err(fault) if self.settings.dry_run => {
+                    exchange.record.would_refuse(&self.name);
                     exchange.record.remark(format!("dry run: {}", fault.detail()));
                     None
                 }

@@ -101,6 +101,17 @@ impl Place {
         }
     }
 
+    /// What is done with these places once somebody was found: nobody reads a token in the log or in a
+    /// query; from elsewhere it is taken with `hide`.
+    pub fn leave(places: &[Place], hide: bool, exchange: &mut Exchange, request: &mut Request) {
+        for place in places {
+            place.remove_from_log(exchange);
+            if hide || matches!(place, Place::Query(_)) {
+                place.remove(request);
+            }
+        }
+    }
+
     /// Takes it out of what was asked, which is logged, if it stands there.
     pub fn remove_from_log(&self, exchange: &mut Exchange) {
         if let Place::Query(name) = self

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use transom_settings::HeaderName;
+
 use crate::answer;
 use crate::codec::framing::{self, Framing, FramingError};
 use crate::codec::head::{HeadError, RequestHead, imitated};
@@ -19,7 +21,6 @@ use crate::normalize::{self, HostError, Target};
 use crate::peer::Peer;
 use crate::route::{self, Found, HeaderLookup};
 use crate::site::Site;
-use transom_settings::HeaderName;
 
 /// A request that may be served, before its body.
 pub struct Admitted {

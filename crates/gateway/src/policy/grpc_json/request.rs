@@ -7,8 +7,8 @@ use transom_settings::json::{self, Map, Value as Json};
 
 use super::rules::{Binding, BodyOf, Method, leaf_of};
 use super::template::Bound;
+use crate::escapes::{self, undone_in_form};
 use crate::grpc::frame;
-use crate::pairs::decoded;
 
 /// How strict requests are read.
 #[derive(Clone, Copy, Debug)]
@@ -276,7 +276,7 @@ fn value_of(kind: &Kind, text: &str) -> Result<Json, String> {
 
 /// The parameters of a query in their order, as they were meant.
 fn parameters(query: &str) -> impl Iterator<Item = (String, String)> + '_ {
-    let decode = |text: &str| String::from_utf8_lossy(&decoded(text.as_bytes())).into_owned();
+    let decode = |text: &str| escapes::text(&undone_in_form(text.as_bytes()));
     query.split('&').filter(|pair| !pair.is_empty()).map(move |pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         (decode(name), decode(value))

@@ -1,5 +1,6 @@
 //! Path templates of google.api.http: `/v1/{name=shelves/*/books/**}:verb`.
 
+use crate::escapes;
 use std::cmp::Ordering;
 
 /// A path template.
@@ -220,26 +221,11 @@ impl Template {
 
 /// A text without its escapes. `keep_slashes`: an escaped `/` stays an escape.
 pub(super) fn decoded(text: &str, keep_slashes: bool) -> String {
-    let bytes = text.as_bytes();
-    let digit = |at: usize| bytes.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-    let (mut out, mut at) = (Vec::with_capacity(text.len()), 0);
-    while let Some(&byte) = bytes.get(at) {
-        match (byte, digit(at + 1), digit(at + 2)) {
-            (b'%', Some(2), Some(15)) if keep_slashes => {
-                out.extend_from_slice(b"%2F");
-                at += 3;
-            }
-            (b'%', Some(high), Some(low)) => {
-                out.push((high * 16 + low) as u8);
-                at += 3;
-            }
-            _ => {
-                out.push(byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    let bytes = match keep_slashes {
+        true => escapes::undone_but(text.as_bytes(), b'/'),
+        false => escapes::undone(text.as_bytes()),
+    };
+    escapes::text(&bytes)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use data_encoding::BASE64;
 
 use super::parse::{Bare, Component, Input};
+use crate::escapes::{self, undone_in_form};
 use crate::pairs;
 use crate::signing::Message;
 
@@ -32,7 +33,7 @@ fn value(component: &Component, message: &Message<'_>) -> Option<String> {
     };
     if component.name == "@query-param" {
         let [(key, Bare::Text(name))] = &component.parameters[..] else { return None };
-        let name = (key == "name").then(|| pairs::decoded(name.as_bytes()))?;
+        let name = (key == "name").then(|| undone_in_form(name.as_bytes()))?;
         let mut found = pairs::of_query(query()).filter(|(known, _)| *known == name);
         // RFC 9421 §2.2.8: one that stands twice cannot be signed
         return match (found.next(), found.next()) {
@@ -78,15 +79,6 @@ fn authority(message: &Message<'_>) -> String {
 /// As in a form of HTML, but for spaces (RFC 9421 §2.2.8).
 fn escaped(value: &[u8]) -> String {
     let mut text = String::new();
-    for byte in value {
-        match byte {
-            b if b.is_ascii_alphanumeric() || matches!(b, b'*' | b'-' | b'.' | b'_') => {
-                text.push(char::from(*b));
-            }
-            b => {
-                let _ = write!(text, "%{b:02X}");
-            }
-        }
-    }
+    escapes::write(value, escapes::is_plain_in_form, &mut text);
     text
 }
