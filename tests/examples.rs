@@ -213,16 +213,53 @@ fn the_demo_serves_the_shop_and_cleans_up_behind_itself() {
     let (_, head, body) = demo.get("/api/cart");
     assert_eq!(body, r#"{"items":["lamp"],"shopper":"127.0.0.1"}"#);
     assert!(head.contains("cache-control: no-store") && !head.contains("x-internal"), "{head}");
-    let (status, head, _) = demo.ask("POST", "/api/checkout", "");
+    let buy = |more: &str| demo.ask("POST", "/api/checkout", more);
+    let log_in = |name: &str| {
+        let (status, _, token) = demo.ask("POST", "/api/login", &format!("\n\n{{\"name\":\"{name}\"}}"));
+        assert_eq!(status, 200, "{token}");
+        format!("authorization: Bearer {token}")
+    };
+    let (status, head, _) = buy("");
     assert_eq!(status, 401, "without a token");
-    assert!(head.contains("www-authenticate: apikey realm=\"shop\""), "{head}");
-    assert_eq!(demo.ask("POST", "/api/checkout", "authorization: Bearer nobody").0, 401);
-    let ada = "authorization: Bearer token-of-ada-lovelace\nx-user: root";
-    let (status, _, body) = demo.ask("POST", "/api/checkout", ada);
-    assert_eq!(status, 201, "{body}");
-    assert!(body.contains(r#""instance":2"#), "{body}");
-    assert!(body.contains(r#""user":"ada""#) && body.contains(r#""plan":"vip""#), "{body}");
-    assert_eq!(demo.ask("POST", "/api/checkout", ada).0, 409);
+    assert!(head.contains("www-authenticate: bearer"), "{head}");
+    assert_eq!(buy("authorization: Bearer nobody").0, 401);
+    assert_eq!(buy(&log_in("edsger")).0, 403, "his token says nothing of buying");
+
+    // paid once, however often it is asked; what the client says of itself is not believed
+    let ada = log_in("ada");
+    let once = format!("{ada}\nx-user: root\nidempotency-key: 1");
+    let (status, _, first) = buy(&once);
+    assert_eq!(status, 201, "{first}");
+    assert!(first.contains(r#""user":"ada""#) && first.contains(r#""plan":"vip""#), "{first}");
+    let (status, head, again) = buy(&once);
+    assert_eq!((status, again), (201, first));
+    assert!(head.contains("idempotent-replayed: true"), "{head}");
+    assert_eq!(buy(&ada).0, 409, "the cart is empty");
+
+    // 100 a minute are for each: the 101st of grace is one too many, and ada goes on
+    let grace = log_in("grace");
+    for nth in 1..=100 {
+        assert_eq!(buy(&grace).0, 409, "{nth}");
+    }
+    let (status, head, _) = buy(&grace);
+    assert_eq!(status, 429);
+    assert!(head.contains("retry-after: "), "{head}");
+    assert_eq!(buy(&ada).0, 409);
+
+    // a service that speaks gRPC
+    assert_eq!(demo.get("/api/inventory/lamp").2, r#"{"product":"lamp","left":12,"shelf":"A1"}"#);
+    let (status, head, body) = demo.get("/api/inventory/unicorn");
+    assert_eq!(status, 404, "{body}");
+    assert!(head.contains("application/problem+json") && body.contains("no such product"), "{body}");
+    let all: serde_json::Value = serde_json::from_str(&demo.get("/api/inventory").2).unwrap();
+    assert_eq!(all.as_array().unwrap().len(), 3, "{all}");
+
+    // the old version says what follows
+    let (status, head, _) = demo.get("/api/v1/orders");
+    assert_eq!(status, 200);
+    for field in ["deprecation: @", "sunset: ", "</api/orders>; rel=\"successor-version\""] {
+        assert!(head.contains(field), "{field}: {head}");
+    }
 
     // three services in one answer
     let (status, head, body) = demo.get("/api/page/2");
