@@ -26,7 +26,8 @@ struct Stock {
     shelf: String,
 }
 
-const STOCK: [(&str, u32, &str); 3] = [("lamp", 12, "A1"), ("chair", 3, "C4"), ("teapot", 40, "B2")];
+const STOCK: [(&str, u32, &str); 3] =
+    [("lamp", 12, "A1"), ("chair", 3, "C4"), ("teapot", 40, "B2")];
 
 fn stock(&(product, left, shelf): &(&str, u32, &str)) -> Stock {
     Stock { product: product.to_owned(), left, shelf: shelf.to_owned() }
@@ -43,7 +44,9 @@ pub(super) fn inventory() -> Router {
         }
     };
     let walk = async || answer(&STOCK.each_ref().map(stock), "0", "");
-    Router::new().route("/shop.Inventory/Look", post(look)).route("/shop.Inventory/Walk", post(walk))
+    Router::new()
+        .route("/shop.Inventory/Look", post(look))
+        .route("/shop.Inventory/Walk", post(walk))
 }
 
 /// The one message of a request, which is not compressed.

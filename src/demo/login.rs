@@ -47,7 +47,8 @@ async fn log_in(State(key): State<Arc<Ed25519KeyPair>>, body: String) -> (Status
         let hint = "send {\"name\": \"ada\"}, or grace, or edsger\n";
         return (StatusCode::UNPROCESSABLE_ENTITY, hint.to_owned());
     };
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now =
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let head = json!({ "alg": "EdDSA", "typ": "JWT", "kid": "shop" });
     let claims = json!({
         "iss": "https://www.myshop.com", "aud": "shop", "sub": name, "plan": plan, "scope": scope,
