@@ -17,8 +17,7 @@ use std::net::IpAddr;
 
 use transom_net::blocks::{Blocks, Rule};
 
-use super::{Answering, Policy};
-use crate::chain::Next;
+use super::{Ahead, Policy};
 use crate::exchange::Exchange;
 use crate::fault::{Code, Fault};
 use crate::message::Request;
@@ -55,16 +54,9 @@ impl Policy for Address {
         self.check(peer.ip())
     }
 
-    fn handle<'a>(
-        &'a self,
-        exchange: &'a mut Exchange,
-        request: Request,
-        next: Next,
-    ) -> Answering<'a> {
-        Box::pin(async move {
-            self.check(exchange.client)?;
-            Ok(next.run(exchange, request).await)
-        })
+    fn ahead(&self, exchange: &mut Exchange, _: &mut Request) -> Result<Ahead, Fault> {
+        self.check(exchange.client)?;
+        Ok(Ahead::Done)
     }
 }
 

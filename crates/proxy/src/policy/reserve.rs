@@ -5,9 +5,9 @@
 
 use transom_settings::HeaderName;
 
-use super::{Answering, Policy};
-use crate::chain::Next;
+use super::{Ahead, Policy};
 use crate::exchange::Exchange;
+use crate::fault::Fault;
 use crate::message::Request;
 use crate::stage::Stage;
 
@@ -38,15 +38,10 @@ impl Policy for Reserve {
         format!("takes off what clients send in {}", names.join(", "))
     }
 
-    fn handle<'a>(
-        &'a self,
-        exchange: &'a mut Exchange,
-        mut request: Request,
-        next: Next,
-    ) -> Answering<'a> {
+    fn ahead(&self, _: &mut Exchange, request: &mut Request) -> Result<Ahead, Fault> {
         for name in &self.0 {
             request.fields.remove(&**name);
         }
-        Box::pin(async move { Ok(next.run(exchange, request).await) })
+        Ok(Ahead::Done)
     }
 }
