@@ -305,7 +305,7 @@ impl<'a> Build<'a> {
                 via: listener.forwarded.via,
             },
             request_id: request_id(&listener.request_id),
-            vouched: self.vouched(),
+            vouched: self.vouched().into(),
             pages: self.pages(&listener.error_pages),
             sinks: sinks(name, &routes),
             routes,
