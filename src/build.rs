@@ -10,6 +10,7 @@
 
 mod balancing;
 mod endpoints;
+mod futile;
 mod lending;
 mod maker;
 mod matching;

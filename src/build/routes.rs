@@ -83,6 +83,7 @@ impl<'a> Build<'a> {
         };
         let times = listener.timeouts.with(&route.timeouts, pool.map(|pool| &pool.timeouts));
         let chain = self.chain(&name, route, at);
+        self.warn_of_futile(listener, route, chain.as_deref().unwrap_or_default(), at);
         let action = self.action(&name, route, &limits, at)?;
         Some(site::Route {
             name: name.into(),
