@@ -18,6 +18,8 @@ mod gateway {
     mod once;
     mod passwords;
     mod payloads;
+    mod quotas;
+    mod redis;
     mod rest_to_grpc;
     mod rig;
     mod shared;
@@ -26,5 +28,6 @@ mod gateway {
     mod tokens;
     mod told;
     mod transforms;
+    mod tried;
     mod versions;
 }

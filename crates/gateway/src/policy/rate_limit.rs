@@ -53,9 +53,10 @@ use crate::expression::{Amount, Expression};
 use crate::kind::Kind;
 use crate::limit::by::By;
 use crate::limit::counting::{Counting, Window};
+use crate::limit::shared::windows::Windows;
 use crate::limit::shared::{Shared, SharedSettings};
 use crate::limit::table::Table;
-use crate::limit::told::{Shown, Told};
+use crate::limit::told::{Shown, Told, Unit};
 use crate::making::Making;
 
 mod limited;
@@ -179,11 +180,11 @@ impl RateLimit {
             words += &format!(
                 ", shared by {} processes which pass {} at most",
                 shared.processes.value,
-                shared.bound(rate)
+                shared.bound(rate.count)
             );
         }
         Limit {
-            shown: Shown::new(&name, rate.count, Some(seconds)),
+            shown: Shown::new(&name, rate.count, Unit::Seconds(seconds)),
             words,
             shared,
             counting: counting(&written),
@@ -203,7 +204,8 @@ impl RateLimit {
         let settings = self.shared.as_ref()?;
         let (rate, keys) = (written.rate.value, self.keys.value as usize);
         let destination = making.destination(&settings.redis, "shared.redis")?;
-        let shared = Shared::new(settings, same, rate, written.window, keys, destination);
+        let windows = Windows::of_rate(rate, written.window, settings.processes(), keys);
+        let shared = Shared::new(settings, same, rate.count, windows, keys, destination);
         let shared = Arc::new(shared);
         making.task("shared-limit", shared.clone());
         Some(shared)

@@ -15,11 +15,12 @@ use transom_proxy::policy::{Answering, Policy};
 use transom_proxy::stage::Stage;
 
 use super::RateLimit;
-use crate::expression::{Facts, Program};
+use crate::expression::Program;
 use crate::kind::Kind;
 use crate::limit::by::By;
-use crate::limit::counting::{Counting, Verdict};
-use crate::limit::shared::Shared;
+use crate::limit::cost::cost;
+use crate::limit::counting::{Counting, Verdict, Verdicts};
+use crate::limit::shared::{self, Shared};
 use crate::limit::table::Table;
 use crate::limit::told::{Shown, Standing, Told};
 
@@ -46,9 +47,6 @@ pub(super) struct Limit {
     pub(super) same: String,
 }
 
-/// What each limit says, in their order.
-type Verdicts = SmallVec<[Verdict; 2]>;
-
 impl Limited {
     /// Those that hold for who asks.
     fn limits(&self, exchange: &Exchange) -> &[Limit] {
@@ -65,29 +63,13 @@ impl Limited {
         exchange: &Exchange,
         request: &Request,
     ) -> (Verdicts, bool) {
-        let cost = self.cost(exchange, request);
-        let worker = exchange.local.worker.clone();
-        let (mut verdicts, mut alone, mut taken) =
-            (Verdicts::new(), false, Vec::<(&Arc<Shared>, Vec<u8>)>::new());
-        for limit in limits {
+        let cost = cost(&self.cost, exchange, request);
+        let of = limits.iter().filter_map(|limit| {
             let mut key = Vec::with_capacity(48);
             limit.by.write(exchange, request, &mut key);
-            let Some(shared) = &limit.shared else { continue };
-            let said = shared.take(&key, cost, &worker).await;
-            verdicts.push(said.verdict);
-            alone |= said.alone;
-            if !said.verdict.passes {
-                for (shared, key) in &taken {
-                    shared.refund(key, cost);
-                }
-                // of the others nothing is known, and nothing is told
-                let unknown = Verdict { passes: true, ..said.verdict };
-                verdicts.resize(limits.len(), unknown);
-                break;
-            }
-            taken.push((shared, key));
-        }
-        (verdicts, alone)
+            Some((&**limit.shared.as_ref()?, key))
+        });
+        shared::take(of.collect(), cost, &exchange.local.worker).await
     }
 
     /// Charges all of them, or none.
@@ -107,13 +89,7 @@ impl Limited {
                 limit.table.hash(&key)
             })
             .collect();
-        charge(limits, &hashes, now, self.cost(exchange, request))
-    }
-
-    fn cost(&self, exchange: &Exchange, request: &Request) -> u64 {
-        let known = self.cost.constant().map(Ok);
-        let cost = known.unwrap_or_else(|| self.cost.amount(&Facts::new(exchange, request)));
-        cost.ok().and_then(|cost| u64::try_from(cost).ok()).unwrap_or(1).max(1)
+        charge(limits, &hashes, now, cost(&self.cost, exchange, request))
     }
 
     fn tell(&self, limits: &[Limit], verdicts: &[Verdict], fields: &mut Fields) {
@@ -228,6 +204,7 @@ mod tests {
 
     use super::*;
     use crate::limit::counting::Window;
+    use crate::limit::told::Unit;
 
     fn limit(rate: &str) -> Limit {
         let rate = Rate::from_text(rate).unwrap();
@@ -236,7 +213,7 @@ mod tests {
             counting: Counting::new(rate, Window::Sliding, None),
             table: Arc::new(Table::new(8)),
             shared: None,
-            shown: Shown::new("a", 1, None),
+            shown: Shown::new("a", 1, Unit::AtOnce),
             words: String::new(),
             same: String::new(),
         }
