@@ -261,6 +261,7 @@ impl<'a> Build<'a> {
         mirror.share = written.share.ratio();
         mirror.body = written.max_body.len();
         mirror.most = written.at_once as usize;
+        mirror.credentials = written.credentials;
         Some(mirror)
     }
 
