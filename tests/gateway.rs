@@ -8,6 +8,7 @@ mod gateway {
     mod browsers;
     mod compose;
     mod conditions;
+    mod detours;
     mod grants;
     mod graphql;
     mod grpc_web;
