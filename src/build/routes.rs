@@ -170,7 +170,10 @@ impl<'a> Build<'a> {
 
     fn running(&mut self, policy: &Policy, name: &str, at: &str) -> Option<Arc<dyn Running>> {
         Some(match policy {
-            Policy::Address(addresses) => Arc::new(Address(self.addresses(addresses))),
+            Policy::Address(written) => Arc::new(Address {
+                rule: self.addresses(&written.addresses()),
+                dry_run: written.dry_run.then(|| name.into()),
+            }),
             Policy::Headers(headers) => Arc::new(Edit {
                 request: edits(&headers.request),
                 response: edits(&headers.response),

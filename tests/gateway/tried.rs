@@ -40,6 +40,13 @@ fn what_a_dry_run_would_refuse_comes_to_the_endpoint_as_it_was() {
             "dry run: csrf: it comes from another site",
         ),
         (
+            "probe: { address: { deny: [127.0.0.0/8], dry-run: true } }",
+            "text/plain",
+            "",
+            "pay",
+            "dry run: the address 127.0.0.1 may not pass",
+        ),
+        (
             "probe: { payload: { dry-run: true } }",
             "application/json",
             "",
