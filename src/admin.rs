@@ -34,7 +34,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::json;
 use transom_balance::discovery::Roster;
-use transom_gateway::consumer::Consumers;
+use transom_gateway::consumer::{Consumer, Consumers};
+use transom_gateway::limit::meter::Usage;
 use transom_gateway::token::revoked::Revoked;
 use transom_net::listen::{self, ListenError};
 
@@ -89,6 +90,9 @@ pub trait Control: Send + Sync {
 
     /// Everybody who may ask.
     fn consumers(&self) -> Consumers;
+
+    /// What somebody has used of quotas.
+    fn usage(&self, consumer: &Consumer) -> Vec<Usage>;
 
     /// Where consumers and keys are made; none where the file names no place for it.
     fn store(&self) -> Option<Store>;
@@ -376,6 +380,10 @@ mod tests {
 
         fn consumers(&self) -> Consumers {
             Consumers::default()
+        }
+
+        fn usage(&self, _: &Consumer) -> Vec<Usage> {
+            Vec::new()
         }
 
         fn store(&self) -> Option<Store> {

@@ -10,6 +10,7 @@
 
 mod balancing;
 mod endpoints;
+mod futile;
 mod lending;
 mod maker;
 mod matching;
@@ -34,6 +35,7 @@ use transom_balance::scale::Scaled;
 use transom_balance::{Pool, Split};
 use transom_gateway::consumer::{Consumers, Written};
 use transom_gateway::identify;
+use transom_gateway::limit::meter::Meter;
 use transom_gateway::task::Task;
 use transom_net::blocks::Rule;
 use transom_net::clients::Pace;
@@ -75,6 +77,8 @@ pub struct Snapshot {
     pub consumers: Consumers,
     /// What policies do beside requests.
     pub tasks: Tasks,
+    /// Quotas, of which operators can ask who has used what.
+    pub meters: Vec<Arc<Meter>>,
     /// Where the file speaks of sources and names.
     origins: Vec<sources::Origin>,
     /// What goes on in the next snapshot.
@@ -160,6 +164,7 @@ pub fn build(
         names: build.names,
         consumers: build.consumers,
         tasks: build.tasks,
+        meters: build.meters,
         origins: build.origins,
         shared: build.shared.finished(),
         warnings: build.findings,
@@ -186,6 +191,7 @@ struct Build<'a> {
     /// Everybody who may ask.
     consumers: Consumers,
     tasks: Tasks,
+    meters: Vec<Arc<Meter>>,
     findings: Diagnostics,
 }
 
@@ -218,6 +224,7 @@ impl<'a> Build<'a> {
             named: routes::NamedPolicies::default(),
             consumers: Consumers::default(),
             tasks: Vec::new(),
+            meters: Vec::new(),
             findings: Diagnostics::new(),
         }
     }
@@ -305,7 +312,7 @@ impl<'a> Build<'a> {
                 via: listener.forwarded.via,
             },
             request_id: request_id(&listener.request_id),
-            vouched: self.vouched(),
+            vouched: self.vouched().into(),
             pages: self.pages(&listener.error_pages),
             sinks: sinks(name, &routes),
             routes,

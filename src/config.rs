@@ -49,7 +49,7 @@ pub use balancing::{
 };
 pub use bandwidth::Bandwidth;
 pub use check::check;
-pub use clients::Addresses;
+pub use clients::{AddressPolicy, Addresses};
 pub use hardening::{Hardening, Relaxed, hardening};
 pub use headers::HeaderChanges;
 pub use health::{

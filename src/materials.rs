@@ -218,7 +218,7 @@ struct Reading<'a> {
 impl Reading<'_> {
     fn policy(&mut self, policy: &Policy, at: &str) {
         match policy {
-            Policy::Address(addresses) => self.lists(addresses, &format!("{at}.address")),
+            Policy::Address(rule) => self.lists(&rule.addresses(), &format!("{at}.address")),
             Policy::Headers(_) => {}
             Policy::Rule(rule) => {
                 for file in rule.files() {

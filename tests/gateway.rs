@@ -8,6 +8,7 @@ mod gateway {
     mod browsers;
     mod compose;
     mod conditions;
+    mod detours;
     mod grants;
     mod graphql;
     mod grpc_web;
@@ -18,6 +19,8 @@ mod gateway {
     mod once;
     mod passwords;
     mod payloads;
+    mod quotas;
+    mod redis;
     mod rest_to_grpc;
     mod rig;
     mod shared;
@@ -26,5 +29,6 @@ mod gateway {
     mod tokens;
     mod told;
     mod transforms;
+    mod tried;
     mod versions;
 }

@@ -83,6 +83,7 @@ impl<'a> Build<'a> {
         };
         let times = listener.timeouts.with(&route.timeouts, pool.map(|pool| &pool.timeouts));
         let chain = self.chain(&name, route, at);
+        self.warn_of_futile(listener, route, chain.as_deref().unwrap_or_default(), at);
         let action = self.action(&name, route, &limits, at)?;
         Some(site::Route {
             name: name.into(),
@@ -169,7 +170,10 @@ impl<'a> Build<'a> {
 
     fn running(&mut self, policy: &Policy, name: &str, at: &str) -> Option<Arc<dyn Running>> {
         Some(match policy {
-            Policy::Address(addresses) => Arc::new(Address(self.addresses(addresses))),
+            Policy::Address(written) => Arc::new(Address {
+                rule: self.addresses(&written.addresses()),
+                dry_run: written.dry_run.then(|| name.into()),
+            }),
             Policy::Headers(headers) => Arc::new(Edit {
                 request: edits(&headers.request),
                 response: edits(&headers.response),
@@ -260,6 +264,7 @@ impl<'a> Build<'a> {
         mirror.share = written.share.ratio();
         mirror.body = written.max_body.len();
         mirror.most = written.at_once as usize;
+        mirror.credentials = written.credentials;
         Some(mirror)
     }
 

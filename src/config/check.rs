@@ -403,10 +403,10 @@ impl<'a> Check<'a> {
                     self.captures(text, rule.span, &path, route);
                 }
             }
-            Policy::Address(addresses) => {
-                if addresses.is_empty() && self.decoded(path) {
+            Policy::Address(rule) => {
+                if rule.addresses().is_empty() && self.decoded(path) {
                     let path = format!("{path}.address");
-                    self.error(addresses.span, path, "it names no addresses")
+                    self.error(rule.span, path, "it names no addresses")
                         .hint("add `deny: [192.0.2.0/24]` or `deny-files: [blocked.txt]`")
                         .done();
                 }

@@ -29,6 +29,7 @@ mod mock;
 mod oidc;
 mod opa;
 mod payload;
+mod quota;
 mod rate_limit;
 mod security_headers;
 mod transform;
@@ -63,6 +64,7 @@ pub const POLICIES: &[Entry] = &[
     entry::<oidc::Oidc>(),
     entry::<opa::Opa>(),
     entry::<payload::Payload>(),
+    entry::<quota::Quotas>(),
     entry::<rate_limit::RateLimit>(),
     entry::<security_headers::SecurityHeaders>(),
     entry::<transform::Transform>(),

@@ -156,7 +156,7 @@ fn site(router: Router, routes: Vec<Route>) -> Site {
         trusted: Vec::new(),
         forwarded: Default::default(),
         request_id: RequestIdRule::default(),
-        vouched: Vec::new(),
+        vouched: Arc::default(),
         pages: Pages::default(),
         sinks: Vec::new(),
     }
