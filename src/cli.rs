@@ -4,6 +4,7 @@
 //! is right and cannot be done here ends with 1.
 
 mod answers;
+mod api;
 mod command;
 mod consumer;
 mod key;
@@ -58,6 +59,7 @@ pub fn main() -> ExitCode {
         Command::Reload(asking) => ask(&asking, "/reload"),
         Command::Stop(asking) => ask(&asking, "/stop"),
         Command::Pool(pool) => pool.run(),
+        Command::Api(api) => api.run(),
         Command::Consumer(consumer) => consumer.run(),
         Command::Key(key) => key.run(),
         Command::Demo => crate::demo::demo(),

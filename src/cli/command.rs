@@ -132,6 +132,15 @@ A change is kept over reloads until the file says otherwise of that endpoint: th
 is forgotten when Transom ends. With --save it is written into the file as well.")]
     Pool(super::pool::Pool),
 
+    /// Show the APIs of the running program, their versions and who calls them.
+    #[command(after_help = "\
+Examples:
+  transom api list
+  transom api show orders            who still calls the version that is deprecated?
+
+Calls are counted since the program started, by consumer.")]
+    Api(super::api::Api),
+
     /// Show who may ask, and change what of them is in the store.
     #[command(after_help = "\
 Examples:

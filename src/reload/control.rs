@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use transom_balance::discovery::Roster;
+use transom_gateway::catalog::Api;
 use transom_gateway::consumer::Consumers;
 use transom_gateway::token::revoked::Revoked;
 use transom_net::pressure::Level;
@@ -66,6 +67,10 @@ impl Control for Running {
 
     fn consumers(&self) -> Consumers {
         self.shown().snapshot.consumers.clone()
+    }
+
+    fn apis(&self) -> Arc<Vec<Api>> {
+        self.shown().snapshot.apis.clone()
     }
 
     fn store(&self) -> Option<Store> {
