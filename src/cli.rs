@@ -7,6 +7,7 @@ mod answers;
 mod api;
 mod command;
 mod consumer;
+mod import;
 mod key;
 mod pool;
 mod proxy;
@@ -62,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Api(api) => api.run(),
         Command::Consumer(consumer) => consumer.run(),
         Command::Key(key) => key.run(),
+        Command::Import(import) => import.run(),
         Command::Demo => crate::demo::demo(),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -162,6 +162,16 @@ A key is printed when it is made, and never again: only its digest is kept. A ch
 before it is told, and holds from the next request on.")]
     Key(super::key::Key),
 
+    /// Write a configuration for what others have written.
+    #[command(after_help = "\
+Examples:
+  transom import openapi orders.json > transom.yaml
+  transom import openapi orders.json --to 127.0.0.1:3000 --name orders
+
+What is printed is a whole file. To add it to another, take out its listeners and `include` it. What could not
+be carried over stands in comments at its end.")]
+    Import(super::import::Import),
+
     /// Run a shop with all its services in one process, to try things out on.
     Demo,
 

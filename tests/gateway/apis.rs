@@ -290,3 +290,100 @@ fn a_document_that_cannot_be_used_is_found_at_its_place() {
     let none = said("openapi: 3.1.0\n", &from);
     assert!(none.contains("describes no operation"), "{none}");
 }
+
+/// What `transom import openapi` says of this text, and whether it was content.
+fn imported(name: &str, text: &str, words: &[&str]) -> (bool, String, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(name), text).unwrap();
+    let output = Command::new(TRANSOM)
+        .args(["import", "openapi", name])
+        .args(words)
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    (output.status.success(), said, folder)
+}
+
+const ORDERS_JSON: &str = include_str!("../../examples/documents/orders.json");
+
+const PETS: &str = "\
+openapi: 3.0.3
+info: { title: Pet Store, version: 1.0.7 }
+servers: [{ url: 'https://pets.example/api/v3' }, { url: 'http://old.example' }]
+security: [{ key: [] }]
+paths:
+  /pet:
+    post: { requestBody: { content: { application/json: { schema: { $ref: '#/components/schemas/Pet' } } } }, responses: { '200': { description: ok } } }
+  /pet/{pet.id}:
+    parameters: [{ name: pet.id, in: path, required: true, schema: { type: integer } }]
+    get: { responses: { '200': { description: ok } } }
+    delete: { responses: { '200': { description: ok } } }
+  /pet/{pet.id}/photo-{n}.jpg:
+    get: { responses: { '200': { description: ok } } }
+components:
+  securitySchemes: { key: { type: apiKey, in: header, name: api_key } }
+  schemas: { Pet: { type: object, properties: { name: { type: string, nullable: true } } } }
+";
+
+#[test]
+fn gw_37_an_imported_document_is_a_file_that_runs() {
+    for (name, text, expected) in [
+        ("orders.json", ORDERS_JSON, "  orders:\n"),
+        ("pets.yaml", PETS, "# - the security scheme `key`"),
+    ] {
+        let (content, said, folder) = imported(name, text, &[]);
+        assert!(content && said.contains(expected), "{said}");
+        std::fs::write(folder.path().join("transom.yaml"), &said).unwrap();
+        let output =
+            Command::new(TRANSOM).arg("check").current_dir(folder.path()).output().unwrap();
+        assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+        // but for the name, which nobody here knows
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(told.matches("warning:").count(), 1, "{told}");
+        assert!(told.contains("has no address now"), "{told}");
+    }
+    let endpoint = Endpoint::echo();
+    let (_, said, _) = imported("pets.yaml", PETS, &["--to", &endpoint.address.to_string()]);
+    let config = said.replace("127.0.0.1:8080", "@WEB");
+    let transom = Transom::run_with(TRANSOM, &config, |folder| {
+        std::fs::write(folder.join("pets.yaml"), PETS).unwrap();
+    });
+    let rig = Rig { endpoint, transom };
+    for (start, expected) in [
+        ("GET /api/v3/pet/7", 200),
+        ("PUT /api/v3/pet/7", 405),
+        ("GET /api/v3/pet/7/photo-2.jpg", 200),
+        ("GET /api/v3/pet/7/photo.jpg", 404),
+        ("GET /api/v3/pets", 404),
+    ] {
+        assert_eq!(rig.ask(start, &[]).status, expected, "{start}");
+    }
+    assert_eq!(rig.seen().target, "/api/v3/pet/7/photo-2.jpg");
+}
+
+#[test]
+fn gw_37_what_cannot_be_imported_says_where() {
+    for (text, words, expected) in [
+        ("openapi: 3.1.0\npaths:\n  /a: [\n", &[][..], "error: a.yaml: line 4: "),
+        (
+            "{\"openapi\": \"3.1.0\",\n \"paths\": }",
+            &[],
+            "error: a.yaml: it is no JSON: expected value at line 2 column 11",
+        ),
+        (
+            "openapi: 3.1.0\npaths: { /a: { get: { parameters: [{ name: x }] } } }\n",
+            &["--to", "127.0.0.1:1"],
+            "error: a.yaml: `get /a`: the parameter `x` stands nowhere",
+        ),
+        (
+            "openapi: 3.1.0\npaths: { '/a?b': { get: {} } }\n",
+            &["--to", "127.0.0.1:1"],
+            "its path `/a?b` cannot be a route",
+        ),
+        (PETS, &["--name", "a b"], "`--name`: `a b` is not a name"),
+    ] {
+        let (content, said, _) = imported("a.yaml", text, words);
+        assert!(!content && said.contains(expected), "{said}");
+    }
+}

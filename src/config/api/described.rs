@@ -49,7 +49,7 @@ fn pattern(prefix: &str, path: &str) -> String {
     };
     if segments.iter().all(whole) {
         let parts = segments.iter().map(|segment| match segment.strip_prefix('{') {
-            Some(name) => format!("/{{{}}}", name_of(name.trim_end_matches('}'), '-')),
+            Some(name) => format!("/{{{}}}", name_of(name.trim_end_matches('}'))),
             None => format!("/{segment}"),
         });
         return format!("{prefix}{}", parts.collect::<String>());
@@ -62,7 +62,7 @@ fn pattern(prefix: &str, path: &str) -> String {
             let (name, after) = after.split_once('}').unwrap_or((after, ""));
             expression.push_str(&escape(before));
             // two of one name are told apart by nobody
-            let name = name_of(name, '_');
+            let name = name_of(name);
             let known = expression.contains(&format!("(?<{name}>"));
             let named = if known { "(?:".to_owned() } else { format!("(?<{name}>") };
             expression.push_str(&format!("{named}[^/]+)"));
@@ -73,15 +73,11 @@ fn pattern(prefix: &str, path: &str) -> String {
     expression
 }
 
-fn name_of(name: &str, other: char) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { other };
+fn name_of(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
     let name: String = name.chars().map(plain).collect();
     // a name of a group begins with a letter
-    if other == '_' && name.starts_with(|c: char| c.is_ascii_digit()) {
-        format!("_{name}")
-    } else {
-        name
-    }
+    if name.starts_with(|c: char| c.is_ascii_digit()) { format!("_{name}") } else { name }
 }
 
 #[cfg(test)]
@@ -93,7 +89,7 @@ mod tests {
         for (path, expected) in [
             ("/orders", "/v1/orders"),
             ("/orders/{id}", "/v1/orders/{id}"),
-            ("/orders/{order.id}/items/{n}", "/v1/orders/{order-id}/items/{n}"),
+            ("/orders/{order.id}/items/{n}", "/v1/orders/{order_id}/items/{n}"),
             ("/", "/v1/"),
             ("/reports/{day}.pdf", "~/v1/reports/(?<day>[^/]+)\\.pdf"),
             ("/range/{a}-{a}", "~/v1/range/(?<a>[^/]+)\\-(?:[^/]+)"),
