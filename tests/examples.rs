@@ -20,6 +20,9 @@ fn bring_along(folder: &Path) {
     for directory in ["certs", "site", "app", "public", "lists"] {
         std::fs::create_dir_all(folder.join(directory)).unwrap();
     }
+    std::fs::create_dir_all(folder.join("documents")).unwrap();
+    let document = "documents/orders.json";
+    std::fs::copy(examples().join(document), folder.join(document)).unwrap();
     for list in ["blocked", "office"] {
         std::fs::write(folder.join(format!("lists/{list}.txt")), "192.0.2.0/24\n").unwrap();
     }
@@ -104,6 +107,7 @@ fn files_shown_in_documents_are_right() {
         "docs/tokens.md",
         "docs/compose.md",
         "docs/grpc.md",
+        "docs/versions.md",
     ];
     for document in documents {
         let text = std::fs::read_to_string(root.join(document)).unwrap();

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests wait on threads of their own")]
 
 mod gateway {
+    mod apis;
     mod asking;
     mod browsers;
     mod compose;

@@ -5,6 +5,7 @@
 
 pub mod authority;
 pub mod call;
+pub mod catalog;
 pub mod compose;
 pub mod consumer;
 pub mod content;

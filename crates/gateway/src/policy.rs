@@ -24,7 +24,7 @@ mod idempotency;
 mod identity_headers;
 mod introspection;
 mod jwt;
-mod lifecycle;
+pub mod lifecycle;
 mod mock;
 mod oidc;
 mod opa;
