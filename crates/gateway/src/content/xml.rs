@@ -114,9 +114,14 @@ fn begin(
         more()?;
         let attribute = attribute.map_err(|error| XmlError::Malformed(error.to_string()))?;
         let value = unescape(&attribute.value).map_err(|_| XmlError::Declares)?;
-        inside.insert(format!("@{}", attribute.key.into_inner()), value.into_owned().into());
+        inside.insert(format!("@{}", named(attribute.key.into_inner())?), value.into());
     }
-    Ok(Open { name: start.name().into_inner().to_owned(), inside, text: String::new() })
+    Ok(Open { name: named(start.name().into_inner())?.to_owned(), inside, text: String::new() })
+}
+
+/// What is no name would be taken for an attribute or for text (`<@x>`, `<#text>`).
+fn named(name: &str) -> Result<&str, XmlError> {
+    if is_name(name) { Ok(name) } else { Err(XmlError::Name(name.chars().take(64).collect())) }
 }
 
 fn end(element: Open, open: &mut [Open], root: &mut Option<(String, Json)>) {
@@ -192,7 +197,7 @@ pub fn write_element(
                 let nested =
                     value.is_array().then(|| Map::from_iter([("item".to_owned(), value.clone())]));
                 let nested = nested.map(Json::Object);
-                write_element(name, nested.as_ref().unwrap_or(value), depth + 1, out)?;
+                write_element(name, nested.as_ref().unwrap_or(value), depth, out)?;
             }
             return Ok(());
         }
@@ -273,6 +278,11 @@ mod tests {
         for broken in ["", "<a>", "<a></b>", "</a>", "<a/><b/>", "x", "<a/>x", "<a b='1' b='2'/>"] {
             assert!(matches!(read(broken), Err(XmlError::Malformed(_))), "{broken}");
         }
+        for name in ["@x", "#text", "1a", "a=b", "&a"] {
+            let element = read(&format!("<a><{name}/></a>"));
+            assert_eq!(element, Err(XmlError::Name(name.to_owned())), "{name}");
+        }
+        assert_eq!(read("<a @x='1'/>"), Err(XmlError::Name("@x".to_owned())));
         let deep = |n| format!("{}{}", "<a>".repeat(n), "</a>".repeat(n));
         assert!(read(&deep(DEEPEST)).is_ok());
         assert_eq!(read(&deep(DEEPEST + 1)), Err(XmlError::TooDeep));
@@ -298,6 +308,9 @@ mod tests {
         ] {
             assert_eq!(write(&value, "root").unwrap().split_once('\n').unwrap().1, expected);
         }
+        // lists are no level of their own
+        let deep = format!("{}<b/><b/>{}", "<a>".repeat(DEEPEST - 1), "</a>".repeat(DEEPEST - 1));
+        assert!(write(&read(&deep).unwrap(), "root").unwrap().ends_with(&deep));
         for name in ["", "1a", "a b", "<x>", "a>"] {
             assert!(write(&json!({ name: 1 }), "root").is_err(), "{name}");
         }
