@@ -20,6 +20,8 @@ fn bring_along(folder: &Path) {
     for directory in ["certs", "site", "app", "public", "lists"] {
         std::fs::create_dir_all(folder.join(directory)).unwrap();
     }
+    let description = include_str!("policies/orders.wsdl");
+    std::fs::write(folder.join("orders.wsdl"), description).unwrap();
     for list in ["blocked", "office"] {
         std::fs::write(folder.join(format!("lists/{list}.txt")), "192.0.2.0/24\n").unwrap();
     }
@@ -95,6 +97,7 @@ fn files_shown_in_documents_are_right() {
         "docs/tokens.md",
         "docs/compose.md",
         "docs/grpc.md",
+        "docs/shaping.md",
     ];
     for document in documents {
         let text = std::fs::read_to_string(root.join(document)).unwrap();

@@ -19,6 +19,7 @@ mod gateway {
     mod passwords;
     mod payloads;
     mod rest_to_grpc;
+    mod rest_to_soap;
     mod rig;
     mod shared;
     mod signatures;

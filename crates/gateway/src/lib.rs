@@ -25,6 +25,7 @@ pub mod plan;
 pub mod policy;
 pub mod seal;
 pub mod signing;
+pub mod soap;
 pub mod task;
 pub mod token;
 

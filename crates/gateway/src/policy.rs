@@ -31,6 +31,7 @@ mod opa;
 mod payload;
 mod rate_limit;
 mod security_headers;
+mod soap;
 mod transform;
 mod validate;
 
@@ -65,6 +66,7 @@ pub const POLICIES: &[Entry] = &[
     entry::<payload::Payload>(),
     entry::<rate_limit::RateLimit>(),
     entry::<security_headers::SecurityHeaders>(),
+    entry::<soap::Soap>(),
     entry::<transform::Transform>(),
     entry::<validate::Validate>(),
 ];
