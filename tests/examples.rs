@@ -23,6 +23,8 @@ fn bring_along(folder: &Path) {
     std::fs::create_dir_all(folder.join("documents")).unwrap();
     let document = "documents/orders.json";
     std::fs::copy(examples().join(document), folder.join(document)).unwrap();
+    let description = include_str!("policies/orders.wsdl");
+    std::fs::write(folder.join("orders.wsdl"), description).unwrap();
     for list in ["blocked", "office"] {
         std::fs::write(folder.join(format!("lists/{list}.txt")), "192.0.2.0/24\n").unwrap();
     }
@@ -108,6 +110,7 @@ fn files_shown_in_documents_are_right() {
         "docs/compose.md",
         "docs/grpc.md",
         "docs/versions.md",
+        "docs/shaping.md",
     ];
     for document in documents {
         let text = std::fs::read_to_string(root.join(document)).unwrap();

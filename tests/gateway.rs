@@ -23,6 +23,7 @@ mod gateway {
     mod quotas;
     mod redis;
     mod rest_to_grpc;
+    mod rest_to_soap;
     mod rig;
     mod shared;
     mod signatures;

@@ -28,6 +28,7 @@ pub mod policy;
 pub mod redis;
 pub mod seal;
 pub mod signing;
+pub mod soap;
 pub mod task;
 pub mod token;
 
