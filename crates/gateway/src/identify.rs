@@ -56,8 +56,17 @@ pub trait Way: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// Looks for the credential and verifies it.
-    fn find(&self, exchange: &mut Exchange, request: &mut Request) -> impl Future<Output = Found>;
+    /// What can be found without waiting for anything; nothing where `find` has to look for it.
+    fn at_once(&self, exchange: &mut Exchange, request: &mut Request) -> Option<Found> {
+        let _ = (exchange, request);
+        None
+    }
+
+    /// Looks for the credential and verifies it. Asked where `at_once` says nothing.
+    fn find(&self, exchange: &mut Exchange, request: &mut Request) -> impl Future<Output = Found> {
+        let found = self.at_once(exchange, request).unwrap_or(Found::Nothing);
+        std::future::ready(found)
+    }
 
     /// Takes the credential off the request and out of what is logged, where endpoints must not see
     /// it. Called for every request that has one, whoever it was found to be from.
@@ -109,6 +118,17 @@ impl<W: Way> Policy for Identify<W> {
         self.0.reserves()
     }
 
+    fn ahead(&self, exchange: &mut Exchange, request: &mut Request) -> Result<Ahead, Fault> {
+        if exchange.identity.is_some() && !all(exchange) {
+            self.0.hide(exchange, request);
+            return Ok(Ahead::Done);
+        }
+        match self.0.at_once(exchange, request) {
+            None | Some(Found::Answer(_)) => Ok(Ahead::Around),
+            Some(found) => self.settle(found, exchange, request).map(|_| Ahead::Done),
+        }
+    }
+
     fn handle<'a>(
         &'a self,
         exchange: &'a mut Exchange,
@@ -116,42 +136,56 @@ impl<W: Way> Policy for Identify<W> {
         next: Next,
     ) -> Answering<'a> {
         Box::pin(async move {
-            let way = &self.0;
-            let all = exchange.extensions.get::<Stand>().is_some_and(|stand| stand.all);
-            if exchange.identity.is_some() && !all {
-                way.hide(exchange, &mut request);
-                return Ok(next.run(exchange, request).await);
+            let found = self.0.find(exchange, &mut request).await;
+            match self.settle(found, exchange, &mut request)? {
+                Some(answer) => Ok(*answer),
+                None => Ok(next.run(exchange, request).await),
             }
-            match way.find(exchange, &mut request).await {
-                Found::Nothing => {
-                    stand(exchange).missing.extend(way.challenge().map(str::to_owned))
-                }
-                Found::Known(identity) => {
-                    way.hide(exchange, &mut request);
-                    match &exchange.identity {
-                        None => exchange.identity = Some(identity),
-                        Some(first) if first.name == identity.name => {}
-                        Some(first) => {
-                            let why = format!(
-                                "`{}` was found by {}, and `{}` by {}",
-                                first.name, first.by, identity.name, identity.by
-                            );
-                            return Err(Fault::new(Code::Unauthenticated, why));
-                        }
-                    }
-                    if all {
-                        stand(exchange).found += 1;
-                    }
-                }
-                Found::Wrong(fault) => {
-                    way.hide(exchange, &mut request);
-                    return Err(fault);
-                }
-                Found::Answer(response) => return Ok(*response),
-            }
-            Ok(next.run(exchange, request).await)
         })
     }
+}
+
+impl<W: Way> Identify<W> {
+    /// What follows from what was found: an answer, a fault, or that the request goes on.
+    fn settle(
+        &self,
+        found: Found,
+        exchange: &mut Exchange,
+        request: &mut Request,
+    ) -> Result<Option<Box<Response>>, Fault> {
+        let way = &self.0;
+        match found {
+            Found::Nothing => stand(exchange).missing.extend(way.challenge().map(str::to_owned)),
+            Found::Known(identity) => {
+                way.hide(exchange, request);
+                match &exchange.identity {
+                    None => exchange.identity = Some(identity),
+                    Some(first) if first.name == identity.name => {}
+                    Some(first) => {
+                        let why = format!(
+                            "`{}` was found by {}, and `{}` by {}",
+                            first.name, first.by, identity.name, identity.by
+                        );
+                        return Err(Fault::new(Code::Unauthenticated, why));
+                    }
+                }
+                if all(exchange) {
+                    stand(exchange).found += 1;
+                }
+            }
+            Found::Wrong(fault) => {
+                way.hide(exchange, request);
+                return Err(fault);
+            }
+            Found::Answer(response) => return Ok(Some(response)),
+        }
+        Ok(None)
+    }
+}
+
+/// Whether each way of the route must find somebody.
+fn all(exchange: &Exchange) -> bool {
+    exchange.extensions.get::<Stand>().is_some_and(|stand| stand.all)
 }
 
 /// How things stand with a request: what the policies of the stage leave for the gate. Not there

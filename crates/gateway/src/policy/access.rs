@@ -21,11 +21,10 @@
 
 use std::sync::Arc;
 
-use transom_proxy::chain::Next;
 use transom_proxy::exchange::{Exchange, Identity};
 use transom_proxy::fault::{Code, Fault};
 use transom_proxy::message::Request;
-use transom_proxy::policy::{Answering, Policy};
+use transom_proxy::policy::{Ahead, Policy};
 use transom_proxy::stage::Stage;
 use transom_settings::{Name, settings};
 
@@ -129,30 +128,22 @@ impl Policy for Rule {
         if self.access.dry_run { format!("dry run: {said}") } else { said }
     }
 
-    fn handle<'a>(
-        &'a self,
-        exchange: &'a mut Exchange,
-        request: Request,
-        next: Next,
-    ) -> Answering<'a> {
-        Box::pin(async move {
-            let judged = match &exchange.identity {
-                Some(who) => self.access.judge(who).map_err(|why| Fault::new(Code::Forbidden, why)),
-                None => {
-                    let why =
-                        "nobody was found to ask: no policy of the route looks for a credential";
-                    Err(Fault::new(Code::Unauthenticated, why))
-                }
-            };
-            match judged {
-                Err(fault) if self.access.dry_run => {
-                    exchange.record.would_refuse(&self.name);
-                    exchange.record.remark(format!("dry run: {}", fault.detail()));
-                }
-                judged => judged?,
+    fn ahead(&self, exchange: &mut Exchange, _: &mut Request) -> Result<Ahead, Fault> {
+        let judged = match &exchange.identity {
+            Some(who) => self.access.judge(who).map_err(|why| Fault::new(Code::Forbidden, why)),
+            None => {
+                let why = "nobody was found to ask: no policy of the route looks for a credential";
+                Err(Fault::new(Code::Unauthenticated, why))
             }
-            Ok(next.run(exchange, request).await)
-        })
+        };
+        match judged {
+            Err(fault) if self.access.dry_run => {
+                exchange.record.would_refuse(&self.name);
+                exchange.record.remark(format!("dry run: {}", fault.detail()));
+            }
+            judged => judged?,
+        }
+        Ok(Ahead::Done)
     }
 }
 

@@ -21,10 +21,10 @@
 
 use std::sync::Arc;
 
-use transom_proxy::chain::Next;
 use transom_proxy::exchange::{Exchange, Identity};
+use transom_proxy::fault::Fault;
 use transom_proxy::message::Request;
-use transom_proxy::policy::{Answering, Policy};
+use transom_proxy::policy::{Ahead, Policy};
 use transom_proxy::stage::Stage;
 use transom_settings::{Name, Spanned, quote, settings};
 
@@ -86,15 +86,8 @@ impl Policy for Nobody {
         format!("who shows nothing is `{}`", self.0.name)
     }
 
-    fn handle<'a>(
-        &'a self,
-        exchange: &'a mut Exchange,
-        request: Request,
-        next: Next,
-    ) -> Answering<'a> {
-        Box::pin(async move {
-            identify::offer_anonymous(exchange, &self.0);
-            Ok(next.run(exchange, request).await)
-        })
+    fn ahead(&self, exchange: &mut Exchange, _: &mut Request) -> Result<Ahead, Fault> {
+        identify::offer_anonymous(exchange, &self.0);
+        Ok(Ahead::Done)
     }
 }

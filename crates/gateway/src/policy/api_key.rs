@@ -178,12 +178,12 @@ impl Way for Keys {
         Some(&self.challenge)
     }
 
-    async fn find(&self, _: &mut Exchange, request: &mut Request) -> Found {
-        match self.shown(request) {
+    fn at_once(&self, _: &mut Exchange, request: &mut Request) -> Option<Found> {
+        Some(match self.shown(request) {
             Shown::Nothing => Found::Nothing,
             Shown::One(key) => self.judge(&key, SystemTime::now()),
             Shown::Many => Found::Wrong(Fault::new(Code::BadRequest, "there is more than one key")),
-        }
+        })
     }
 
     fn hide(&self, exchange: &mut Exchange, request: &mut Request) {

@@ -34,11 +34,10 @@
 
 use std::sync::Arc;
 
-use transom_proxy::chain::Next;
 use transom_proxy::exchange::Exchange;
 use transom_proxy::fault::{Code, Fault};
 use transom_proxy::message::Request;
-use transom_proxy::policy::{Answering, Policy};
+use transom_proxy::policy::{Ahead, Policy};
 use transom_proxy::stage::Stage;
 use transom_settings::{OneOrMany, settings};
 
@@ -137,19 +136,12 @@ impl Policy for Judge {
         format!("{}{dry_run}", said.join("; "))
     }
 
-    fn handle<'a>(
-        &'a self,
-        exchange: &'a mut Exchange,
-        request: Request,
-        next: Next,
-    ) -> Answering<'a> {
-        Box::pin(async move {
-            let known = exchange.identity.is_some();
-            match self.judge(&Facts::new(exchange, &request), known) {
-                Err(_) if self.rule.dry_run => exchange.record.would_refuse(&self.name),
-                judged => judged?,
-            }
-            Ok(next.run(exchange, request).await)
-        })
+    fn ahead(&self, exchange: &mut Exchange, request: &mut Request) -> Result<Ahead, Fault> {
+        let known = exchange.identity.is_some();
+        match self.judge(&Facts::new(exchange, request), known) {
+            Err(_) if self.rule.dry_run => exchange.record.would_refuse(&self.name),
+            judged => judged?,
+        }
+        Ok(Ahead::Done)
     }
 }

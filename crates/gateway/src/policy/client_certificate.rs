@@ -118,12 +118,9 @@ impl Way for Certificates {
         None
     }
 
-    async fn find(&self, exchange: &mut Exchange, _: &mut Request) -> Found {
+    fn at_once(&self, exchange: &mut Exchange, _: &mut Request) -> Option<Found> {
         let shown = exchange.peer.tls.as_ref().and_then(|tls| tls.client_certificate());
-        match shown {
-            Some(shown) => self.judge(shown),
-            None => Found::Nothing,
-        }
+        Some(shown.map_or(Found::Nothing, |shown| self.judge(shown)))
     }
 }
 

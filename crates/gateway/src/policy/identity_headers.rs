@@ -25,11 +25,11 @@
 
 use std::sync::Arc;
 
-use transom_proxy::chain::Next;
 use transom_proxy::exchange::{Exchange, Identity};
+use transom_proxy::fault::Fault;
 use transom_proxy::fields::{Fields, Name};
 use transom_proxy::message::Request;
-use transom_proxy::policy::{Answering, Policy};
+use transom_proxy::policy::{Ahead, Policy};
 use transom_proxy::stage::Stage;
 use transom_settings::{HeaderName, Map, settings};
 
@@ -128,16 +128,9 @@ impl Policy for Telling {
         format!("tells the endpoint {}", fields.join(", "))
     }
 
-    fn handle<'a>(
-        &'a self,
-        exchange: &'a mut Exchange,
-        mut request: Request,
-        next: Next,
-    ) -> Answering<'a> {
-        Box::pin(async move {
-            self.apply(exchange.identity.as_deref(), &mut request.fields);
-            Ok(next.run(exchange, request).await)
-        })
+    fn ahead(&self, exchange: &mut Exchange, request: &mut Request) -> Result<Ahead, Fault> {
+        self.apply(exchange.identity.as_deref(), &mut request.fields);
+        Ok(Ahead::Done)
     }
 }
 

@@ -48,6 +48,7 @@
 //! - Tokens must have `exp` unless `required` says otherwise; times are whole seconds.
 //! - Encrypted tokens (five parts) are not read. For opaque tokens see `introspection`.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -422,13 +423,26 @@ impl Way for Checker {
         self.reading.headers.iter().map(|(name, _)| name.clone()).collect()
     }
 
+    fn at_once(&self, _: &mut Exchange, request: &mut Request) -> Option<Found> {
+        let known = match self.shown(request) {
+            Ok(None) => return Some(Found::Nothing),
+            Ok(Some(token)) => self.known(&token, seconds(SystemTime::now())),
+            Err(fault) => Err(fault),
+        };
+        match known {
+            Ok(known) => known.map(|verified| self.found(&verified, request)),
+            Err(fault) => Some(Found::Wrong(fault)),
+        }
+    }
+
     async fn find(&self, exchange: &mut Exchange, request: &mut Request) -> Found {
-        match self.check(exchange, request).await {
-            Ok(None) => Found::Nothing,
-            Ok(Some(verified)) => {
-                self.reading.tell(&verified.headers, &mut request.fields);
-                self.joined.found(self, &verified.identity)
-            }
+        let verified = match self.shown(request) {
+            Ok(None) => return Found::Nothing,
+            Ok(Some(token)) => self.verify(exchange, &token, seconds(SystemTime::now())).await,
+            Err(fault) => Err(fault),
+        };
+        match verified {
+            Ok(verified) => self.found(&verified, request),
             Err(fault) => Found::Wrong(fault),
         }
     }
@@ -439,32 +453,34 @@ impl Way for Checker {
 }
 
 impl Checker {
-    /// What the token of the request says, if it is to be believed; nothing where there is none.
-    async fn check(
-        &self,
-        exchange: &Exchange,
-        request: &Request,
-    ) -> Result<Option<Arc<Verified>>, Fault> {
-        let token = match Place::look(&self.places, request) {
-            Shown::One(_, token) => token,
-            Shown::Nothing => return Ok(None),
+    /// The only token of the request.
+    fn shown<'r>(&self, request: &'r Request) -> Result<Option<Cow<'r, [u8]>>, Fault> {
+        match Place::look(&self.places, request) {
+            Shown::One(_, token) if token.len() > self.longest => {
+                Err(refused("the token is longer than may be looked at"))
+            }
+            Shown::One(_, token) => Ok(Some(token)),
+            Shown::Nothing => Ok(None),
             Shown::Many => {
                 let fault = Fault::new(Code::BadRequest, "there is more than one token");
-                return Err(fault.challenge(r#"Bearer error="invalid_request""#));
+                Err(fault.challenge(r#"Bearer error="invalid_request""#))
             }
-        };
-        if token.len() > self.longest {
-            return Err(refused("the token is longer than may be looked at"));
         }
-        let now = seconds(SystemTime::now());
-        if let Some(known) = self.memory.tokens.get(&token, now)
-            && self.have(&known.key)
-        {
+    }
+
+    /// What is remembered of a token, while it is still to be believed.
+    fn known(&self, token: &[u8], now: i64) -> Result<Option<Arc<Verified>>, Fault> {
+        let known = self.memory.tokens.get(token, now).filter(|known| self.have(&known.key));
+        if let Some(known) = &known {
             self.stands(known.identity.claims.as_deref(), now)?;
-            return Ok(Some(known));
         }
-        // Rare, so that its size is not paid for with every request.
-        Box::pin(self.verify(exchange, &token, now)).await.map(Some)
+        Ok(known)
+    }
+
+    /// Whose it is; the endpoint is told what the file wants it to be told.
+    fn found(&self, verified: &Verified, request: &mut Request) -> Found {
+        self.reading.tell(&verified.headers, &mut request.fields);
+        self.joined.found(self, &verified.identity)
     }
 
     /// Whether nobody has revoked it.

@@ -11,7 +11,7 @@ use transom_proxy::exchange::Exchange;
 use transom_proxy::fault::{Code, Fault};
 use transom_proxy::fields::Fields;
 use transom_proxy::message::Request;
-use transom_proxy::policy::{Answering, Policy};
+use transom_proxy::policy::{Ahead, Answering, Policy};
 use transom_proxy::stage::Stage;
 
 use super::RateLimit;
@@ -92,6 +92,24 @@ impl Limited {
         charge(limits, &hashes, now, cost(&self.cost, exchange, request))
     }
 
+    /// Why a request does not pass. In a dry run it does, and that is noted.
+    fn refusal(
+        &self,
+        limits: &[Limit],
+        verdicts: &[Verdict],
+        exchange: &mut Exchange,
+    ) -> Option<Fault> {
+        let over = verdicts.iter().zip(limits).filter(|(verdict, _)| !verdict.passes);
+        let (verdict, limit) = over.max_by_key(|(verdict, _)| verdict.wait)?;
+        if self.dry_run {
+            exchange.record.would_refuse(&self.name);
+            return None;
+        }
+        let detail = format!("`{}`: {}", self.name, limit.words);
+        let wait = Duration::from_nanos(verdict.wait);
+        Some(Fault::new(Code::RateLimited, detail).retry_after(wait))
+    }
+
     fn tell(&self, limits: &[Limit], verdicts: &[Verdict], fields: &mut Fields) {
         if self.told == Told::Nothing {
             return;
@@ -161,6 +179,18 @@ impl Policy for Limited {
         format!("{}{plans}{dry_run}", words.join(" and "))
     }
 
+    fn ahead(&self, exchange: &mut Exchange, request: &mut Request) -> Result<Ahead, Fault> {
+        let limits = self.limits(exchange);
+        if self.told != Told::Nothing || limits.iter().any(|limit| limit.shared.is_some()) {
+            return Ok(Ahead::Around);
+        }
+        let verdicts = self.take(limits, exchange, request, Instant::now());
+        match self.refusal(limits, &verdicts, exchange) {
+            Some(fault) => Err(fault),
+            None => Ok(Ahead::Done),
+        }
+    }
+
     fn handle<'a>(
         &'a self,
         exchange: &'a mut Exchange,
@@ -177,20 +207,9 @@ impl Policy for Limited {
             if alone {
                 exchange.record.remark(format!("`{}`: counted without Redis", self.name));
             }
-            let over = verdicts.iter().zip(limits).filter(|(verdict, _)| !verdict.passes);
-            let mut response = match over.max_by_key(|(verdict, _)| verdict.wait) {
-                Some((verdict, limit)) if !self.dry_run => {
-                    let detail = format!("`{}`: {}", self.name, limit.words);
-                    let wait = Duration::from_nanos(verdict.wait);
-                    let fault = Fault::new(Code::RateLimited, detail).retry_after(wait);
-                    answer::to(exchange, fault)
-                }
-                over => {
-                    if over.is_some() {
-                        exchange.record.would_refuse(&self.name);
-                    }
-                    next.run(exchange, request).await
-                }
+            let mut response = match self.refusal(limits, &verdicts, exchange) {
+                Some(fault) => answer::to(exchange, fault),
+                None => next.run(exchange, request).await,
             };
             self.tell(limits, &verdicts, &mut response.fields);
             Ok(response)
