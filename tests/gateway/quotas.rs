@@ -74,6 +74,11 @@ fn gw_20_two_consumers_on_two_plans_have_two_quotas() {
         Command::new(TRANSOM).args(["consumer", "show", "ada", "--socket"]).arg(socket).output();
     let shown = String::from_utf8(show.unwrap().stdout).unwrap();
     assert!(shown.contains("5/month  per-month  5     0     20"), "{shown}");
+    let socket = rig.transom.folder().join("admin.sock");
+    let words = ["consumer", "usage", "nobody-yet", "--socket"];
+    let usage = Command::new(TRANSOM).args(words).arg(socket).output().unwrap();
+    let shown = String::from_utf8(usage.stdout).unwrap();
+    assert!(shown.contains("1/month  per-month  0     1     20"), "{shown}");
 }
 
 #[test]
@@ -201,6 +206,22 @@ fn gw_20_what_cannot_be_is_refused_with_its_place() {
         );
         assert!(said.contains(expected), "{quota}: {said}");
     }
+}
+
+#[test]
+fn gw_20_a_plan_whose_quota_nobody_counts_is_told_of() {
+    let said = |policies: &str| {
+        let config = format!(
+            "data: data\n\
+             listeners: {{ web: {{ address: ':8080', routes: [{{ policies: [{policies}], respond: ok }}] }} }}\n\
+             plans: {{ vip: {{ quota: 5/day }}, other: {{ rate: 5/min }} }}\n\
+             policies: {{ q: {{ quota: {{ plans: true }} }}, r: {{ rate-limit: 5/s }} }}\n"
+        );
+        check(&config, |_| ())
+    };
+    let warning = "warning: plans.vip.quota: no policy counts the quota";
+    assert!(said("r").contains(warning), "{}", said("r"));
+    assert!(!said("q, r").contains("warning"), "{}", said("q, r"));
 }
 
 #[test]

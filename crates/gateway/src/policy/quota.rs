@@ -14,7 +14,7 @@
 //! used stays used.
 //!
 //! With `plans`, the quotas of the plan of who asks hold in place of `most`, for each consumer. Without
-//! `most`, who has no plan has no quota. `transom consumer show NAME` shows what a consumer has used.
+//! `most`, who has no plan has no quota. `transom consumer usage NAME` shows what a consumer has used.
 //!
 //! Traps. Write it below `policies:`: a policy that stands at its route is known by its place there, and
 //! its counts go to another one when lines are moved. What a client chooses itself, such as a header
