@@ -194,7 +194,7 @@ fn gw_20_what_cannot_be_is_refused_with_its_place() {
         ("5/day", "what is used is forgotten at a restart: there is no `data`"),
         (
             "{ most: 90/day, shared: 127.0.0.1:6379 }",
-            "90/day shared by 2 processes which pass 98 at most for each consumer",
+            "90/day for each consumer, shared by 2 processes which pass 98 at most",
         ),
     ] {
         let said = check(

@@ -194,23 +194,21 @@ impl Quotas {
 
     /// The quotas as people read them.
     fn words(&self) -> String {
-        let mut words = match self.most() {
-            [] => "what the plan says".to_owned(),
-            most => {
-                let each = most.iter().map(|quota| match &self.shared {
-                    None => quota.to_string(),
-                    Some(shared) => format!(
-                        "{quota} shared by {} processes which pass {} at most",
-                        shared.processes(),
-                        shared.bound(quota.count)
-                    ),
-                });
-                let each: Vec<_> = each.collect();
-                format!("{} {}", each.join(" and "), self.by.words())
-            }
+        let most = self.most();
+        if most.is_empty() {
+            return "what the plan says".to_owned();
+        }
+        let listed = |each: &dyn Fn(&Quota) -> String| {
+            most.iter().map(each).collect::<Vec<_>>().join(" and ")
         };
-        if !self.most().is_empty() && self.plans.value {
+        let mut words = format!("{} {}", listed(&Quota::to_string), self.by.words());
+        if self.plans.value {
             words += ", or what the plan says";
+        }
+        if let Some(shared) = &self.shared {
+            let bounds = listed(&|quota| shared.bound(quota.count).to_string());
+            let processes = shared.processes();
+            words += &format!(", shared by {processes} processes which pass {bounds} at most");
         }
         words
     }
