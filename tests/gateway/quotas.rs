@@ -66,6 +66,9 @@ fn gw_20_two_consumers_on_two_plans_have_two_quotas() {
         assert_eq!(line["fault"], "quota-exceeded");
         assert_eq!(line["detail"], "`per-month`: 3/month for each consumer");
     }
+    let key = "X-Api-Key: bob-secret-1234567890";
+    let call = ["Content-Type: application/grpc", "Content-Length: 0", key];
+    assert_eq!(rig.ask("POST /a.B/C", &call).field("grpc-status"), Some("8"));
     let used = usage(&rig, "bob");
     assert_eq!((&used[0]["used"], &used[0]["left"]), (&3.into(), &0.into()), "{used}");
     assert_eq!((&used[0]["policy"], &used[0]["quota"]), (&"per-month".into(), &"3/month".into()));
