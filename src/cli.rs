@@ -4,8 +4,10 @@
 //! is right and cannot be done here ends with 1.
 
 mod answers;
+mod api;
 mod command;
 mod consumer;
+mod import;
 mod key;
 mod pool;
 mod proxy;
@@ -58,8 +60,10 @@ pub fn main() -> ExitCode {
         Command::Reload(asking) => ask(&asking, "/reload"),
         Command::Stop(asking) => ask(&asking, "/stop"),
         Command::Pool(pool) => pool.run(),
+        Command::Api(api) => api.run(),
         Command::Consumer(consumer) => consumer.run(),
         Command::Key(key) => key.run(),
+        Command::Import(import) => import.run(),
         Command::Demo => crate::demo::demo(),
         Command::Completions { shell } => {
             let mut script = Vec::new();

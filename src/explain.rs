@@ -24,7 +24,7 @@ use transom_proxy::site;
 use transom_settings::{Diagnostics, FromText, ListenAddress, quote};
 
 use crate::build::{Listening, Snapshot, rewrite};
-use crate::config::{Action, Forward, HostRewrite, Route, Target};
+use crate::config::{Action, Forward, HostRewrite, OverLimit, Route, Target};
 
 pub use relay::{Connecting, explain_tcp};
 pub use words::{fault, faults, policies, policy};
@@ -128,16 +128,25 @@ fn limits(snapshot: &Snapshot, listening: &Listening) -> Option<String> {
     let (_, listener) = all.find(|(name, _)| ***name == *listening.name)?;
     let limits = &listener.limits;
     let told = [
+        limits.connections.map(|most| format!("{most} connections")),
         limits.requests.get().map(|most| format!("{most} requests under way")),
         limits.requests_per_client.get().map(|most| format!("{most} of one client")),
-        limits.request_rate_per_client.get().map(|rate| format!("{rate} of one client")),
+        limits
+            .request_rate_per_client
+            .get()
+            .map(|rate| format!("requests of one client at {rate}")),
         limits
             .connection_rate_per_client
             .get()
-            .map(|rate| format!("{rate} new connections of one client")),
+            .map(|rate| format!("new connections of one client at {rate}")),
     ];
     let told: Vec<String> = told.into_iter().flatten().collect();
-    (!told.is_empty()).then(|| told.join(", "))
+    let over = match limits.over_limit {
+        OverLimit::Refuse => String::new(),
+        OverLimit::Tarpit => format!("; a client over its own waits for {}", limits.tarpit),
+        OverLimit::Drop => "; a client over its own hears nothing".to_owned(),
+    };
+    (!told.is_empty()).then(|| told.join(", ") + &over)
 }
 
 /// The parts of a URL, as they are written.
@@ -372,10 +381,8 @@ impl Telling<'_> {
 
     /// The route as the file has it, and where.
     fn written(&self, index: usize) -> Option<(&Route, transom_settings::Span)> {
-        let mut all = self.snapshot.config.listeners.iter();
-        let (_, listener) = all.find(|(name, _)| ***name == *self.listening.name)?;
-        let route = listener.routes.iter().nth(index)?;
-        Some((&route.value, route.span))
+        let placed = self.snapshot.config.routes_of(&self.listening.name).into_iter().nth(index)?;
+        Some((&placed.route.value, placed.route.span))
     }
 
     fn chain(&mut self, route: &site::Route) {

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests wait on threads of their own")]
 
 mod gateway {
+    mod apis;
     mod asking;
     mod browsers;
     mod compose;
@@ -22,6 +23,7 @@ mod gateway {
     mod quotas;
     mod redis;
     mod rest_to_grpc;
+    mod rest_to_soap;
     mod rig;
     mod shared;
     mod signatures;

@@ -6,7 +6,7 @@ use transom_proxy::destination::Ask;
 
 use super::Telling;
 use crate::build::rule;
-use crate::config::{AlgorithmKind, Forward};
+use crate::config::{AlgorithmKind, Forward, Pool};
 
 impl Telling<'_> {
     /// A pool, or each pool of a split.
@@ -47,6 +47,9 @@ impl Telling<'_> {
         for (member, chance) in pool.view().iter().zip(&chances) {
             self.line(candidate(member, chance.as_ref()));
         }
+        for what in guarded(written) {
+            self.line(format!("  {what}"));
+        }
         if let Some(scale) = &written.scale {
             let (min, max) = (scale.min, scale.max.value);
             self.line(format!(
@@ -65,6 +68,32 @@ impl Telling<'_> {
             self.line(format!("  the client {} goes to {}", self.client, endpoint.name));
         }
     }
+}
+
+/// What keeps the pool from being asked for too much.
+fn guarded(pool: &Pool) -> Vec<String> {
+    let (limits, queue) = (&pool.limits, &pool.queue);
+    let most = [
+        limits.requests.value.get().map(|most| format!("{most} requests at once")),
+        limits.per_member.value.get().map(|most| format!("{most} for each endpoint")),
+        limits.adaptive.on().map(|_| "as many as their latency allows".to_owned()),
+    ];
+    let most: Vec<String> = most.into_iter().flatten().collect();
+    let mut told = Vec::new();
+    if !most.is_empty() {
+        let (length, timeout) = (queue.length, queue.timeout.value);
+        let most = most.join(", ");
+        told.push(format!("at most {most}; {length} more wait up to {timeout} for room"));
+    }
+    if let Some(breaker) = pool.breaker.on() {
+        let (errors, window, open) =
+            (breaker.errors.value, breaker.window.value, breaker.open.value);
+        let least = breaker.min_requests;
+        told.push(format!(
+            "left alone for {open} once {errors} of at least {least} requests in {window} have failed"
+        ));
+    }
+    told
 }
 
 fn candidate(member: &MemberView, chance: Option<&Chance>) -> String {

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use transom_balance::discovery::Roster;
+use transom_gateway::catalog::Api;
 use transom_gateway::consumer::{Consumer, Consumers};
 use transom_gateway::limit::meter::Usage;
 use transom_gateway::token::revoked::Revoked;
@@ -74,6 +75,10 @@ impl Control for Running {
     fn usage(&self, consumer: &Consumer) -> Vec<Usage> {
         let (snapshot, now) = (self.shown().snapshot, seconds(SystemTime::now()));
         snapshot.meters.iter().flat_map(|meter| meter.usage(consumer, now)).collect()
+    }
+
+    fn apis(&self) -> Arc<Vec<Api>> {
+        self.shown().snapshot.apis.clone()
     }
 
     fn store(&self) -> Option<Store> {

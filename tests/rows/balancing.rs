@@ -275,6 +275,8 @@ fn lb_27_who_waits_in_the_queue_still_comes_back_to_where_it_was() {
     assert_eq!(busy.response().status, 200);
     let after = waiting.each_mut().map(|client| client.response().text());
     assert_eq!(after, before);
+    let waited = |line: &&serde_json::Value| line["queued_ms"].is_number();
+    assert_eq!(transom.lines_when(17).iter().filter(waited).count(), 8, "the log says who waited");
 }
 
 #[test]

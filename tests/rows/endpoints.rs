@@ -222,3 +222,24 @@ fn d_05_idle_connections_do_not_hold_up_the_end() {
     assert!(transom.ended().success());
     idle.end();
 }
+
+#[test]
+fn u_11_who_lists_endpoints_leads_nowhere_else() {
+    let inside = Endpoint::echo();
+    let hidden = inside.address;
+    let catalogue = Endpoint::new(move |_, line| {
+        line.send(format!(
+            "HTTP/1.1 302 Found\r\nLocation: http://{hidden}/\r\nContent-Length: 0\r\n\r\n"
+        ));
+    });
+    let config = format!(
+        "workers: 1\nlisteners:\n  web: {{ address: '@WEB', routes: [{{ forward: o }}] }}\n\
+         pools:\n  o: {{ sources: [{{ consul: {{ service: shop, server: 'http://{}' }} }}] }}\n",
+        catalogue.address
+    );
+    let mut transom = Transom::run(TRANSOM, &config);
+    until("the source has answered", || transom.said().contains("it answers 302"));
+    assert!(inside.requests().is_empty(), "a redirect was followed");
+    assert_eq!(Client::connect(transom.web()).send(head("GET /", "")).response().status, 503);
+    check::alive(&mut transom);
+}

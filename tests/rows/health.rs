@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use transom_testkit::endpoint::ok;
-use transom_testkit::{Endpoint, H2Endpoint, Manners, Port, Transom, check, client, until};
+use transom_testkit::{Client, Endpoint, H2Endpoint, Manners, Port, Transom, check, client, until};
 
 use super::rig::{TRANSOM, head};
 
@@ -331,4 +331,43 @@ fn lb_16_a_grpc_service_says_itself_how_it_is() {
             && is(&transom, http1.address, "down")
     });
     assert!(transom.said().contains("is down: it says NOT_SERVING"), "{}", transom.said());
+}
+
+/// Answers after a while, so that requests lie on it.
+fn slow(name: &'static str) -> Endpoint {
+    Endpoint::new(move |_, line| {
+        line.wait(Duration::from_millis(30));
+        line.send(ok(name));
+    })
+}
+
+#[test]
+fn u_13_who_fails_fast_does_not_draw_everything_to_itself() {
+    let refuses = Endpoint::raw(|line| line.reset());
+    let errors = Endpoint::new(|_, line| {
+        line.send("HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n");
+    });
+    // What fails without an answer is noticed by default, answers of 500 where that is asked for.
+    for (bad, rule) in [(&refuses, "on"), (&errors, "{ errors: 5 }")] {
+        let good = [slow("a"), slow("b")];
+        let members = addresses(&[bad, &good[0], &good[1]]);
+        let pool = format!("algorithm: least-requests, outliers: {rule}");
+        let mut transom = over(&pool, &members);
+        let address = transom.web();
+        let ask = move || {
+            let mut client = Client::connect(address);
+            let post = head("POST /", "Content-Length: 0\r\n");
+            let statuses = (0..10).map(|_| client.send(&post).response_to("POST").status);
+            statuses.filter(|status| *status >= 500).count()
+        };
+        let failed: usize = std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..20).map(|_| scope.spawn(ask)).collect();
+            clients.into_iter().map(|client| client.join().unwrap()).sum()
+        });
+        // Idle all the time, it would get nearly all of them. Those that were under way already
+        // fail with the five that are needed to know it.
+        assert!(failed <= 5 + 20, "{failed} of 200 failed with {rule}");
+        assert!(is(&transom, bad.address, "ejected"), "{}", transom.said());
+        check::alive(&mut transom);
+    }
 }

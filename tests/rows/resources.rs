@@ -90,6 +90,48 @@ fn sl_02_03_a_handshake_has_one_deadline() {
 }
 
 #[test]
+fn u_21_when_everybody_comes_back_at_once_those_who_are_there_are_served() {
+    let endpoint = Endpoint::echo();
+    let authority = Authority::new();
+    let issued = authority.issue(&["localhost"]);
+    let config = format!(
+        "workers: 1\nlisteners:\n  tls:\n    address: '@TLS'\n    \
+         tls: {{ certificate: '@folder/cert.pem', key: '@folder/key.pem' }}\n    \
+         limits: {{ handshakes: 20 }}\n    routes: [{{ forward: '{}' }}]\n",
+        endpoint.address
+    );
+    let mut transom = Transom::run_with(TRANSOM, &config, |folder| {
+        std::fs::write(folder.join("cert.pem"), &issued.certificate).unwrap();
+        std::fs::write(folder.join("key.pem"), &issued.key).unwrap();
+    });
+    let address = transom.address("TLS");
+    let ask = |client: &mut Client| client.send(head("GET /", "")).try_response("GET");
+    let mut there = Client::connect_tls(address, "localhost", authority.client());
+    assert_eq!(ask(&mut there).unwrap().status, 200);
+    let (served, slowest) = std::thread::scope(|scope| {
+        let one = || {
+            let mut client = Client::connect_tls(address, "localhost", authority.client());
+            usize::from(ask(&mut client).is_ok_and(|response| response.status == 200))
+        };
+        let herd: Vec<_> = (0..200).map(|_| scope.spawn(one)).collect();
+        let mut slowest = Duration::ZERO;
+        while !herd.iter().all(|one| one.is_finished()) {
+            let asked = Instant::now();
+            assert_eq!(ask(&mut there).unwrap().status, 200);
+            slowest = slowest.max(asked.elapsed());
+        }
+        // who is sent away by the ceiling of handshakes has no response
+        let served: usize = herd.into_iter().map(|one| one.join().unwrap_or(0)).sum();
+        (served, slowest)
+    });
+    assert!(served >= 20, "{served} of 200");
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    let mut late = Client::connect_tls(address, "localhost", authority.client());
+    assert_eq!(ask(&mut late).unwrap().status, 200, "there is room again at once");
+    check::alive(&mut transom);
+}
+
+#[test]
 fn h1_51_plain_http_on_a_tls_port_is_told_so() {
     let endpoint = Endpoint::echo();
     let (mut transom, _) = over_tls("header: 1s", &endpoint);

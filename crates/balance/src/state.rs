@@ -99,6 +99,8 @@ pub struct State {
     pub in_flight: AtomicUsize,
     /// Most attempts in flight.
     ceiling: AtomicUsize,
+    /// From when on moments are counted.
+    origin: Instant,
     /// Of peak latency, in nanoseconds; zero: none measured.
     latency: AtomicU64,
     /// When that was measured, in nanoseconds from `origin`.
@@ -122,7 +124,6 @@ pub struct State {
     /// What judging by traffic counts.
     pub passive: passive::Counts,
     pub probes: Probes,
-    origin: Instant,
     reasons: Mutex<Reasons>,
 }
 
@@ -167,6 +168,28 @@ impl Default for State {
 /// How fast measured latency is forgotten: after this long a value weighs 1/e. The default of
 /// peak-EWMA in Finagle, APISIX and Kong.
 pub const DECAY: Duration = Duration::from_secs(10);
+
+/// A mean latency that fades.
+#[derive(Clone, Copy, Debug)]
+pub struct Fading {
+    /// Nanoseconds, as it was measured.
+    pub nanos: f64,
+    /// How long ago, in units of [`DECAY`].
+    pub age: f64,
+}
+
+impl Fading {
+    /// The nanoseconds that are left.
+    pub fn left(self) -> f64 {
+        self.nanos * (-self.age).exp()
+    }
+
+    /// The nanoseconds to compare with those of `other` as they were measured: both have faded
+    /// since the older was, which need not be worked out.
+    pub fn beside(self, other: Fading) -> f64 {
+        self.nanos * (other.age - self.age).exp()
+    }
+}
 
 /// How long a reported load is believed: Envoy's `weight_expiration_period`.
 pub const LOAD_EXPIRES: Duration = Duration::from_secs(180);
@@ -320,11 +343,11 @@ impl State {
         (load != NO_LOAD && fresh).then(|| f64::from(f32::from_bits(load)))
     }
 
-    /// The mean latency in nanoseconds, less by what it has faded since it was measured.
-    pub fn faded_latency(&self, now: Instant) -> Option<f64> {
+    /// The mean latency, and how much of it is to be forgotten by now.
+    pub fn fading_latency(&self, now: Instant) -> Option<Fading> {
         let mean = self.latency.load(Ordering::Relaxed);
         let since = self.nanos(now).saturating_sub(self.measured.load(Ordering::Relaxed));
-        (mean != 0).then(|| mean as f64 * kept(since))
+        (mean != 0).then(|| Fading { nanos: mean as f64, age: decays(since) })
     }
 
     /// The mean latency as it was last measured.
@@ -350,7 +373,12 @@ impl State {
 
 /// The part of a mean that is left after so many nanoseconds.
 fn kept(since: u64) -> f64 {
-    (-(since as f64) / DECAY.as_nanos() as f64).exp()
+    (-decays(since)).exp()
+}
+
+/// So many nanoseconds in units of [`DECAY`].
+fn decays(nanos: u64) -> f64 {
+    nanos as f64 / DECAY.as_nanos() as f64
 }
 
 #[cfg(test)]
@@ -429,5 +457,12 @@ mod tests {
         state.measure(ms(10), start + ms(10_001));
         let mean = state.latency().unwrap().as_secs_f64() * 1000.0;
         assert!((mean - 43.1).abs() < 0.1, "{mean}");
+        for (later, left) in [(0, 43.1), (10_000, 15.86), (20_000, 5.83)] {
+            let faded = state.fading_latency(start + ms(10_001 + later)).unwrap();
+            assert!((faded.left() / 1e6 - left).abs() < 0.05, "{faded:?}");
+            let fresh = Fading { nanos: 1e6, age: 0.0 };
+            assert!((faded.beside(fresh) - faded.left()).abs() < 1e-3);
+            assert!((fresh.beside(faded) / fresh.nanos - faded.nanos / faded.left()).abs() < 1e-9);
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod authority;
 pub mod call;
+pub mod catalog;
 pub mod compose;
 pub mod consumer;
 pub mod content;
@@ -27,6 +28,7 @@ pub mod policy;
 pub mod redis;
 pub mod seal;
 pub mod signing;
+pub mod soap;
 pub mod task;
 pub mod token;
 

@@ -24,7 +24,7 @@ mod idempotency;
 mod identity_headers;
 mod introspection;
 mod jwt;
-mod lifecycle;
+pub mod lifecycle;
 mod mock;
 mod oidc;
 mod opa;
@@ -32,6 +32,7 @@ mod payload;
 mod quota;
 mod rate_limit;
 mod security_headers;
+mod soap;
 mod transform;
 mod validate;
 
@@ -67,6 +68,7 @@ pub const POLICIES: &[Entry] = &[
     entry::<quota::Quotas>(),
     entry::<rate_limit::RateLimit>(),
     entry::<security_headers::SecurityHeaders>(),
+    entry::<soap::Soap>(),
     entry::<transform::Transform>(),
     entry::<validate::Validate>(),
 ];

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use nix::sys::socket::{setsockopt, sockopt};
 use rustls_pki_types::ServerName;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::AsyncWriteExt;
@@ -147,7 +148,13 @@ impl Source {
     fn bind(self, socket: &Socket, to: SocketAddr, client: Option<SocketAddr>) -> io::Result<()> {
         let from = match self {
             Source::Any => return Ok(()),
-            Source::Address(ip) => SocketAddr::new(ip, 0),
+            Source::Address(ip) => {
+                // The port is chosen on connecting, when it only has to differ from those of other
+                // connections to the same endpoint: 28,000 for each of them, not for all (U-18).
+                // Where the system does not know this, there are fewer, and that is all.
+                let _ = setsockopt(socket, sockopt::IpBindAddressNoPort, &true);
+                SocketAddr::new(ip, 0)
+            }
             Source::Client => {
                 let Some(client) = client else { return Ok(()) };
                 let transparent = match to {
@@ -166,7 +173,12 @@ impl Source {
             let what = format!("{to} cannot be reached from {}", from.ip());
             return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, what));
         }
-        socket.bind(&from.into())
+        socket.bind(&from.into()).map_err(|error| match error.kind() {
+            io::ErrorKind::AddrNotAvailable => {
+                io::Error::new(error.kind(), format!("{} is no address of this machine", from.ip()))
+            }
+            _ => error,
+        })
     }
 }
 
@@ -176,4 +188,27 @@ impl Source {
 /// What the system says when it may not.
 pub fn may_be_transparent() -> io::Result<()> {
     Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?.set_ip_transparent_v4(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+
+    #[test]
+    fn u_18_an_address_is_taken_without_a_port() {
+        for ip in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+            let to = SocketAddr::new(ip, 9);
+            let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
+            match Source::Address(ip).bind(&socket, to, None) {
+                Ok(()) => {
+                    let bound = socket.local_addr().unwrap().as_socket().unwrap();
+                    assert_eq!(bound, SocketAddr::new(ip, 0));
+                }
+                // a machine without IPv6
+                Err(_) => assert!(ip.is_ipv6()),
+            }
+        }
+    }
 }

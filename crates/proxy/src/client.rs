@@ -4,11 +4,13 @@
 //! attempt; from then on nobody asks.
 
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use transom_net::DialError;
+use rustix::io::Errno;
+use transom_net::{Address, DialError};
 
 use crate::body::Body;
 use crate::codec::head::ResponseHead;
@@ -172,7 +174,50 @@ pub fn dial_fault(error: &DialError) -> Fault {
         DialError::Connect(_, e) if e.kind() == ErrorKind::TimedOut => {
             Fault::new(Code::ConnectTimeout, detail)
         }
+        DialError::Connect(to, e) if is_our_shortage(to, e) => {
+            Fault::new(Code::Overloaded, detail).retry_after(Duration::from_secs(1))
+        }
         DialError::Connect(..) => Fault::new(Code::ConnectFailed, detail),
         DialError::Tls(..) => Fault::new(Code::TlsFailed, detail),
+    }
+}
+
+/// Whether this machine has run out of something, for which no endpoint is to blame, and which no
+/// other attempt would make better: descriptors, memory, or ports (U-18). Over IPv6 the same error
+/// mostly means that there is none here.
+fn is_our_shortage(to: &Address, error: &std::io::Error) -> bool {
+    let Some(errno) = Errno::from_io_error(error) else { return false };
+    match errno {
+        Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => true,
+        Errno::ADDRNOTAVAIL => matches!(to, Address::Tcp(SocketAddr::V4(_))),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn u_18_what_this_machine_lacks_is_no_endpoint_s_fault() {
+        let (v4, v6) = ("10.0.0.1:80", "[2001:db8::1]:80");
+        for (to, errno, code) in [
+            (v4, Errno::ADDRNOTAVAIL, Code::Overloaded),
+            (v6, Errno::ADDRNOTAVAIL, Code::ConnectFailed),
+            (v4, Errno::MFILE, Code::Overloaded),
+            (v6, Errno::NOBUFS, Code::Overloaded),
+            (v4, Errno::CONNREFUSED, Code::ConnectRefused),
+            (v4, Errno::TIMEDOUT, Code::ConnectTimeout),
+            (v4, Errno::HOSTUNREACH, Code::ConnectFailed),
+        ] {
+            let error = DialError::Connect(Address::Tcp(to.parse().unwrap()), errno.into());
+            assert_eq!(dial_fault(&error).code(), code, "{to} {errno}");
+        }
+        // said by ourselves: an address in the configuration that does not fit
+        let error = io::Error::new(io::ErrorKind::AddrNotAvailable, "it cannot be reached");
+        let error = DialError::Connect(Address::Tcp(v4.parse().unwrap()), error);
+        assert_eq!(dial_fault(&error).code(), Code::ConnectFailed);
     }
 }

@@ -231,7 +231,7 @@ faults! {
         "add members, or raise `limits` if the endpoints can take more";
     Overloaded "overloaded" 503 UNAVAILABLE proxy_internal_response Transom No
         "The service is overloaded at the moment.",
-        "a limit on connections, requests or memory is reached",
+        "a limit on connections, requests or memory is reached, or the machine has no descriptor, port or memory left to reach an endpoint",
         "raise the limit, or add capacity";
     StreamRefused "stream-refused" 503 UNAVAILABLE destination_unavailable Upstream Yes
         "The service is not available at the moment.",

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use transom_net::carry::Passed;
 
@@ -142,6 +142,8 @@ pub struct Record {
     pub fault: Option<Code>,
     /// Why, for the log only.
     pub detail: Option<Cow<'static, str>>,
+    /// How long it waited for members with room, or for a server, where it did.
+    pub queued: Option<Duration>,
     /// How often an endpoint was tried.
     pub attempts: u16,
     /// The endpoint of the last attempt.

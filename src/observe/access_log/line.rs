@@ -80,6 +80,7 @@ pub(super) fn write(exchange: &Exchange, format: Format, clock: &mut Clock, out:
     line.milliseconds("total_ms", Some(total));
     let between =
         |from: Option<Instant>, to: Option<Instant>| Some(to?.saturating_duration_since(from?));
+    line.milliseconds("queued_ms", record.queued);
     line.milliseconds("connect_ms", between(Some(exchange.started), record.connected));
     line.milliseconds("wait_ms", between(record.connected, record.answered));
     line.milliseconds("body_ms", between(record.answered, record.ended));

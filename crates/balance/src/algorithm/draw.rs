@@ -84,6 +84,24 @@ impl Draw {
     }
 }
 
+/// What each of two would have in flight with one more, as it would be at weight 1: to be compared
+/// with each other and with nothing else, as both are multiplied by what saves a division.
+pub fn with_one_more(a: &Candidate, b: &Candidate) -> (f64, f64) {
+    let (weight, other) = (f64::from(a.weight), f64::from(b.weight));
+    let whole = f64::from(crate::state::WHOLE);
+    let expected = |one: &Candidate, weight: f64| (one.in_flight() as f64) * whole + weight;
+    (expected(a, weight) * other, expected(b, other) * weight)
+}
+
+/// Whether `a` has fewer attempts in flight for its weight.
+pub fn has_fewer(a: &Candidate, b: &Candidate) -> bool {
+    // 32 bits of each, so that no product overflows
+    let crossed = |one: &Candidate, other: &Candidate| {
+        u64::from(one.in_flight() as u32) * u64::from(other.weight)
+    };
+    crossed(a, b) < crossed(b, a)
+}
+
 /// Attempts in flight as they would be at weight 1.
 pub fn relative_in_flight(candidate: &Candidate) -> f64 {
     candidate.in_flight() as f64 * f64::from(crate::state::WHOLE) / f64::from(candidate.weight)

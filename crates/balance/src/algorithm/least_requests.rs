@@ -6,7 +6,7 @@
 //! [`two_choices`](super::two_choices): that is nearly as even, costs the same for any number, and
 //! many workers do not all run to the same member.
 
-use super::draw::{Draw, relative_in_flight};
+use super::draw::{Draw, has_fewer};
 use super::round_robin::Turns;
 use super::{Algorithm, Candidate, Choice, weight};
 
@@ -35,9 +35,7 @@ impl Algorithm for LeastRequests {
     fn pick(&self, choice: &Choice<'_>) -> Option<usize> {
         match self {
             LeastRequests::Exact(turns) => exact(turns, choice),
-            LeastRequests::OfTwo(draw) => {
-                draw.better_of_two(choice, |a, b| relative_in_flight(a) < relative_in_flight(b))
-            }
+            LeastRequests::OfTwo(draw) => draw.better_of_two(choice, has_fewer),
         }
     }
 
@@ -58,12 +56,16 @@ pub(super) fn load(candidate: &Candidate) -> String {
 fn exact(turns: &Turns, choice: &Choice<'_>) -> Option<usize> {
     // the least so far, and a bit for each candidate that has it
     let (mut least, mut than, mut equals) = (0u64, 1u64, 0u32);
+    let any = choice.tried.is_empty();
     for (index, candidate) in choice.candidates.iter().enumerate().take(EXACT) {
-        if !choice.is_open(index) {
+        // as `Choice::is_open`, with one look at what is in flight
+        let in_flight = candidate.in_flight();
+        let is_full = in_flight >= candidate.state.ceiling();
+        if is_full || (!any && choice.tried.contains(&candidate.key)) {
             continue;
         }
         // 32 bits of each, so that no product overflows
-        let in_flight = u64::from(candidate.in_flight() as u32);
+        let in_flight = u64::from(in_flight as u32);
         let weight = u64::from(candidate.weight);
         let (mine, theirs) = (in_flight * than, least * weight);
         if equals == 0 || mine < theirs {

@@ -6,10 +6,9 @@
 //! was never measured gets one request at a time until it is. An attempt that failed counts as slow:
 //! otherwise who refuses everything at once would look like the fastest.
 
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::draw::{Draw, relative_in_flight};
+use super::draw::{Draw, relative_in_flight, with_one_more};
 use super::{Algorithm, Candidate, Choice};
 
 #[derive(Debug)]
@@ -26,26 +25,37 @@ const UNKNOWN: f64 = 60e9;
 
 /// In nanoseconds.
 fn cost(candidate: &Candidate, now: Instant) -> f64 {
-    match candidate.state.faded_latency(now) {
-        None if candidate.state.in_flight.load(Ordering::Relaxed) == 0 => 0.0,
+    match candidate.state.fading_latency(now) {
+        None if candidate.in_flight() == 0 => 0.0,
         None => UNKNOWN * relative_in_flight(candidate),
-        Some(nanos) => nanos * (relative_in_flight(candidate) + 1.0),
+        Some(mean) => mean.left() * (relative_in_flight(candidate) + 1.0),
+    }
+}
+
+/// Whether the cost of `a` is lower.
+fn is_cheaper(a: &Candidate, b: &Candidate, now: Instant) -> bool {
+    match (a.state.fading_latency(now), b.state.fading_latency(now)) {
+        (Some(mean), Some(than)) => {
+            let (expected, other) = with_one_more(a, b);
+            mean.beside(than) * expected < than.nanos * other
+        }
+        _ => cost(a, now) < cost(b, now),
     }
 }
 
 impl Algorithm for PeakEwma {
     fn pick(&self, choice: &Choice<'_>) -> Option<usize> {
-        self.0.better_of_two(choice, |a, b| cost(a, choice.now) < cost(b, choice.now))
+        self.0.better_of_two(choice, |a, b| is_cheaper(a, b, choice.now))
     }
 
     fn score(&self, index: usize, choice: &Choice<'_>) -> String {
         let candidate = &choice.candidates[index];
-        match candidate.state.faded_latency(choice.now) {
+        match candidate.state.fading_latency(choice.now) {
             None => "not measured yet".to_owned(),
             Some(mean) => format!(
                 "cost {:.2} ms: mean latency {:.2} ms, {} in flight",
                 cost(candidate, choice.now) / 1e6,
-                mean / 1e6,
+                mean.left() / 1e6,
                 candidate.in_flight()
             ),
         }
@@ -54,6 +64,7 @@ impl Algorithm for PeakEwma {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
     use std::time::Duration;
 
     use super::*;

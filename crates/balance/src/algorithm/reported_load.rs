@@ -6,7 +6,7 @@
 //! report is forgotten. As long as one of the two says nothing, attempts in flight decide. They also
 //! weigh in between two reports, so that not everything goes to who was idle a moment ago.
 
-use super::draw::{Draw, relative_in_flight};
+use super::draw::{Draw, has_fewer, with_one_more};
 use super::{Algorithm, Candidate, Choice};
 
 #[derive(Debug)]
@@ -24,12 +24,12 @@ const LEAST: f64 = 0.01;
 impl Algorithm for ReportedLoad {
     fn pick(&self, choice: &Choice<'_>) -> Option<usize> {
         self.0.better_of_two(choice, |a, b| {
-            let (in_flight, other) = (relative_in_flight(a), relative_in_flight(b));
             match (a.state.reported_load(choice.now), b.state.reported_load(choice.now)) {
                 (Some(load), Some(than)) => {
-                    load.max(LEAST) * (in_flight + 1.0) < than.max(LEAST) * (other + 1.0)
+                    let (expected, other) = with_one_more(a, b);
+                    load.max(LEAST) * expected < than.max(LEAST) * other
                 }
-                _ => in_flight < other,
+                _ => has_fewer(a, b),
             }
         })
     }

@@ -13,11 +13,14 @@ pub const POINTS: u64 = 160;
 /// Points of all members together, beyond which each gets fewer.
 const MOST: u64 = 1 << 20;
 
+/// Points for one entry of the index, about: they and their owners fill half a cache line.
+const PER_START: usize = 4;
+
 pub struct Ring {
     /// Ascending: where a point lies, in the upper half of a hash, and whose it is.
     points: Box<[(u32, u32)]>,
-    /// For the upper bits of a hash the first point that may be meant, so that a search looks at one
-    /// or two points.
+    /// For the upper bits of a hash the first point that may be meant. Half a cache line of points
+    /// is then looked through; a finer index would itself not stay in the cache.
     starts: Box<[u32]>,
     shift: u32,
     bound: Option<Bound>,
@@ -35,7 +38,7 @@ impl Ring {
             points.extend((0..count).map(point));
         }
         points.sort_unstable();
-        let bits = points.len().max(2).next_power_of_two().trailing_zeros();
+        let bits = (points.len() / PER_START).max(2).next_power_of_two().trailing_zeros();
         let shift = u32::BITS - bits;
         let first = |bucket: u32| points.partition_point(|(at, _)| *at < bucket << shift) as u32;
         let starts = (0..1 << bits).map(first).collect();

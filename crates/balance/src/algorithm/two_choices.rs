@@ -2,7 +2,7 @@
 //! longest queue is O(log log n) above the mean, and a member that everybody believes to be idle is
 //! not run over by all workers at once, as no two draw the same pair.
 
-use super::draw::{Draw, relative_in_flight};
+use super::draw::{Draw, has_fewer};
 use super::{Algorithm, Candidate, Choice};
 
 #[derive(Debug)]
@@ -16,7 +16,7 @@ impl TwoChoices {
 
 impl Algorithm for TwoChoices {
     fn pick(&self, choice: &Choice<'_>) -> Option<usize> {
-        self.0.better_of_two(choice, |a, b| relative_in_flight(a) < relative_in_flight(b))
+        self.0.better_of_two(choice, has_fewer)
     }
 
     fn score(&self, index: usize, choice: &Choice<'_>) -> String {

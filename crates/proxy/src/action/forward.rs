@@ -190,7 +190,7 @@ impl Forward {
     /// A lease for another attempt after an answer that asks for one, if there may be one.
     async fn again(
         &self,
-        exchange: &Exchange,
+        exchange: &mut Exchange,
         request: &mut Request,
         spent: &mut Spent,
         call: &Call,
@@ -208,7 +208,7 @@ impl Forward {
     /// allows each request, what the pool allows all of them, and the time that is left.
     async fn next(
         &self,
-        exchange: &Exchange,
+        exchange: &mut Exchange,
         request: &Request,
         spent: &mut Spent,
         why: Why<'_>,
@@ -258,12 +258,13 @@ impl Forward {
 
     async fn lease(
         &self,
-        exchange: &Exchange,
+        exchange: &mut Exchange,
         request: &Request,
         spent: &Spent,
     ) -> Result<Lease, Fault> {
         let ask = self.ask(exchange, request, &spent.tried);
-        leased(exchange, self.destination.lease(&ask)).await
+        let leasing = self.destination.lease(&ask);
+        leased(exchange, leasing).await
     }
 
     fn response(
@@ -318,12 +319,17 @@ fn note(exchange: &mut Exchange, tried: &Tried) {
 }
 
 /// The lease that came of asking, now or later.
-async fn leased(exchange: &Exchange, leasing: Leasing) -> Result<Lease, Fault> {
+async fn leased(exchange: &mut Exchange, leasing: Leasing) -> Result<Lease, Fault> {
     match leasing {
         Leasing::Ready(lease) => Ok(lease),
         Leasing::Refused(fault) => Err(fault),
-        // Boxed, as it is rare.
-        Leasing::Wait(waiting) => Box::pin(waited(exchange, waiting)).await,
+        Leasing::Wait(waiting) => {
+            let since = Instant::now();
+            // Boxed, as it is rare.
+            let lease = Box::pin(waited(exchange, waiting)).await;
+            *exchange.record.queued.get_or_insert_default() += since.elapsed();
+            lease
+        }
     }
 }
 

@@ -19,8 +19,7 @@ use std::sync::Arc;
 
 use transom_net::blocks::{Blocks, Rule};
 
-use super::{Answering, Policy};
-use crate::chain::Next;
+use super::{Ahead, Policy};
 use crate::exchange::Exchange;
 use crate::fault::{Code, Fault};
 use crate::message::Request;
@@ -65,23 +64,16 @@ impl Policy for Address {
         }
     }
 
-    fn handle<'a>(
-        &'a self,
-        exchange: &'a mut Exchange,
-        request: Request,
-        next: Next,
-    ) -> Answering<'a> {
-        Box::pin(async move {
-            match (self.check(exchange.client), &self.dry_run) {
-                (Ok(()), _) => {}
-                (Err(fault), None) => return Err(fault),
-                (Err(fault), Some(name)) => {
-                    exchange.record.would_refuse(name);
-                    exchange.record.remark(format!("dry run: {}", fault.detail()));
-                }
+    fn ahead(&self, exchange: &mut Exchange, _: &mut Request) -> Result<Ahead, Fault> {
+        match (self.check(exchange.client), &self.dry_run) {
+            (Ok(()), _) => {}
+            (Err(fault), None) => return Err(fault),
+            (Err(fault), Some(name)) => {
+                exchange.record.would_refuse(name);
+                exchange.record.remark(format!("dry run: {}", fault.detail()));
             }
-            Ok(next.run(exchange, request).await)
-        })
+        }
+        Ok(Ahead::Done)
     }
 }
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use transom_settings::HeaderName;
 
-use super::{Answering, Policy};
-use crate::chain::Next;
+use super::{Ahead, Policy};
 use crate::exchange::Exchange;
+use crate::fault::Fault;
 use crate::message::Request;
 use crate::stage::Stage;
 
@@ -40,16 +40,11 @@ impl Policy for Reserve {
         format!("takes off what clients send in {}", names.join(", "))
     }
 
-    fn handle<'a>(
-        &'a self,
-        exchange: &'a mut Exchange,
-        mut request: Request,
-        next: Next,
-    ) -> Answering<'a> {
+    fn ahead(&self, _: &mut Exchange, request: &mut Request) -> Result<Ahead, Fault> {
         for name in self.0.iter() {
             request.fields.remove(&**name);
         }
         request.leave_out_of_trailers(&self.0);
-        Box::pin(async move { Ok(next.run(exchange, request).await) })
+        Ok(Ahead::Done)
     }
 }

@@ -325,6 +325,19 @@ mod tests {
     }
 
     #[test]
+    fn u_11_an_endpoint_is_not_written_so_that_it_is_read_in_two_ways() {
+        let number = "it ends in a number but is no IPv4 address";
+        for host in ["2130706433", "0x7f000001", "0177.0.0.1", "127.1", "a.0x7f"] {
+            let text = format!("{host}:80");
+            let refused = EndpointAddress::from_text(&text).unwrap_err();
+            assert!(refused.what.ends_with(number), "{text}: {}", refused.what);
+        }
+        for text in ["file:///etc/passwd", "gopher://a:70/", "http://169.254.169.254/", "a@b:80"] {
+            assert!(EndpointAddress::from_text(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn clashes() {
         for (a, b, expected) in [
             (":80", "127.0.0.1:80", true),

@@ -138,4 +138,16 @@ mod tests {
         assert_eq!((url.authority.as_str(), url.path.as_str()), ("id.example:8443", "/a"));
         assert_eq!(Url::parse("identity/a").unwrap().authority, "");
     }
+    #[test]
+    fn u_11_a_url_leads_to_http_and_to_one_host() {
+        for text in [
+            "file:///etc/passwd",
+            "gopher://a/b",
+            "http://2130706433/",
+            "http://0x7f.1/",
+            "http://a@169.254.169.254/",
+        ] {
+            assert!(Url::parse(text).is_err(), "{text}");
+        }
+    }
 }
