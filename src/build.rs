@@ -157,6 +157,7 @@ pub fn build(
         .iter()
         .map(|(name, listener)| build.listener(name, listener, generation, sinks))
         .collect();
+    build.warn_of_idle_plans();
     if build.findings.has_errors() {
         return Err(build.findings);
     }

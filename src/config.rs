@@ -115,8 +115,8 @@ settings! {
         pub reload: Reload = Reload::default(),
         /// What is given up when there is too much.
         pub overload: Overload = Overload::default(),
-        /// The directory in which survives what is made while Transom runs: consumers and keys. Without
-        /// it, there are only those of the file.
+        /// The directory in which survives what is made while Transom runs: consumers and keys, what
+        /// was revoked, and what was used of quotas. Without it, there are only those of the file.
         pub data: Option<Spanned<PathBuf>> = None,
         /// How the running program is looked into and steered.
         pub admin: Admin = Admin::default(),

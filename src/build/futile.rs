@@ -34,6 +34,21 @@ impl Build<'_> {
             warn(what, "add OPTIONS to `match.method`");
         }
     }
+
+    /// Warns of plans whose quotas nobody counts.
+    pub(super) fn warn_of_idle_plans(&mut self) {
+        if self.meters.iter().any(|meter| !meter.plans.is_empty()) {
+            return;
+        }
+        let plans = self.config.plans.iter().filter(|(_, plan)| !plan.quota.is_empty());
+        for (name, _) in plans {
+            let what = "no policy counts the quota: no route has a `quota` with `plans: true`";
+            let hint =
+                "write `quota: { plans: true }` below `policies:`, and its name at the routes";
+            let path = format!("plans.{name}.quota");
+            self.findings.push(Diagnostic::warning(name.span, path, what).hint(hint));
+        }
+    }
 }
 
 fn asks_for_certificates(listener: &Listener) -> bool {

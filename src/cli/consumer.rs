@@ -35,6 +35,12 @@ enum What {
         #[command(flatten)]
         how: How,
     },
+    /// What somebody has used of quotas; also who is no consumer, such as the name in a token.
+    Usage {
+        name: String,
+        #[command(flatten)]
+        how: How,
+    },
     /// Add a consumer to the store, or say anew what it is.
     Add {
         name: String,
@@ -79,6 +85,9 @@ impl Consumer {
             What::Show { name, how } => {
                 seen(&how.asking, how.json, &format!("/consumers/{}", escaped(name)), show)
             }
+            What::Usage { name, how } => {
+                seen(&how.asking, how.json, &format!("/consumers/{}/usage", escaped(name)), usage)
+            }
             What::Add { name, groups, scopes, plan, labels, asking } => {
                 let mut named = serde_json::Map::new();
                 for label in labels {
@@ -122,18 +131,25 @@ fn show(consumer: &Json) -> String {
     for (label, value) in consumer["labels"].as_object().into_iter().flatten() {
         out.push_str(&format!("{label}: {}\n", text(value)));
     }
-    let mut rows = vec![["QUOTA", "POLICY", "USED", "LEFT", "RESETS"].map(String::from)];
-    for usage in consumer["usage"].as_array().into_iter().flatten() {
-        rows.push(["quota", "policy", "used", "left", "resets"].map(|key| text(&usage[key])));
-    }
-    if rows.len() > 1 {
-        out.push_str(&format!("\n{}", aligned(&rows)));
+    if consumer["usage"].as_array().is_some_and(|usage| !usage.is_empty()) {
+        out.push_str(&format!("\n{}", usage(&consumer["usage"])));
     }
     match consumer["keys"].as_array().is_some_and(|keys| !keys.is_empty()) {
         true => out.push_str(&format!("\n{}", super::key::list(&consumer["keys"]))),
         false => out.push_str("\nno keys in the store\n"),
     }
     out
+}
+
+fn usage(usage: &Json) -> String {
+    let mut rows = vec![["QUOTA", "POLICY", "USED", "LEFT", "RESETS"].map(String::from)];
+    for quota in usage.as_array().into_iter().flatten() {
+        rows.push(["quota", "policy", "used", "left", "resets"].map(|key| text(&quota[key])));
+    }
+    match rows.len() {
+        1 => "no quota is counted for each consumer\n".to_owned(),
+        _ => aligned(&rows),
+    }
 }
 
 #[cfg(test)]

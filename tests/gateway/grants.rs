@@ -78,6 +78,24 @@ fn gw_06_an_opaque_token_is_asked_about_once() {
 }
 
 #[test]
+fn gw_20_whom_an_opaque_token_names_may_have_to_be_a_consumer() {
+    let teller = teller();
+    let policy = format!(
+        "opaque: {{ introspection: {{ url: 'http://{}/introspect', client: {{ id: a, secret: b }}, \
+         plan: tier, consumers: require }} }}",
+        teller.address
+    );
+    let more =
+        "plans: { gold: {} }\nconsumers: { ada: { plan: gold, groups: [admins], scopes: [all] } }";
+    let rig = Rig::with(&[&policy, "told: { identity-headers: {} }"], more);
+    assert_eq!(rig.get("/", &[&bearer("good")]).status, 200);
+    let seen = rig.seen();
+    assert_eq!(seen.field("x-consumer-plan"), Some("gold"));
+    assert_eq!(seen.field("x-consumer-groups"), Some("admins"));
+    assert_eq!(rig.get("/", &[&bearer("short")]).status, 401, "bob is nobody here");
+}
+
+#[test]
 fn gw_15_endpoints_are_shown_our_own_secrets_and_not_the_clients() {
     for (with, secret, name, expected) in [
         ("bearer: our-token-1", "our-token-1", "authorization", "Bearer our-token-1"),

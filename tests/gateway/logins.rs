@@ -180,6 +180,17 @@ fn gw_05_a_person_logs_in_and_out() {
 }
 
 #[test]
+fn gw_20_who_logs_in_may_have_to_be_a_consumer() {
+    let provider = Provider::start();
+    for (consumers, status) in [("join", 200), ("require", 401)] {
+        let rig = provider.rig(&format!("consumers: {consumers}"));
+        let mut browser = Browser::default();
+        browser.log_in(&rig, &provider, "/orders");
+        assert_eq!(browser.get(&rig, "/orders").status, status, "{consumers}");
+    }
+}
+
+#[test]
 fn gw_05_only_pages_are_sent_to_log_in() {
     let provider = Provider::start();
     let rig = provider.rig("");

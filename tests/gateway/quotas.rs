@@ -66,6 +66,9 @@ fn gw_20_two_consumers_on_two_plans_have_two_quotas() {
         assert_eq!(line["fault"], "quota-exceeded");
         assert_eq!(line["detail"], "`per-month`: 3/month for each consumer");
     }
+    let key = "X-Api-Key: bob-secret-1234567890";
+    let call = ["Content-Type: application/grpc", "Content-Length: 0", key];
+    assert_eq!(rig.ask("POST /a.B/C", &call).field("grpc-status"), Some("8"));
     let used = usage(&rig, "bob");
     assert_eq!((&used[0]["used"], &used[0]["left"]), (&3.into(), &0.into()), "{used}");
     assert_eq!((&used[0]["policy"], &used[0]["quota"]), (&"per-month".into(), &"3/month".into()));
@@ -74,6 +77,11 @@ fn gw_20_two_consumers_on_two_plans_have_two_quotas() {
         Command::new(TRANSOM).args(["consumer", "show", "ada", "--socket"]).arg(socket).output();
     let shown = String::from_utf8(show.unwrap().stdout).unwrap();
     assert!(shown.contains("5/month  per-month  5     0     20"), "{shown}");
+    let socket = rig.transom.folder().join("admin.sock");
+    let words = ["consumer", "usage", "nobody-yet", "--socket"];
+    let usage = Command::new(TRANSOM).args(words).arg(socket).output().unwrap();
+    let shown = String::from_utf8(usage.stdout).unwrap();
+    assert!(shown.contains("1/month  per-month  0     1     20"), "{shown}");
 }
 
 #[test]
@@ -189,7 +197,7 @@ fn gw_20_what_cannot_be_is_refused_with_its_place() {
         ("5/day", "what is used is forgotten at a restart: there is no `data`"),
         (
             "{ most: 90/day, shared: 127.0.0.1:6379 }",
-            "90/day shared by 2 processes which pass 98 at most for each consumer",
+            "90/day for each consumer, shared by 2 processes which pass 98 at most",
         ),
     ] {
         let said = check(
@@ -201,6 +209,22 @@ fn gw_20_what_cannot_be_is_refused_with_its_place() {
         );
         assert!(said.contains(expected), "{quota}: {said}");
     }
+}
+
+#[test]
+fn gw_20_a_plan_whose_quota_nobody_counts_is_told_of() {
+    let said = |policies: &str| {
+        let config = format!(
+            "data: data\n\
+             listeners: {{ web: {{ address: ':8080', routes: [{{ policies: [{policies}], respond: ok }}] }} }}\n\
+             plans: {{ vip: {{ quota: 5/day }}, other: {{ rate: 5/min }} }}\n\
+             policies: {{ q: {{ quota: {{ plans: true }} }}, r: {{ rate-limit: 5/s }} }}\n"
+        );
+        check(&config, |_| ())
+    };
+    let warning = "warning: plans.vip.quota: no policy counts the quota";
+    assert!(said("r").contains(warning), "{}", said("r"));
+    assert!(!said("q, r").contains("warning"), "{}", said("q, r"));
 }
 
 #[test]

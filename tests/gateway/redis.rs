@@ -318,6 +318,31 @@ fn without_redis_nothing_is_done_twice_unless_the_file_says_so() {
 }
 
 #[test]
+fn a_question_that_redis_was_too_slow_for_makes_it_forget_no_answer() {
+    let Some(redis) = Redis::start() else { return };
+    let (endpoint, charged) = till(&Arc::new(AtomicBool::new(true)));
+    // the process itself forgets at once
+    let policy = format!(
+        "{{ idempotency: {{ memory: 1B, shared: {{ redis: '{}', patience: 100ms }} }} }}",
+        redis.address
+    );
+    let transom = process(endpoint.address, &policy);
+    assert_eq!(post(&transom, "k", "lamp").text(), "charged 1");
+    assert_eq!(post(&transom, "k", "lamp").text(), "charged 1");
+    let mut socket = TcpStream::connect(redis.address).unwrap();
+    socket.write_all(b"DEBUG SLEEP 3\r\n").unwrap();
+    for key in ["k", "k-2"] {
+        assert_eq!(post(&transom, key, "lamp").status, 503, "{key}");
+    }
+    BufReader::new(socket).read_line(&mut String::new()).unwrap();
+    until("Redis is asked again", || post(&transom, "k", "lamp").status == 200);
+    assert_eq!(post(&transom, "k", "lamp").text(), "charged 1");
+    // and what was never begun may begin
+    assert_eq!(post(&transom, "k-2", "lamp").text(), "charged 2");
+    assert_eq!(charged.load(Ordering::Acquire), 2);
+}
+
+#[test]
 fn a_process_that_dies_with_a_request_leaves_an_outcome_that_nobody_knows() {
     let Some(redis) = Redis::start() else { return };
     let gate = Arc::new(AtomicBool::new(false));

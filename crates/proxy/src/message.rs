@@ -151,8 +151,8 @@ impl Request {
     /// nothing.
     pub fn leave_out_of_trailers(&mut self, names: &Arc<[HeaderName]>) {
         // in HTTP/1 only a chunked body has trailers (RFC 9112 §7.1.2)
-        let may_come = self.version == Version::Http2 || self.body.length().is_none();
-        if !names.is_empty() && may_come {
+        let may_come = || self.version == Version::Http2 || self.body.length().is_none();
+        if !names.is_empty() && may_come() {
             self.body = unsaid::leave_out(names, std::mem::take(&mut self.body));
         }
     }

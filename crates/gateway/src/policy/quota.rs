@@ -14,7 +14,7 @@
 //! used stays used.
 //!
 //! With `plans`, the quotas of the plan of who asks hold in place of `most`, for each consumer. Without
-//! `most`, who has no plan has no quota. `transom consumer show NAME` shows what a consumer has used.
+//! `most`, who has no plan has no quota. `transom consumer usage NAME` shows what a consumer has used.
 //!
 //! Traps. Write it below `policies:`: a policy that stands at its route is known by its place there, and
 //! its counts go to another one when lines are moved. What a client chooses itself, such as a header
@@ -194,23 +194,21 @@ impl Quotas {
 
     /// The quotas as people read them.
     fn words(&self) -> String {
-        let mut words = match self.most() {
-            [] => "what the plan says".to_owned(),
-            most => {
-                let each = most.iter().map(|quota| match &self.shared {
-                    None => quota.to_string(),
-                    Some(shared) => format!(
-                        "{quota} shared by {} processes which pass {} at most",
-                        shared.processes(),
-                        shared.bound(quota.count)
-                    ),
-                });
-                let each: Vec<_> = each.collect();
-                format!("{} {}", each.join(" and "), self.by.words())
-            }
+        let most = self.most();
+        if most.is_empty() {
+            return "what the plan says".to_owned();
+        }
+        let listed = |each: &dyn Fn(&Quota) -> String| {
+            most.iter().map(each).collect::<Vec<_>>().join(" and ")
         };
-        if !self.most().is_empty() && self.plans.value {
+        let mut words = format!("{} {}", listed(&Quota::to_string), self.by.words());
+        if self.plans.value {
             words += ", or what the plan says";
+        }
+        if let Some(shared) = &self.shared {
+            let bounds = listed(&|quota| shared.bound(quota.count).to_string());
+            let processes = shared.processes();
+            words += &format!(", shared by {processes} processes which pass {bounds} at most");
         }
         words
     }

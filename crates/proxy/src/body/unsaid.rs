@@ -74,3 +74,55 @@ impl Source for Unsaid {
         self.inner.poll_stalled(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use transom_settings::FromText;
+
+    use super::*;
+    use crate::message::{Method, Request, Version};
+
+    /// Nothing but trailers.
+    struct Said(Option<u64>);
+
+    impl Source for Said {
+        fn poll_fill(&mut self, _: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
+            Poll::Ready(Ok(0))
+        }
+
+        fn look(&self, _: &mut dyn FnMut(&[u8])) {}
+
+        fn consume(&mut self, _: usize) {}
+
+        fn length(&self) -> Option<u64> {
+            self.0
+        }
+
+        fn trailers(&mut self) -> Option<Fields> {
+            let mut trailers = Fields::new();
+            for name in ["X-Consumer-NAME", "grpc-status", "x-consumer-name-too"] {
+                trailers.append(name, b"root");
+            }
+            Some(trailers)
+        }
+    }
+
+    #[test]
+    fn p_15_what_only_we_say_is_taken_off_wherever_trailers_may_come() {
+        let names: Arc<[HeaderName]> = [HeaderName::from_text("x-consumer-name").unwrap()].into();
+        for (version, length, left) in [
+            (Version::Http2, None, 2),
+            (Version::Http2, Some(3), 2),
+            (Version::Http11, None, 2),
+            // nothing comes behind it: it is not looked at
+            (Version::Http11, Some(3), 3),
+        ] {
+            let mut request = Request::new(Method::Post, "a", "/");
+            request.version = version;
+            request.body = Body::Stream(Box::new(Said(length)));
+            request.leave_out_of_trailers(&names);
+            let trailers = request.body.trailers().unwrap();
+            assert_eq!(trailers.iter().count(), left, "{version:?} {length:?}");
+        }
+    }
+}

@@ -86,7 +86,7 @@ if ARGV[2] == 'alive' then
     redis.call('HSET', KEYS[1], 'alive', t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[3])
   end
 elseif ARGV[2] == 'nothing' then
-  redis.call('DEL', KEYS[1])
+  if state == 'W' then redis.call('DEL', KEYS[1]) end
 else
   redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'request', ARGV[4], 'state', ARGV[2], 'answer', ARGV[5])
   redis.call('PEXPIRE', KEYS[1], ARGV[3])
