@@ -94,7 +94,7 @@ pub trait Control: Send + Sync {
     fn consumers(&self) -> Consumers;
 
     /// The APIs of the running configuration.
-    fn apis(&self) -> Arc<Vec<Api>>;
+    fn apis(&self) -> Arc<Vec<Arc<Api>>>;
 
     /// Where consumers and keys are made; none where the file names no place for it.
     fn store(&self) -> Option<Store>;
@@ -385,7 +385,7 @@ mod tests {
             Consumers::default()
         }
 
-        fn apis(&self) -> Arc<Vec<Api>> {
+        fn apis(&self) -> Arc<Vec<Arc<Api>>> {
             Arc::default()
         }
 

@@ -15,6 +15,7 @@ mod lending;
 mod maker;
 mod matching;
 mod pages;
+mod portal;
 mod relays;
 mod routes;
 mod scaling;
@@ -76,7 +77,7 @@ pub struct Snapshot {
     /// Everybody who may ask.
     pub consumers: Consumers,
     /// The APIs, in the order of the file.
-    pub apis: Arc<Vec<Api>>,
+    pub apis: Arc<Vec<Arc<Api>>>,
     /// What policies do beside requests.
     pub tasks: Tasks,
     /// Where the file speaks of sources and names.
@@ -192,7 +193,7 @@ struct Build<'a> {
     versioned: routes::VersionPolicies<'a>,
     /// Everybody who may ask.
     consumers: Consumers,
-    apis: Arc<Vec<Api>>,
+    apis: Arc<Vec<Arc<Api>>>,
     tasks: Tasks,
     findings: Diagnostics,
 }

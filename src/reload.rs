@@ -447,6 +447,8 @@ fn open_store(prepared: &Prepared) -> Result<Option<Store>, StartError> {
     let stored = prepared.snapshot.consumers.stored.clone();
     let (store, loaded) =
         Store::open(&directory, stored).map_err(|e| StartError::System(e.to_string()))?;
+    // it is opened once
+    let _ = prepared.snapshot.shared.opened().set(store.clone());
     let store::Loaded { consumers, keys, took } = loaded;
     let (directory, took) = (directory.display(), took.as_millis());
     log::info(&format!("{directory}: {consumers} consumers and {keys} keys, read in {took} ms"));

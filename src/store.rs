@@ -3,7 +3,7 @@
 //!
 //! One thread has the database ([`Writer`]), and everything that is asked of it is asked there. What
 //! requests need is read into memory at the start, and changed there as soon as a change is on disk:
-//! no request ever waits for this thread. A change is on disk before it is answered, so that it
+//! no request ever waits for this thread but one that makes a key at a portal. A change is on disk before it is answered, so that it
 //! survives the process being killed, and the machine losing power.
 
 use std::fs::{DirBuilder, Permissions};
@@ -18,11 +18,13 @@ use tokio::sync::oneshot;
 use transom_gateway::consumer::Stored;
 
 mod consumers;
+mod desk;
 mod import;
 mod keys;
 mod row;
 
 pub use consumers::StoredConsumer;
+pub use desk::{Desk, Opened};
 pub use import::Import;
 pub use keys::{KeyRow, MadeKey, NewKey};
 

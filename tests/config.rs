@@ -74,7 +74,7 @@ fn the_schema_refers_only_to_what_it_defines() {
     assert_eq!(config["required"], serde_json::json!(["listeners"]));
     assert_eq!(config["properties"]["grace"]["default"], "30s");
     let route = &schema["$defs"]["Route"];
-    assert_eq!(route["oneOf"].as_array().unwrap().len(), 5);
+    assert_eq!(route["oneOf"].as_array().unwrap().len(), 6);
     assert!(route["properties"]["match"]["$ref"].is_string());
     // every key has a text for the editor to show
     for (name, definition) in schema["$defs"].as_object().unwrap() {

@@ -99,6 +99,7 @@ fn files_shown_in_documents_are_right() {
         "docs/compose.md",
         "docs/grpc.md",
         "docs/versions.md",
+        "docs/portal.md",
     ];
     for document in documents {
         let text = std::fs::read_to_string(root.join(document)).unwrap();

@@ -19,6 +19,7 @@ mod gateway {
     mod once;
     mod passwords;
     mod payloads;
+    mod portal;
     mod rest_to_grpc;
     mod rig;
     mod shared;

@@ -69,7 +69,7 @@ impl Control for Running {
         self.shown().snapshot.consumers.clone()
     }
 
-    fn apis(&self) -> Arc<Vec<Api>> {
+    fn apis(&self) -> Arc<Vec<Arc<Api>>> {
         self.shown().snapshot.apis.clone()
     }
 

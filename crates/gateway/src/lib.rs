@@ -24,6 +24,7 @@ pub mod origin;
 mod pairs;
 pub mod plan;
 pub mod policy;
+pub mod portal;
 pub mod seal;
 pub mod signing;
 pub mod task;

@@ -1,8 +1,9 @@
 //! APIs: where they are served, and what their versions become.
 
+use transom_gateway::portal::Portal;
 use transom_settings::{Name, OneOrMany, Spanned, closest, quote};
 
-use super::super::{Api, Placed};
+use super::super::{Api, Placed, Route};
 use super::Check;
 
 impl<'a> Check<'a> {
@@ -62,6 +63,33 @@ impl<'a> Check<'a> {
                     .hint("give each a path or a host of its own")
                     .done();
             }
+        }
+    }
+
+    pub(super) fn portal(&mut self, portal: &Spanned<Portal>, route: &Route, path: &str) {
+        let apis = &self.config.apis;
+        for named in portal.apis.iter().filter(|named| !apis.mentions(&***named)) {
+            let meant = closest(named, apis.names().map(|name| &***name));
+            let what = format!("no API named {}", quote(named));
+            self.error(named.span, format!("{path}.portal.apis"), what).suggest(meant).done();
+        }
+        if apis.is_empty() && self.decoded("apis") {
+            let what = "there is no API to show";
+            self.warning(portal.span, format!("{path}.portal"), what)
+                .hint("write one below `apis:`")
+                .done();
+        }
+        if route.r#match.below().is_none() {
+            let what = "a portal stands below one path";
+            self.error(portal.span, format!("{path}.match.path"), what)
+                .hint("write one that ends in `/**`, such as `/portal/**`")
+                .done();
+        }
+        if portal.keys && self.config.data.is_none() && self.decoded("data") {
+            let what = "keys that are made here would be lost at the end of the program";
+            self.error(portal.span, format!("{path}.portal.keys"), what)
+                .hint("add `data: DIRECTORY` at the top of the file")
+                .done();
         }
     }
 
