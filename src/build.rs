@@ -194,6 +194,8 @@ struct Build<'a> {
     /// Everybody who may ask.
     consumers: Consumers,
     apis: Arc<Vec<Arc<Api>>>,
+    /// See [`Build::vouched`]; the same for all listeners.
+    vouched: Option<Vec<HeaderName>>,
     tasks: Tasks,
     findings: Diagnostics,
 }
@@ -228,6 +230,7 @@ impl<'a> Build<'a> {
             versioned: routes::VersionPolicies::default(),
             consumers: Consumers::default(),
             apis: Arc::default(),
+            vouched: None,
             tasks: Vec::new(),
             findings: Diagnostics::new(),
         }
@@ -240,14 +243,14 @@ impl<'a> Build<'a> {
     }
 
     /// Fields in which any policy of the file tells endpoints who asks.
-    fn vouched(&self) -> Vec<HeaderName> {
-        let routes = self.config.written_routes();
+    fn vouched(config: &Config) -> Vec<HeaderName> {
+        let routes = config.written_routes();
         let uses = routes.iter().flat_map(|placed| placed.route.policies.iter());
         let inline = uses.filter_map(|policy| match policy {
             PolicyUse::Inline(policy) => Some(policy),
             PolicyUse::Named(_) => None,
         });
-        let rules = self.config.policies.values().chain(inline).filter_map(|policy| match policy {
+        let rules = config.policies.values().chain(inline).filter_map(|policy| match policy {
             Policy::Rule(rule) => Some(rule),
             _ => None,
         });
@@ -292,7 +295,7 @@ impl<'a> Build<'a> {
         let placed = self.config.routes_of(name);
         let router = self.router(&placed);
         let routes = self.routes(name, listener, &placed);
-        let routes = routes?;
+        let (routes, config) = (routes?, self.config);
         let counts = self.counts(name);
         let site = Site {
             ceilings: ceilings(&listener.limits, &counts.requests),
@@ -317,7 +320,7 @@ impl<'a> Build<'a> {
                 via: listener.forwarded.via,
             },
             request_id: request_id(&listener.request_id),
-            vouched: self.vouched(),
+            vouched: self.vouched.get_or_insert_with(|| Build::vouched(config)).clone(),
             pages: self.pages(&listener.error_pages),
             sinks: sinks(name, &routes),
             routes,

@@ -49,9 +49,13 @@ fn a_file_with_ten_mistakes_has_ten_findings() {
 #[test]
 fn what_is_loaded_prints_as_a_configuration_that_loads_the_same() {
     use transom_settings::Setting;
-    let text = include_str!("config/everything.yaml");
     let variable = |_: &str| Some("8080".to_owned());
     let load = |text: &str| from_text(Path::new("f"), text, false, &variable);
+    let text = include_str!("config/apis-right.yaml");
+    let first = load(text).map_err(|f| f.render()).unwrap().config;
+    let again = load(&first.to_json().to_string()).map_err(|f| f.render()).unwrap().config;
+    assert_eq!(first.apis, again.apis);
+    let text = include_str!("config/everything.yaml");
     let first = load(text).map_err(|f| f.render()).unwrap().config;
     let printed = serde_json::to_string_pretty(&first.to_json()).unwrap();
     assert!(!printed.contains("hunter2") && !format!("{first:?}").contains("hunter2"));

@@ -241,6 +241,17 @@ fn gw_31_only_what_a_document_describes_passes() {
 }
 
 #[test]
+fn gw_31_another_document_is_served_after_a_reload() {
+    let shop = Shop::with(DESCRIBED);
+    assert_eq!(shop.rig.get("/shop/v1/parcels/7", &[]).status, 404);
+    let document = include_str!("../policies/orders.yaml").replace("/orders/", "/parcels/");
+    std::fs::write(shop.rig.transom.folder().join("orders.yaml"), document).unwrap();
+    shop.rig.reload();
+    assert_eq!(shop.rig.get("/shop/v1/parcels/7", &[]).status, 200);
+    assert_eq!(shop.rig.get("/shop/v1/orders/7", &[]).status, 404);
+}
+
+#[test]
 fn gw_35_a_limit_of_an_api_is_one_for_all_its_versions_and_their_routes() {
     let apis = ORDERS.replace(
         "    versions:",
