@@ -9,8 +9,9 @@ use super::{KeyRow, MadeKey, NewKey, Refused, Store, Writer, now};
 
 /// Valid keys that one consumer may have by its own doing.
 const MOST: usize = 20;
-/// Keys of one consumer that are shown.
-const SHOWN: u32 = 500;
+/// Keys that one consumer may ever have made: those that ended stay in the store, which must not grow with
+/// whoever makes and revokes them all day.
+const EVER: usize = 500;
 
 /// The store, once it is open.
 pub type Opened = Arc<OnceLock<Store>>;
@@ -40,7 +41,7 @@ impl KeyDesk for Desk {
     fn list(&self, consumer: &str) -> Answer<'_, Vec<OwnKey>> {
         let consumer = consumer.to_owned();
         Box::pin(async move {
-            let rows = self.ask(move |writer| writer.keys(Some(&consumer), "", SHOWN)).await?;
+            let rows = self.ask(move |writer| writer.keys(Some(&consumer), "", u32::MAX)).await?;
             Ok(rows.into_iter().map(shown).collect())
         })
     }
@@ -49,7 +50,7 @@ impl KeyDesk for Desk {
         let consumer = consumer.to_owned();
         Box::pin(async move {
             let made = self.ask(move |writer| {
-                let held = writer.keys(Some(&consumer), "", u32::MAX)?;
+                let held = writer.room_of(&consumer)?;
                 let valid = held.iter().filter(|row| row.standing(now()) == "valid").count();
                 if valid >= MOST {
                     let why = format!("you have {MOST} valid keys; revoke one first");
@@ -66,6 +67,7 @@ impl KeyDesk for Desk {
         Box::pin(async move {
             let made = self.ask(move |writer| {
                 writer.is_of(&id, &consumer)?;
+                writer.room_of(&consumer)?;
                 writer.rotate_key(&id, grace)
             });
             Ok(shown_once(made.await?))
@@ -85,6 +87,18 @@ impl KeyDesk for Desk {
 }
 
 impl Writer {
+    /// The keys of a consumer that has room for one more.
+    fn room_of(&self, consumer: &str) -> Result<Vec<KeyRow>, Refused> {
+        let held = self.keys(Some(consumer), "", u32::MAX)?;
+        match held.len() < EVER {
+            true => Ok(held),
+            false => {
+                let why = format!("you have made {EVER} keys; ask the operator");
+                Err(Refused::Conflict(why))
+            }
+        }
+    }
+
     /// Whether the key is this consumer's; that of another is as if it were not there.
     fn is_of(&self, id: &str, consumer: &str) -> Result<(), Refused> {
         match self.known(id) {

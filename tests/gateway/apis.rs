@@ -241,6 +241,27 @@ fn gw_31_only_what_a_document_describes_passes() {
 }
 
 #[test]
+fn gw_31_an_operation_is_explained_with_the_names_in_its_path() {
+    let shop = Shop::with(DESCRIBED);
+    let run = |words: &[&str]| {
+        let folder = shop.rig.transom.folder();
+        let output = Command::new(TRANSOM).args(words).current_dir(folder).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let port = shop.rig.transom.web().port();
+    let told = run(&["explain", "GET", &format!("http://127.0.0.1:{port}/shop/v1/orders/7")]);
+    for expected in [
+        "orders-v1 (host *, path /shop/v1/orders/{id}): matched",
+        "  {capture.id} is `7`",
+        "validate (shape): is one of 1 operations of `Orders` 1 below /shop/v1",
+    ] {
+        assert!(told.contains(expected), "{told}");
+    }
+    assert!(run(&["check"]).contains("2 pools, 1 API\n"));
+}
+
+#[test]
 fn gw_31_another_document_is_served_after_a_reload() {
     let shop = Shop::with(DESCRIBED);
     assert_eq!(shop.rig.get("/shop/v1/parcels/7", &[]).status, 404);
