@@ -241,6 +241,23 @@ fn gw_31_only_what_a_document_describes_passes() {
 }
 
 #[test]
+fn gw_31_what_browsers_ask_before_is_answered_though_no_document_describes_it() {
+    let preflight = ["Origin: https://a.example", "Access-Control-Request-Method: GET"];
+    let shop = Shop::with(DESCRIBED);
+    assert_eq!(shop.rig.ask("OPTIONS /shop/v1/orders/7", &preflight).status, 405);
+    for policies in ["[{ cors: { origins: ['https://a.example'] } }]", "[pages]"] {
+        let apis = DESCRIBED
+            .replace("    versions:", &format!("    policies: {policies}\n    versions:"))
+            + "policies: { pages: { cors: { origins: ['https://a.example'] } } }\n";
+        let shop = Shop::with(&apis);
+        let allowed = shop.rig.ask("OPTIONS /shop/v1/orders/7", &preflight);
+        assert_eq!(allowed.field("access-control-allow-origin"), Some("https://a.example"));
+        assert_eq!(shop.rig.ask("OPTIONS /shop/v1/nothing", &preflight).status, 404);
+        assert_eq!(shop.rig.ask("DELETE /shop/v1/orders/7", &[]).status, 405);
+    }
+}
+
+#[test]
 fn gw_31_an_operation_is_explained_with_the_names_in_its_path() {
     let shop = Shop::with(DESCRIBED);
     let run = |words: &[&str]| {
