@@ -156,9 +156,10 @@ impl Showing {
     /// Whether an identity may do all that its consumer may. Who has logged in acts for itself; every other
     /// credential may have been made for less.
     fn is_whole(&self, identity: &Identity) -> bool {
-        let consumer = self.consumers.named(&identity.name);
-        let has_all = |scopes: &[String]| scopes.iter().all(|one| identity.scopes.contains(one));
-        consumer.is_some_and(|consumer| identity.by == "oidc" || has_all(&consumer.scopes))
+        let Some(consumer) = self.consumers.named(&identity.name) else { return false };
+        let all = |of: &[String], has: &[String]| of.iter().all(|one| has.contains(one));
+        identity.by == "oidc"
+            || all(&consumer.scopes, &identity.scopes) && all(&consumer.groups, &identity.groups)
     }
 }
 

@@ -422,7 +422,7 @@ impl<'a> Expanding<'a> {
 /// Adds the method of requests that browsers send before others (Fetch §4.8).
 fn preflights(methods: &mut OneOrMany<Method>) {
     if let Ok(options) = Method::from_text("OPTIONS")
-        && !methods.iter().any(|method| *method == options)
+        && !methods.contains(&options)
     {
         methods.0.push(options);
     }
