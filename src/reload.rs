@@ -216,6 +216,10 @@ impl Running {
         running
             .metrics
             .set_sources(move || sources.upgrade().map_or_else(Vec::new, |r| r.sources()));
+        let versions = Arc::downgrade(&running);
+        running
+            .metrics
+            .set_versions(move || versions.upgrade().map_or_else(Vec::new, |r| r.versions()));
         Ok((running, had))
     }
 

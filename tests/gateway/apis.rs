@@ -195,6 +195,15 @@ fn gw_39_who_still_calls_a_deprecated_version_is_told_and_survives_a_reload() {
         shop.rig.transom.lines_when(5).iter().map(|l| l["route"].clone()).collect();
     assert!(routes.contains(&"orders-v1".into()) && routes.contains(&"orders-v2".into()));
     assert_eq!(shop.rig.transom.admin("GET", "/apis/nothing").status, 404);
+    let metrics = shop.rig.transom.admin("GET", "/metrics").text();
+    for line in [
+        "transom_api_version_info{api=\"orders\",version=\"v1\",route=\"orders-v1\",age=\"sunset\"} 1",
+        "transom_api_version_calls_total{api=\"orders\",version=\"v1\"} 4",
+        "transom_api_version_callers{api=\"orders\",version=\"v1\"} 2",
+        "transom_requests_total{listener=\"web\",route=\"orders-v1\",class=\"2xx\"} 3",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
 }
 
 const DESCRIBED: &str = "\
