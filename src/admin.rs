@@ -98,7 +98,7 @@ pub trait Control: Send + Sync {
     fn usage(&self, consumer: &Consumer) -> Vec<Usage>;
 
     /// The APIs of the running configuration.
-    fn apis(&self) -> Arc<Vec<Api>>;
+    fn apis(&self) -> Arc<Vec<Arc<Api>>>;
 
     /// Where consumers and keys are made; none where the file names no place for it.
     fn store(&self) -> Option<Store>;
@@ -393,7 +393,7 @@ mod tests {
             Vec::new()
         }
 
-        fn apis(&self) -> Arc<Vec<Api>> {
+        fn apis(&self) -> Arc<Vec<Arc<Api>>> {
             Arc::default()
         }
 

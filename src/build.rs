@@ -16,6 +16,7 @@ mod lending;
 mod maker;
 mod matching;
 mod pages;
+mod portal;
 mod relays;
 mod routes;
 mod scaling;
@@ -78,7 +79,7 @@ pub struct Snapshot {
     /// Everybody who may ask.
     pub consumers: Consumers,
     /// The APIs, in the order of the file.
-    pub apis: Arc<Vec<Api>>,
+    pub apis: Arc<Vec<Arc<Api>>>,
     /// What policies do beside requests.
     pub tasks: Tasks,
     /// Quotas, of which operators can ask who has used what.
@@ -198,7 +199,9 @@ struct Build<'a> {
     versioned: routes::VersionPolicies<'a>,
     /// Everybody who may ask.
     consumers: Consumers,
-    apis: Arc<Vec<Api>>,
+    apis: Arc<Vec<Arc<Api>>>,
+    /// See [`Build::vouched`]; the same for all listeners.
+    vouched: Option<Arc<[HeaderName]>>,
     tasks: Tasks,
     meters: Vec<Arc<Meter>>,
     findings: Diagnostics,
@@ -234,6 +237,7 @@ impl<'a> Build<'a> {
             versioned: routes::VersionPolicies::default(),
             consumers: Consumers::default(),
             apis: Arc::default(),
+            vouched: None,
             tasks: Vec::new(),
             meters: Vec::new(),
             findings: Diagnostics::new(),
@@ -247,14 +251,14 @@ impl<'a> Build<'a> {
     }
 
     /// Fields in which any policy of the file tells endpoints who asks.
-    fn vouched(&self) -> Vec<HeaderName> {
-        let routes = self.config.written_routes();
+    fn vouched(config: &Config) -> Vec<HeaderName> {
+        let routes = config.written_routes();
         let uses = routes.iter().flat_map(|placed| placed.route.policies.iter());
         let inline = uses.filter_map(|policy| match policy {
             PolicyUse::Inline(policy) => Some(policy),
             PolicyUse::Named(_) => None,
         });
-        let rules = self.config.policies.values().chain(inline).filter_map(|policy| match policy {
+        let rules = config.policies.values().chain(inline).filter_map(|policy| match policy {
             Policy::Rule(rule) => Some(rule),
             _ => None,
         });
@@ -299,7 +303,7 @@ impl<'a> Build<'a> {
         let placed = self.config.routes_of(name);
         let router = self.router(&placed);
         let routes = self.routes(name, listener, &placed);
-        let routes = routes?;
+        let (routes, config) = (routes?, self.config);
         let counts = self.counts(name);
         let site = Site {
             ceilings: ceilings(&listener.limits, &counts.requests),
@@ -324,7 +328,7 @@ impl<'a> Build<'a> {
                 via: listener.forwarded.via,
             },
             request_id: request_id(&listener.request_id),
-            vouched: self.vouched().into(),
+            vouched: self.vouched.get_or_insert_with(|| Build::vouched(config).into()).clone(),
             pages: self.pages(&listener.error_pages),
             sinks: sinks(name, &routes),
             routes,

@@ -142,10 +142,14 @@ fn check(file: Option<&Path>, strict: bool) -> ExitCode {
     let routes: usize = snapshot.listeners.iter().map(|one| one.site.routes.len()).sum();
     let file = loaded.files.first().map(|file| file.display().to_string()).unwrap_or_default();
     shown(format!(
-        "{file} can run: {}, {}, {}\n{}{}\n",
+        "{file} can run: {}, {}, {}{}\n{}{}\n",
         counted(snapshot.listeners.len(), "listener"),
         counted(routes, "route"),
         counted(snapshot.pools.len(), "pool"),
+        match snapshot.apis.len() {
+            0 => String::new(),
+            count => format!(", {}", counted(count, "API")),
+        },
         compositions(&snapshot) + &bounds(&snapshot),
         hardening(&loaded.config),
     ));

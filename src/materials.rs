@@ -225,7 +225,7 @@ impl Reading<'_> {
                     self.system_roots();
                 }
             }
-            Action::Redirect(_) | Action::Respond(_) => {}
+            Action::Redirect(_) | Action::Respond(_) | Action::Portal(_) => {}
         }
     }
 

@@ -220,6 +220,10 @@ impl Running {
         running
             .metrics
             .set_sources(move || sources.upgrade().map_or_else(Vec::new, |r| r.sources()));
+        let versions = Arc::downgrade(&running);
+        running
+            .metrics
+            .set_versions(move || versions.upgrade().map_or_else(Vec::new, |r| r.versions()));
         Ok((running, had))
     }
 
@@ -457,6 +461,8 @@ fn open_store(prepared: &Prepared) -> Result<Option<Store>, StartError> {
     };
     let (store, loaded) =
         Store::open(&directory, memory).map_err(|e| StartError::System(e.to_string()))?;
+    // it is opened once
+    let _ = shared.opened().set(store.clone());
     let store::Loaded { consumers, keys, revoked, counts, took } = loaded;
     let (directory, took) = (directory.display(), took.as_millis());
     log::info(&format!(

@@ -3,9 +3,9 @@
 //!
 //! One thread has the database ([`Writer`]), and everything that is asked of it is asked there. What
 //! requests need is read into memory at the start, and changed there as soon as a change is on disk:
-//! no request ever waits for this thread. A change is on disk before it is answered, so that it
-//! survives the process being killed, and the machine losing power; but what was used of quotas is
-//! written in batches, so that requests need not wait for it.
+//! no request ever waits for this thread but one that makes a key at a portal. A change is on disk
+//! before it is answered, so that it survives the process being killed, and the machine losing power;
+//! but what was used of quotas is written in batches, so that requests need not wait for it.
 
 use std::fs::{DirBuilder, Permissions};
 use std::io;
@@ -21,6 +21,7 @@ use transom_gateway::limit::ledger::Ledgers;
 use transom_gateway::token::revoked::Revoked;
 
 mod consumers;
+mod desk;
 mod import;
 mod keys;
 mod revoked;
@@ -28,6 +29,7 @@ mod row;
 mod usage;
 
 pub use consumers::StoredConsumer;
+pub use desk::{Desk, Opened};
 pub use import::Import;
 pub use keys::{KeyRow, MadeKey, NewKey};
 

@@ -111,6 +111,7 @@ fn files_shown_in_documents_are_right() {
         "docs/grpc.md",
         "docs/versions.md",
         "docs/shaping.md",
+        "docs/portal.md",
     ];
     for document in documents {
         let text = std::fs::read_to_string(root.join(document)).unwrap();

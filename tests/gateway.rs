@@ -20,6 +20,7 @@ mod gateway {
     mod once;
     mod passwords;
     mod payloads;
+    mod portal;
     mod quotas;
     mod redis;
     mod rest_to_grpc;

@@ -11,7 +11,7 @@ use transom::build::build;
 use transom::config::schema;
 use transom::load::from_text;
 use transom::materials::Materials;
-use transom::observe::metrics::{GuardRow, MemberRow, Metrics, Names, OverloadRow};
+use transom::observe::metrics::{GuardRow, MemberRow, Metrics, Names, OverloadRow, VersionRow};
 use transom_gateway::policy::{POLICIES, page};
 use transom_proxy::fault::{Code, Retry};
 use transom_settings::Diagnostics;
@@ -312,6 +312,10 @@ fn the_reference_of_the_metrics_is_the_one_of_the_code() {
         let breaker = Some("closed");
         let pool = "orders".to_owned();
         vec![GuardRow { pool, limit: Some(10), breaker, ..GuardRow::default() }]
+    });
+    metrics.set_versions(|| {
+        let (api, version) = ("orders".to_owned(), "v1".to_owned());
+        vec![VersionRow { api, version, age: "published", calls: 0, callers: 0 }]
     });
     let rendered = metrics.render();
     for line in rendered.lines().filter(|line| !line.starts_with('#')) {

@@ -20,13 +20,14 @@ impl Build<'_> {
                 let written = settings.versions.get(&*routes.version)?;
                 Some(self.version(name, settings, routes, written))
             });
-            apis.push(Api {
+            apis.push(Arc::new(Api {
                 name: name.to_string(),
                 title: settings.title(name).to_owned(),
                 description: settings.description.clone(),
+                hosts: settings.host.iter().flatten().map(ToString::to_string).collect(),
                 listed: settings.listed,
                 versions: versions.collect(),
-            });
+            }));
         }
         self.apis = Arc::new(apis);
     }
@@ -57,6 +58,7 @@ impl Build<'_> {
             path: if routes.prefix.is_empty() { "/".to_owned() } else { routes.prefix.clone() },
             asked_by: routes.asked_by.clone(),
             is_default: settings.default.as_ref().is_some_and(|name| is(name)),
+            successor: written.successor.as_ref().map(ToString::to_string),
             lifecycle: routes.lifecycle.clone(),
             document,
             callers: self.callers(api, &routes.version),

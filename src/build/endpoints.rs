@@ -28,6 +28,7 @@ use super::tls::{HTTP_1_1, Place};
 use super::{Build, always, balancing, optional, sources};
 use crate::config::{self, ConnectFrom, UpstreamHttp, UpstreamTls};
 use crate::materials::Materials;
+use crate::store::Opened;
 
 /// What goes on over reloads: ticket keys, the keys of endpoints, what cookies are signed with.
 #[derive(Clone, Default)]
@@ -38,6 +39,8 @@ pub struct Shared {
     cookie_secret: Option<Arc<[u8; 32]>>,
     /// Consumers and keys that were made while the program runs.
     stored: Arc<Stored>,
+    /// The store in which that survives, once it is open.
+    opened: Opened,
     /// Tokens that were revoked while the program runs.
     revoked: Arc<Revoked>,
     /// What was used of quotas.
@@ -56,8 +59,9 @@ impl Shared {
         let kept = Kept::following(previous.map(|previous| &previous.kept));
         let stored = previous.map(|previous| previous.stored.clone()).unwrap_or_default();
         let revoked = previous.map(|previous| previous.revoked.clone()).unwrap_or_default();
+        let opened = previous.map(|previous| previous.opened.clone()).unwrap_or_default();
         let ledgers = previous.map(|previous| previous.ledgers.clone()).unwrap_or_default();
-        Shared { keys, kept, stored, revoked, ledgers, earlier, ..Shared::default() }
+        Shared { keys, kept, stored, opened, revoked, ledgers, earlier, ..Shared::default() }
     }
 
     /// Forgets what was not taken over.
@@ -70,6 +74,11 @@ impl Shared {
     /// Consumers and keys that were made while the program runs.
     pub fn stored(&self) -> Arc<Stored> {
         self.stored.clone()
+    }
+
+    /// Where the store will stand, or does.
+    pub fn opened(&self) -> Opened {
+        self.opened.clone()
     }
 
     /// Tokens that were revoked while the program runs.

@@ -254,6 +254,7 @@ impl<'a> Build<'a> {
                 let making = &mut Making::new(name, &path, place, self);
                 return compose.build(making, host(route));
             }
+            Action::Portal(portal) => return self.portal(portal, route),
         })
     }
 

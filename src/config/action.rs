@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use transom_gateway::compose::Compose;
+use transom_gateway::portal::Portal;
 use transom_settings::{
     ByteSize, Context, Definitions, Duration, FromText, HeaderName, HeaderValue, Limit, Map, Name,
     Node, Percent, Setting, Spanned, Status, StatusPattern, Target, Value,
@@ -25,6 +26,8 @@ settings! {
         "respond" => Respond(Answer),
         /// Asks several services and makes one answer of theirs.
         "compose" => Compose(Spanned<Compose>),
+        /// Shows APIs to the people who call them: `portal: {}`.
+        "portal" => Portal(Spanned<Portal>),
     }
 
     /// Sends the request on.

@@ -30,7 +30,7 @@ settings! {
         pub title: Option<String> = None,
         /// What it is for, in a sentence or two.
         pub description: Option<String> = None,
-        /// The listeners that serve it; all that serve HTTP where none is named.
+        /// The listeners that serve it. Where only one serves HTTP, that is the one.
         pub listeners: Vec<Spanned<Name>> = Vec::new(),
         /// Hosts: `api.shop.example`, `*.shop.example` or `*`.
         pub host: Option<OneOrMany<Spanned<HostPattern>>> = None,

@@ -309,6 +309,7 @@ impl<'a> Check<'a> {
                     self.captures(text, compose.span, &path, Some(route));
                 }
             }
+            Action::Portal(portal) => self.portal(portal, route, path),
             Action::Files(_) => {}
         }
         self.rewrite(route, path);
@@ -353,7 +354,8 @@ impl<'a> Check<'a> {
     fn rewrite(&mut self, route: &Route, path: &str) {
         let rewrite = &route.rewrite;
         let path = format!("{path}.rewrite");
-        let answers = matches!(route.action, Action::Redirect(_) | Action::Respond(_));
+        let answers =
+            matches!(route.action, Action::Redirect(_) | Action::Respond(_) | Action::Portal(_));
         if answers && rewrite.value != Rewrite::default() {
             let what = "it is not used, the route answers by itself";
             self.warning(rewrite.span, &path, what).done();

@@ -25,7 +25,7 @@ settings! {
     }
 
     /// A match, policies, and exactly one action: `forward`, `files`, `redirect`,
-    /// `respond` or `compose`.
+    /// `respond`, `compose` or `portal`.
     pub struct Route flatten(action: Action) {
         /// A name for logs and metrics.
         pub name: Option<Spanned<Name>> = None,
@@ -101,6 +101,20 @@ settings! {
         /// What stands there then; `$1` or `$name` is what a group matched. (`${` would ask for an
         /// environment variable; `$${1}` is `${1}`.)
         pub replace: Spanned<String>,
+    }
+}
+
+impl Match {
+    /// The one path below which all are that it is for; empty for `/`.
+    pub fn below(&self) -> Option<&str> {
+        match self.path.as_deref() {
+            None => Some(""),
+            Some([one]) => match &one.value {
+                PathPattern::Prefix(prefix) => Some(prefix),
+                _ => None,
+            },
+            Some(_) => None,
+        }
     }
 }
 

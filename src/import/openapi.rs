@@ -41,6 +41,7 @@ pub fn import(file: &Path, bytes: &[u8], wish: &Wish) -> Result<String, String> 
         None => named(&document.title),
     };
     let Place { path, version, endpoint } = Place::of(&document, &name);
+    let path = written_path(&path);
     let mut text = String::new();
     let count = document.operations.len();
     let _ = write!(
@@ -63,7 +64,7 @@ pub fn import(file: &Path, bytes: &[u8], wish: &Wish) -> Result<String, String> 
         quoted(&file.display().to_string()),
     );
     if let Some(endpoint) = endpoint {
-        let _ = writeln!(text, "        endpoint-path: {}", quoted(&endpoint));
+        let _ = writeln!(text, "        endpoint-path: {}", written_path(&endpoint));
     }
     if to.starts_with("https://") {
         text.push_str("        endpoint-host: upstream\n");
@@ -182,6 +183,12 @@ fn quoted(text: &str) -> String {
     Json::from(text.replace("${", "$${")).to_string()
 }
 
+/// A path, which stands as it is where nothing in it means something in YAML.
+fn written_path(path: &str) -> String {
+    let plain = |c: u8| c.is_ascii_alphanumeric() || b"/._-".contains(&c);
+    if path.bytes().all(plain) { path.to_owned() } else { quoted(path) }
+}
+
 /// A text that ends no comment.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
@@ -210,13 +217,9 @@ mod tests {
             (
                 "http://a.example:8080/api",
                 "2.1",
-                ["path: /api\n", "      v2:\n", "endpoint-path: \"/api\""],
+                ["path: /api\n", "      v2:\n", "endpoint-path: /api\n"],
             ),
-            (
-                "http://a.example",
-                "0.3",
-                ["path: /pet-shop\n", "      v1:\n", "endpoint-path: \"/\""],
-            ),
+            ("http://a.example", "0.3", ["path: /pet-shop\n", "      v1:\n", "endpoint-path: /\n"]),
         ] {
             let text = format!(
                 "openapi: 3.0.3\ninfo: {{ title: Pet Shop, version: '{version}' }}\nservers: [{{ url: '{server}' }}]\n{PATHS}"
@@ -225,6 +228,17 @@ mod tests {
             for part in expected {
                 assert!(text.contains(part), "{server}: {text}");
             }
+        }
+    }
+
+    #[test]
+    fn nothing_in_a_document_becomes_a_setting() {
+        let text = r#"{"openapi": "3.1.0", "info": {"title": "a\nb: c", "version": "1\nx: y"},
+            "servers": [{"url": "http://a.example/x\nadmin: 1"}], "paths": {"/a": {"get": {}}}}"#;
+        let text = imported(text, None).unwrap();
+        assert!(text.contains(r#"path: "/x\nadmin: 1""#), "{text}");
+        for line in text.lines().filter(|line| !line.starts_with(' ') && !line.starts_with('#')) {
+            assert!(["", "listeners:", "apis:"].contains(&line), "{line}");
         }
     }
 

@@ -32,12 +32,14 @@ mod sources;
 #[cfg(test)]
 mod tests;
 mod text;
+mod versions;
 
 pub use guards::GuardRow;
 pub use listeners::{ListenerMetrics, Open, Refusal, Transport};
 pub use members::MemberRow;
 pub use overload::OverloadRow;
 pub use sources::SourceRow;
+pub use versions::VersionRow;
 
 use consumers::ByConsumer;
 use listeners::Listeners;
@@ -59,6 +61,7 @@ pub struct Metrics {
     overload: Mutex<Overload>,
     guards: Mutex<Guards>,
     sources: Mutex<Sources>,
+    versions: Mutex<Versions>,
     started: SystemTime,
 }
 
@@ -66,6 +69,7 @@ type Members = Option<Box<dyn Fn() -> Vec<MemberRow> + Send + Sync>>;
 type Overload = Option<Box<dyn Fn() -> OverloadRow + Send + Sync>>;
 type Guards = Option<Box<dyn Fn() -> Vec<GuardRow> + Send + Sync>>;
 type Sources = Option<Box<dyn Fn() -> Vec<SourceRow> + Send + Sync>>;
+type Versions = Option<Box<dyn Fn() -> Vec<VersionRow> + Send + Sync>>;
 
 /// Names that a site counts under.
 #[derive(Clone, Debug, Default)]
@@ -92,6 +96,7 @@ impl Metrics {
             overload: Mutex::default(),
             guards: Mutex::default(),
             sources: Mutex::default(),
+            versions: Mutex::default(),
             started: SystemTime::now(),
         })
     }
@@ -148,6 +153,11 @@ impl Metrics {
         *locked(&self.sources) = Some(Box::new(rows));
     }
 
+    /// Where the versions of APIs are asked for at each scrape.
+    pub fn set_versions(&self, rows: impl Fn() -> Vec<VersionRow> + Send + Sync + 'static) {
+        *locked(&self.versions) = Some(Box::new(rows));
+    }
+
     /// Everything in the text format of Prometheus, version 0.0.4.
     pub fn render(&self) -> String {
         let mut text = Text::default();
@@ -164,6 +174,8 @@ impl Metrics {
         guards::render(&rows, &mut text);
         let rows = locked(&self.sources).as_ref().map(|rows| rows()).unwrap_or_default();
         sources::render(&rows, &mut text);
+        let rows = locked(&self.versions).as_ref().map(|rows| rows()).unwrap_or_default();
+        versions::render(&rows, &mut text);
         self.config.render(&mut text);
         locked(&self.log).render(&mut text);
         process::render(self.started, &mut text);

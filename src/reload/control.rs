@@ -77,7 +77,7 @@ impl Control for Running {
         snapshot.meters.iter().flat_map(|meter| meter.usage(consumer, now)).collect()
     }
 
-    fn apis(&self) -> Arc<Vec<Api>> {
+    fn apis(&self) -> Arc<Vec<Arc<Api>>> {
         self.shown().snapshot.apis.clone()
     }
 

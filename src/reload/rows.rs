@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use transom_balance::Pool;
 use transom_balance::guard::breaker::Position;
+use transom_gateway::catalog;
 
 use super::Running;
-use crate::observe::metrics::{GuardRow, MemberRow, OverloadRow, SourceRow};
+use crate::observe::metrics::{GuardRow, MemberRow, OverloadRow, SourceRow, VersionRow};
 use crate::overload;
 
 impl Running {
@@ -55,6 +56,23 @@ impl Running {
             })
         };
         snapshot.pools.iter().filter_map(row).collect()
+    }
+
+    pub(super) fn versions(&self) -> Vec<VersionRow> {
+        let (snapshot, now) = (self.shown().snapshot, catalog::now());
+        let versions = snapshot.apis.iter().flat_map(|api| {
+            api.versions.iter().map(|version| {
+                let callers = version.callers.list();
+                VersionRow {
+                    api: api.name.clone(),
+                    version: version.name.clone(),
+                    age: version.age(now),
+                    calls: callers.iter().map(|caller| caller.calls).sum(),
+                    callers: callers.len(),
+                }
+            })
+        });
+        versions.collect()
     }
 
     pub(super) fn sources(&self) -> Vec<SourceRow> {

@@ -221,7 +221,7 @@ impl Writer {
         Ok(row)
     }
 
-    fn known(&self, id: &str) -> Result<(KeyRow, Digest), Refused> {
+    pub(super) fn known(&self, id: &str) -> Result<(KeyRow, Digest), Refused> {
         let query = format!("SELECT {COLUMNS}, digest FROM keys WHERE id = ?1");
         let both = |row: &Row<'_>| Ok((read(row)?, digest(row.get(8)?)));
         let found = self.database.query_row(&query, [id], both).optional()?;

@@ -195,6 +195,15 @@ fn gw_39_who_still_calls_a_deprecated_version_is_told_and_survives_a_reload() {
         shop.rig.transom.lines_when(5).iter().map(|l| l["route"].clone()).collect();
     assert!(routes.contains(&"orders-v1".into()) && routes.contains(&"orders-v2".into()));
     assert_eq!(shop.rig.transom.admin("GET", "/apis/nothing").status, 404);
+    let metrics = shop.rig.transom.admin("GET", "/metrics").text();
+    for line in [
+        "transom_api_version_info{api=\"orders\",version=\"v1\",route=\"orders-v1\",age=\"sunset\"} 1",
+        "transom_api_version_calls_total{api=\"orders\",version=\"v1\"} 4",
+        "transom_api_version_callers{api=\"orders\",version=\"v1\"} 2",
+        "transom_requests_total{listener=\"web\",route=\"orders-v1\",class=\"2xx\"} 3",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
 }
 
 const DESCRIBED: &str = "\
@@ -238,6 +247,55 @@ fn gw_31_only_what_a_document_describes_passes() {
     assert_eq!(all(&shop.rig.seen().fields, "x-order").collect::<Vec<_>>(), ["8"]);
     let mocked = shop.rig.get("/shop/orders/7", &["Api-Version: v2"]);
     assert_eq!((mocked.status, mocked.text().as_str()), (200, "{\"id\":7}"));
+}
+
+#[test]
+fn gw_31_what_browsers_ask_before_is_answered_though_no_document_describes_it() {
+    let preflight = ["Origin: https://a.example", "Access-Control-Request-Method: GET"];
+    let shop = Shop::with(DESCRIBED);
+    assert_eq!(shop.rig.ask("OPTIONS /shop/v1/orders/7", &preflight).status, 405);
+    for policies in ["[{ cors: { origins: ['https://a.example'] } }]", "[pages]"] {
+        let apis = DESCRIBED
+            .replace("    versions:", &format!("    policies: {policies}\n    versions:"))
+            + "policies: { pages: { cors: { origins: ['https://a.example'] } } }\n";
+        let shop = Shop::with(&apis);
+        let allowed = shop.rig.ask("OPTIONS /shop/v1/orders/7", &preflight);
+        assert_eq!(allowed.field("access-control-allow-origin"), Some("https://a.example"));
+        assert_eq!(shop.rig.ask("OPTIONS /shop/v1/nothing", &preflight).status, 404);
+        assert_eq!(shop.rig.ask("DELETE /shop/v1/orders/7", &[]).status, 405);
+    }
+}
+
+#[test]
+fn gw_31_an_operation_is_explained_with_the_names_in_its_path() {
+    let shop = Shop::with(DESCRIBED);
+    let run = |words: &[&str]| {
+        let folder = shop.rig.transom.folder();
+        let output = Command::new(TRANSOM).args(words).current_dir(folder).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let port = shop.rig.transom.web().port();
+    let told = run(&["explain", "GET", &format!("http://127.0.0.1:{port}/shop/v1/orders/7")]);
+    for expected in [
+        "orders-v1 (host *, path /shop/v1/orders/{id}): matched",
+        "  {capture.id} is `7`",
+        "validate (shape): is one of 1 operations of `Orders` 1 below /shop/v1",
+    ] {
+        assert!(told.contains(expected), "{told}");
+    }
+    assert!(run(&["check"]).contains("2 pools, 1 API\n"));
+}
+
+#[test]
+fn gw_31_another_document_is_served_after_a_reload() {
+    let shop = Shop::with(DESCRIBED);
+    assert_eq!(shop.rig.get("/shop/v1/parcels/7", &[]).status, 404);
+    let document = include_str!("../policies/orders.yaml").replace("/orders/", "/parcels/");
+    std::fs::write(shop.rig.transom.folder().join("orders.yaml"), document).unwrap();
+    shop.rig.reload();
+    assert_eq!(shop.rig.get("/shop/v1/parcels/7", &[]).status, 200);
+    assert_eq!(shop.rig.get("/shop/v1/orders/7", &[]).status, 404);
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub struct Api {
     pub name: String,
     pub title: String,
     pub description: Option<String>,
+    /// Hosts that it is for, as they are written; empty where it is for all.
+    pub hosts: Vec<String>,
     /// Whether portals show it.
     pub listed: bool,
     /// In the order of the file.
@@ -34,6 +36,8 @@ pub struct Version {
     /// What a request names it by beside the path: `Api-Version: v1`; empty where the path does.
     pub asked_by: String,
     pub is_default: bool,
+    /// The version that follows it.
+    pub successor: Option<String>,
     pub lifecycle: Option<Lifecycle>,
     pub document: Option<Arc<Document>>,
     pub callers: Arc<Callers>,
@@ -187,6 +191,7 @@ mod tests {
             path: "/v1".into(),
             asked_by: String::new(),
             is_default: false,
+            successor: None,
             lifecycle: Some(Lifecycle {
                 deprecated: moment("2027-01-31").into(),
                 sunset: sunset.map(|day| moment(day).into()),

@@ -25,6 +25,7 @@ pub mod origin;
 mod pairs;
 pub mod plan;
 pub mod policy;
+pub mod portal;
 pub mod redis;
 pub mod seal;
 pub mod signing;

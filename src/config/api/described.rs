@@ -44,7 +44,7 @@ pub(super) fn groups(document: &Document, prefix: &str) -> Result<Vec<Group>, St
 fn pattern(prefix: &str, path: &str) -> String {
     let segments: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
     let whole = |segment: &&str| match segment.strip_prefix('{') {
-        Some(rest) => rest.find('}') == Some(rest.len() - 1),
+        Some(rest) => rest.strip_suffix('}').is_some_and(|name| !name.contains(['{', '}'])),
         None => !segment.contains('{'),
     };
     if segments.iter().all(whole) {
@@ -96,6 +96,26 @@ mod tests {
             ("/orders/{1st}:cancel", "~/v1/orders/(?<_1st>[^/]+):cancel"),
         ] {
             assert_eq!(pattern("/v1", path), expected);
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_none_is_refused_and_nothing_worse() {
+        for path in
+            ["/{", "/{}", "/}{", "/{a", "/a}", "/{{a}}", "/{a}{b}/{", "//", "/%zz", "/{ä}", ""]
+        {
+            // what comes of it is for the patterns to judge
+            let _ = PathPattern::from_text(&pattern("/v1", path));
+        }
+        for path in ["/{", "/{}", "/%zz", "/a b"] {
+            let text =
+                format!("{{\"openapi\":\"3.1.0\",\"paths\":{{\"{path}\":{{\"get\":{{}}}}}}}}");
+            let document = Document::read(text.as_bytes()).unwrap();
+            let router = |group: &Group| {
+                let paths = group.paths.iter().map(|path| path.to_string());
+                paths.map(|path| transom_proxy::route::PathMatch::parse(&path)).all(|p| p.is_ok())
+            };
+            assert!(!groups(&document, "").is_ok_and(|all| all.iter().all(router)), "{path}");
         }
     }
 

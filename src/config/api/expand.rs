@@ -8,8 +8,8 @@ use transom_gateway::openapi::Document;
 use transom_gateway::policy::lifecycle::Lifecycle;
 use transom_proxy::stage::Stage;
 use transom_settings::{
-    Diagnostic, Diagnostics, FromText, List, Map, Name, OneOrMany, PathPattern, Span, Spanned,
-    closest, quote,
+    Diagnostic, Diagnostics, FromText, List, Map, Method, Name, OneOrMany, PathPattern, Span,
+    Spanned, closest, quote,
 };
 
 use super::ways::{Asking, Way};
@@ -23,9 +23,11 @@ pub type Reading<'a> = dyn Fn(&Path) -> Result<Vec<u8>, String> + 'a;
 
 /// Makes the routes of every API. What is wrong becomes a finding, and has no route.
 pub fn expand(config: &mut Config, read: &Reading<'_>, findings: &mut Diagnostics) {
-    for (name, api) in config.apis.iter_mut() {
+    let Config { apis, policies: named, .. } = config;
+    for (name, api) in apis.iter_mut() {
         let path = format!("apis.{name}");
-        let versions = Expanding { name, api: &api.settings, path, read, findings }.versions();
+        let settings = &api.settings;
+        let versions = Expanding { name, api: settings, named, path, read, findings }.versions();
         api.versions = versions.unwrap_or_default();
     }
 }
@@ -33,6 +35,8 @@ pub fn expand(config: &mut Config, read: &Reading<'_>, findings: &mut Diagnostic
 struct Expanding<'a> {
     name: &'a Spanned<Name>,
     api: &'a ApiSettings,
+    /// Policies that have names.
+    named: &'a Map<Name, Policy>,
     path: String,
     read: &'a Reading<'a>,
     findings: &'a mut Diagnostics,
@@ -190,7 +194,7 @@ impl<'a> Expanding<'a> {
         };
         let (mut routes, mut places) = (Vec::new(), Vec::new());
         for form in forms {
-            let matches = match self.matches(form.conditions, &form.prefix, document.as_ref()) {
+            let mut matches = match self.matches(form.conditions, &form.prefix, document.as_ref()) {
                 Ok(matches) => matches,
                 Err(why) => {
                     let place = version.openapi.as_ref().map_or(name.span, |file| file.span);
@@ -198,10 +202,17 @@ impl<'a> Expanding<'a> {
                     return None;
                 }
             };
+            if self.has(version, "cors") {
+                // what asks whether a page may ask is no operation, and answered by the policy
+                matches.iter_mut().filter_map(|one| one.method.as_mut()).for_each(preflights);
+            }
             let policies;
             (policies, places) =
                 self.policies(version, &key, lifecycle.as_ref(), [&form.prefix, &at_endpoint]);
-            let answers = matches!(version.action, Action::Redirect(_) | Action::Respond(_));
+            let answers = matches!(
+                version.action,
+                Action::Redirect(_) | Action::Respond(_) | Action::Portal(_)
+            );
             let replace = replaced(&form.prefix, &at_endpoint).filter(|_| !answers);
             let rewrite = Rewrite {
                 replace_prefix: replace,
@@ -308,6 +319,16 @@ impl<'a> Expanding<'a> {
         Ok(groups.collect())
     }
 
+    /// Whether requests for a version meet a policy of this kind.
+    fn has(&self, version: &Version, kind: &str) -> bool {
+        self.api.policies.iter().chain(&version.policies).any(|policy| match policy {
+            PolicyUse::Inline(policy) => policy.kind() == kind,
+            PolicyUse::Named(name) => {
+                self.named.get(&***name).is_some_and(|policy| policy.kind() == kind)
+            }
+        })
+    }
+
     fn document(&mut self, version: &Version, key: &str) -> Option<Document> {
         let Some(file) = &version.openapi else {
             let what = "there is no document to take them from".to_owned();
@@ -395,6 +416,15 @@ impl<'a> Expanding<'a> {
             (policy, place)
         };
         lifecycle.into_iter().chain(shared).chain(own).map(described).unzip()
+    }
+}
+
+/// Adds the method of requests that browsers send before others (Fetch §4.8).
+fn preflights(methods: &mut OneOrMany<Method>) {
+    if let Ok(options) = Method::from_text("OPTIONS")
+        && !methods.contains(&options)
+    {
+        methods.0.push(options);
     }
 }
 

@@ -1,8 +1,11 @@
 //! APIs: where they are served, and what their versions become.
 
-use transom_settings::{Name, OneOrMany, Spanned, closest, quote};
+use std::collections::HashMap;
 
-use super::super::{Api, Placed};
+use transom_gateway::portal::Portal;
+use transom_settings::{Name, OneOrMany, Span, Spanned, closest, quote};
+
+use super::super::{Api, Placed, Route};
 use super::Check;
 
 impl<'a> Check<'a> {
@@ -12,10 +15,13 @@ impl<'a> Check<'a> {
             self.same_place(name, api);
         }
         // each version once, whichever of its routes a request takes
+        let named = self.config.listeners.values().flat_map(|listener| listener.routes.iter());
+        let named = named.filter_map(|route| route.name.as_ref());
+        let named: HashMap<&str, Span> = named.map(|name| (&***name, name.span)).collect();
         for (placed, listener) in self.config.written_versions() {
             let listener = listener.and_then(|name| self.config.listeners.get(&**name));
             if let Some(listener) = listener {
-                self.same_name(&placed);
+                self.same_name(&placed, &named);
                 self.route(placed, listener);
             }
         }
@@ -24,6 +30,13 @@ impl<'a> Check<'a> {
     fn served_on(&mut self, name: &Spanned<Name>, api: &'a Api) {
         let path = format!("apis.{name}.listeners");
         let listeners = &self.config.listeners;
+        let http = listeners.values().filter(|one| one.tcp.is_none() && one.udp.is_none());
+        if api.settings.listeners.is_empty() && http.count() > 1 {
+            // one of them may be there only to send clients to the other
+            let what = "several listeners serve HTTP: which of them serve the API?";
+            let hint = "add `listeners:` with their names";
+            self.error(name.span, &path, what).hint(hint).done();
+        }
         for named in &api.settings.listeners {
             match listeners.get(&**named) {
                 Some(listener) if listener.tcp.is_none() && listener.udp.is_none() => {}
@@ -49,12 +62,11 @@ impl<'a> Check<'a> {
             }
             let same_path = other.settings.path.trim_end_matches('/')
                 == api.settings.path.trim_end_matches('/');
-            let together = self
-                .config
-                .listeners
-                .names()
-                .any(|listener| api.is_on(listener) && other.is_on(listener));
-            if same_path && together && hosts_meet(&api.settings.host, &other.settings.host) {
+            let mut listeners = self.config.listeners.names();
+            if same_path
+                && listeners.any(|listener| api.is_on(listener) && other.is_on(listener))
+                && hosts_meet(&api.settings.host, &other.settings.host)
+            {
                 let what = format!("the API {} is at the same path", quote(other_name));
                 let place = other.settings.path.span;
                 self.error(api.settings.path.span, format!("apis.{name}.path"), what)
@@ -65,18 +77,42 @@ impl<'a> Check<'a> {
         }
     }
 
+    pub(super) fn portal(&mut self, portal: &Spanned<Portal>, route: &Route, path: &str) {
+        let apis = &self.config.apis;
+        for named in portal.apis.iter().filter(|named| !apis.mentions(&***named)) {
+            let meant = closest(named, apis.names().map(|name| &***name));
+            let what = format!("no API named {}", quote(named));
+            self.error(named.span, format!("{path}.portal.apis"), what).suggest(meant).done();
+        }
+        if apis.is_empty() && self.decoded("apis") {
+            let what = "there is no API to show";
+            self.warning(portal.span, format!("{path}.portal"), what)
+                .hint("write one below `apis:`")
+                .done();
+        }
+        if route.r#match.below().is_none() {
+            let what = "a portal stands below one path";
+            self.error(portal.span, format!("{path}.match.path"), what)
+                .hint("write one that ends in `/**`, such as `/portal/**`")
+                .done();
+        }
+        if portal.keys && self.config.data.is_none() && self.decoded("data") {
+            let what = "keys that are made here would be lost at the end of the program";
+            self.error(portal.span, format!("{path}.portal.keys"), what)
+                .hint("add `data: DIRECTORY` at the top of the file")
+                .done();
+        }
+    }
+
     /// The routes of a version have a name, by which they are logged and counted.
-    fn same_name(&mut self, placed: &Placed<'a>) {
+    fn same_name(&mut self, placed: &Placed<'a>, named: &HashMap<&str, Span>) {
         let Some(name) = &placed.route.name else { return };
-        for (_, listener) in self.config.listeners.iter() {
-            let named = listener.routes.iter().filter_map(|route| route.name.as_ref());
-            for other in named.filter(|other| other.value == name.value) {
-                let what = format!("the routes of this version are named {} too", quote(name));
-                self.error(other.span, "listeners", what)
-                    .note(name.span, "the version stands here")
-                    .hint("give the route another name")
-                    .done();
-            }
+        if let Some(other) = named.get(&***name) {
+            let what = format!("the routes of a version are named {} too", quote(name));
+            self.error(*other, "listeners", what)
+                .note(name.span, "the version stands here")
+                .hint("give the route another name")
+                .done();
         }
     }
 }

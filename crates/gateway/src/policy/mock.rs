@@ -19,7 +19,8 @@
 //!
 //! With `openapi` the answer is the first example that the document has for the operation, of the
 //! lowest status; `Prefer: code=404` or `Prefer: example=NAME` asks for another (RFC 7240). Where there is no
-//! example, one is put together of what the schema says.
+//! example, one is put together of what the schema says. In a version of an API that has a document,
+//! `mock: {}` takes that.
 //!
 //! **What the client sees.** The answer, with the field `Transom-Mock`, so that nobody takes it for the
 //! real one; `not-found` for what the document does not describe.

@@ -27,6 +27,9 @@
 //! **Limits and cost.** Schemas are compiled when the configuration is read; nothing is ever fetched.
 //! Bodies of JSON and forms are read whole, up to `max-body`. Patterns are linear in the text.
 //!
+//! A version of an API that has a document need not name it again: `validate: {}` takes that, with the paths
+//! below that of the version.
+//!
 //! **Traps.** What is not described is refused: `unknown: pass` lets it through. XML and multipart are
 //! checked by their type only, parameters of `deepObject`, `matrix` and `label` only for being there.
 //! Values that were sent are never in an answer. `dry-run` refuses nothing and remarks in the
