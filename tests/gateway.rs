@@ -10,6 +10,7 @@ mod gateway {
     mod conditions;
     mod grants;
     mod graphql;
+    mod grpc_over_websocket;
     mod grpc_web;
     mod issuer;
     mod keys;
