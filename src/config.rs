@@ -53,7 +53,8 @@ pub use clients::Addresses;
 pub use hardening::{Hardening, Relaxed, hardening};
 pub use headers::HeaderChanges;
 pub use health::{
-    ErrorShare, Health, HttpProbe, Outliers, Probe, SlowMember, SlowStart, SuccessRate, TcpProbe,
+    Agent, ErrorShare, Health, HttpProbe, Outliers, Probe, SlowMember, SlowStart, SuccessRate,
+    TcpProbe,
 };
 pub use http2::Http2;
 pub use limits::{Limits, OverLimit, RouteLimits};

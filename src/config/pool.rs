@@ -5,7 +5,7 @@ use transom_settings::{
 };
 
 use super::{
-    Affinity, Algorithm, Breaker, ConnectFrom, Health, Locality, Outliers, PoolLimits,
+    Affinity, Agent, Algorithm, Breaker, ConnectFrom, Health, Locality, Outliers, PoolLimits,
     PoolTimeouts, Queue, RetryBudget, Scale, SendProxyProtocol, SlowStart, Source, Timeout,
     UpstreamTls,
 };
@@ -33,6 +33,8 @@ settings! {
         pub locality: Spanned<Locality> = Locality::Ignore.into(),
         /// How members are probed. Without it, they are used until their traffic speaks against it.
         pub health: Option<Health> = None,
+        /// A program beside each member that is asked how the member is: its port, or settings.
+        pub agent: Option<Agent> = None,
         /// When a member is taken out for a while because of its traffic.
         pub outliers: Switch<Outliers> = Switch::On(Outliers::default()),
         /// Lets a member that comes back, or joins, have its whole share of requests by and by:

@@ -69,10 +69,10 @@ impl PoolMember {
 
     /// The weight that counts now, in thousandths.
     pub fn effective_weight(&self) -> u32 {
-        let share = u64::from(self.state.share());
-        let weight = u64::from(self.spec.weight) * share;
+        let parts = [self.state.share(), self.state.own_share()].map(u64::from);
+        let weight = u64::from(self.spec.weight) * parts[0] * parts[1] / u64::from(WHOLE);
         // who has any share keeps some
-        let least = u64::from(weight > 0);
+        let least = u64::from(self.spec.weight > 0 && parts.iter().all(|part| *part > 0));
         weight.max(least).min(u64::from(u32::MAX)) as u32
     }
 

@@ -35,6 +35,29 @@ pub enum Administrative {
     Maintenance,
 }
 
+/// What a member says of itself, to those who ask its agent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Own {
+    #[default]
+    Ready,
+    /// As if an operator had said so.
+    Drain,
+    /// As if an operator had said so.
+    Maintenance,
+    Down,
+}
+
+impl Own {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Own::Ready => "ready",
+            Own::Drain => "to be drained",
+            Own::Maintenance => "in maintenance",
+            Own::Down => "down",
+        }
+    }
+}
+
 /// All that decides on the use of a member in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -114,6 +137,9 @@ pub struct State {
     pub attempts: AtomicU64,
     health: AtomicU8,
     administrative: AtomicU8,
+    own: AtomicU8,
+    /// Thousandths of the weight that count by what the member says.
+    own_share: AtomicU32,
     /// The last attempt failed.
     failing: AtomicBool,
     pub failures: AtomicU64,
@@ -132,6 +158,7 @@ pub struct State {
 struct Reasons {
     health: Told,
     administrative: Told,
+    own: Told,
     ejected: Told,
 }
 
@@ -146,6 +173,8 @@ impl Default for State {
             latencies: Histogram::default(),
             health: AtomicU8::new(0),
             administrative: AtomicU8::new(0),
+            own: AtomicU8::new(0),
+            own_share: AtomicU32::new(WHOLE),
             ejected_until: AtomicU64::new(0),
             share: AtomicU32::new(WHOLE),
             ceiling: AtomicUsize::new(usize::MAX),
@@ -159,6 +188,7 @@ impl Default for State {
             reasons: Mutex::new(Reasons {
                 health: start.clone(),
                 administrative: start.clone(),
+                own: start.clone(),
                 ejected: start,
             }),
         }
@@ -226,12 +256,61 @@ impl State {
         news
     }
 
+    /// What is wanted of it: by an operator, or else by itself.
     pub fn administrative(&self) -> Administrative {
+        let own = || match self.own() {
+            Own::Drain => Administrative::Drain,
+            Own::Maintenance => Administrative::Maintenance,
+            Own::Ready if self.own_share() == 0 => Administrative::Drain,
+            Own::Ready | Own::Down => Administrative::Ready,
+        };
+        match self.by_operator() {
+            Administrative::Ready => own(),
+            wanted => wanted,
+        }
+    }
+
+    /// What an operator wants of it.
+    pub fn by_operator(&self) -> Administrative {
         match self.administrative.load(Ordering::Relaxed) {
             1 => Administrative::Drain,
             2 => Administrative::Maintenance,
             _ => Administrative::Ready,
         }
+    }
+
+    /// What it says of itself.
+    pub fn own(&self) -> Own {
+        match self.own.load(Ordering::Relaxed) {
+            1 => Own::Drain,
+            2 => Own::Maintenance,
+            3 => Own::Down,
+            _ => Own::Ready,
+        }
+    }
+
+    /// Returns whether that is news; if so, refresh the pool.
+    pub fn set_own(&self, own: Own, reason: impl Into<String>) -> bool {
+        let news = self.own.swap(own as u8, Ordering::Relaxed) != own as u8;
+        if news {
+            self.reasons().own = Told { since: SystemTime::now(), reason: reason.into() };
+        }
+        news
+    }
+
+    /// The thousandths of its weight that count by what it says; more than [`WHOLE`] is more.
+    pub fn own_share(&self) -> u32 {
+        self.own_share.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether that is news; if so, refresh the pool.
+    pub fn set_own_share(&self, thousandths: u32) -> bool {
+        let before = self.own_share.swap(thousandths, Ordering::Relaxed);
+        if before != thousandths && thousandths == 0 {
+            let reason = "it says 0%".to_owned();
+            self.reasons().own = Told { since: SystemTime::now(), reason };
+        }
+        before != thousandths
     }
 
     /// Returns whether that is news; if so, refresh the pool.
@@ -278,6 +357,7 @@ impl State {
         match (self.administrative(), self.health()) {
             (Administrative::Drain, _) => Standing::Drain,
             (Administrative::Maintenance, _) => Standing::Maintenance,
+            _ if self.own() == Own::Down => Standing::Down,
             _ if self.ejected_until().is_some_and(|until| until > now) => Standing::Ejected,
             (_, Health::Down) => Standing::Down,
             (_, Health::Up) => Standing::Up,
@@ -289,6 +369,12 @@ impl State {
     pub fn why(&self, standing: Standing) -> Told {
         let reasons = self.reasons();
         match standing {
+            Standing::Drain | Standing::Maintenance
+                if self.by_operator() == Administrative::Ready =>
+            {
+                reasons.own.clone()
+            }
+            Standing::Down if self.own() == Own::Down => reasons.own.clone(),
             Standing::Drain | Standing::Maintenance => reasons.administrative.clone(),
             Standing::Ejected => reasons.ejected.clone(),
             Standing::Unchecked | Standing::Up | Standing::Down => reasons.health.clone(),
@@ -408,6 +494,29 @@ mod tests {
             }
             assert_eq!(state.standing(now), standing);
             assert_eq!(standing.is_usable(), usable, "{standing:?}");
+        }
+    }
+
+    #[test]
+    fn lb_08_what_a_member_says_of_itself_counts_below_what_an_operator_says() {
+        use Administrative as A;
+        let now = Instant::now();
+        for (operator, own, share, standing, reason) in [
+            (A::Ready, Own::Ready, WHOLE, Standing::Up, "probed"),
+            (A::Ready, Own::Ready, 0, Standing::Drain, "it says 0%"),
+            (A::Ready, Own::Drain, WHOLE, Standing::Drain, "its own word"),
+            (A::Ready, Own::Maintenance, WHOLE, Standing::Maintenance, "its own word"),
+            (A::Ready, Own::Down, WHOLE, Standing::Down, "its own word"),
+            (A::Drain, Own::Maintenance, WHOLE, Standing::Drain, "by hand"),
+            (A::Maintenance, Own::Ready, WHOLE, Standing::Maintenance, "by hand"),
+        ] {
+            let state = State::default();
+            state.set_health(Health::Up, "probed");
+            state.set_administrative(operator, "by hand");
+            state.set_own(own, "its own word");
+            state.set_own_share(share);
+            assert_eq!(state.standing(now), standing, "{operator:?} {own:?} {share}");
+            assert_eq!(state.why(standing).reason, reason, "{operator:?} {own:?} {share}");
         }
     }
 

@@ -67,7 +67,6 @@ mod tests {
     use std::sync::atomic::Ordering;
     use std::time::Duration;
 
-    use super::*;
     use crate::algorithm::Kind;
     use crate::algorithm::testing::Bench;
 

@@ -1,6 +1,6 @@
 //! Of two at random the one that says it is less busy. Members say so with a field of their
-//! responses (ORCA's `endpoint-load-metrics`, or one of their own) or to the agent of their health
-//! check; see [`crate::load`].
+//! responses (ORCA's `endpoint-load-metrics`, or one of their own), see [`crate::load`], or by
+//! their [agent](crate::health::agent).
 //!
 //! What was said long ago says nothing: after 3 minutes (Envoy's `weight_expiration_period`) a
 //! report is forgotten. As long as one of the two says nothing, attempts in flight decide. They also
