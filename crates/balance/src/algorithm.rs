@@ -189,4 +189,19 @@ mod tests {
         let share: f64 = ring.split(' ').next().unwrap().parse().unwrap();
         assert!((share - 66.7).abs() < 7.0, "{ring}");
     }
+    #[test]
+    fn d_21_turns_go_on_when_their_number_begins_anew() {
+        for kind in [
+            Kind::RoundRobin,
+            Kind::LeastRequests,
+            Kind::Random,
+            Kind::TwoChoices,
+            Kind::PeakEwma,
+            Kind::ReportedLoad,
+        ] {
+            let bench = Bench::new(&kind, &[1, 1, 1, 1]);
+            bench.set_turn(u64::MAX - 5_000);
+            testing::assert_shares(&bench.shares(10_000), &[1; 4], 0.1);
+        }
+    }
 }
