@@ -45,7 +45,8 @@ pub use affinity::{
     Affinity, AffinityAddress, AffinityCookie, AffinityHeader, ApplicationCookie, SameSite, Split,
 };
 pub use balancing::{
-    Algorithm, AlgorithmKind, HashKey, LoadFactor, Locality, Plain, ReportedLoad, SourceAddress,
+    Algorithm, AlgorithmKind, HashKey, LoadFactor, Locality, Plain, ReportedLoad, Shards,
+    SourceAddress,
 };
 pub use bandwidth::Bandwidth;
 pub use check::check;

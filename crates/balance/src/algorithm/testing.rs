@@ -126,6 +126,7 @@ impl Bench {
             candidates: &self.candidates,
             tried,
             hash: mix(key),
+            shard: None,
             now: self.now,
             turn: &self.turn,
             in_flight: None,
