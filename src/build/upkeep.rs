@@ -41,6 +41,7 @@ pub(super) fn upkeep(name: &str, written: &config::Pool, previous: Option<&Pool>
             agent: written.agent.as_ref().map(agent),
             outliers: written.outliers.on().map(|outliers| Outliers::new(rules(outliers))),
             slow_start: written.slow_start.as_ref().map(slow_start),
+            drain: written.drain_timeout.value.get().map(|time| time.get()),
         },
         guard: guard_rules(written).map(|rules| Guard::new(rules, earlier, log)),
         allowance: match &written.retry_budget {

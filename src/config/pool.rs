@@ -40,6 +40,9 @@ settings! {
         /// Lets a member that comes back, or joins, have its whole share of requests by and by:
         /// `10s` or settings. Members that are there at the start of the program have it at once.
         pub slow_start: Option<SlowStart> = None,
+        /// How long a member that is drained or removed keeps the clients that stick to it, and
+        /// connections and tunnels that are open; then they are closed. `off`: as long as it takes.
+        pub drain_timeout: Timeout = Limit::Unlimited.into(),
         /// How much the pool may be asked at once.
         pub limits: PoolLimits = PoolLimits::default(),
         /// Requests that wait until a member has room.

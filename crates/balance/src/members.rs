@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_utils::CachePadded;
-use transom_proxy::destination::{AttemptResult, Endpoint, Member, Outcome};
+use transom_proxy::destination::{AttemptResult, Endpoint, Member, Outcome, Recall};
 use transom_proxy::fields::Fields;
 
 use crate::load;
@@ -49,6 +49,8 @@ pub struct Hooks {
     pub passive: Option<Arc<dyn Passive>>,
     /// The field of responses that tells a member's load.
     pub load_field: Option<Box<str>>,
+    /// What is open at a member that is drained or removed has to end some time.
+    pub drains: bool,
     /// What all members have in flight together, where an algorithm asks for it.
     pub in_flight: Option<Arc<CachePadded<AtomicUsize>>>,
 }
@@ -133,6 +135,11 @@ impl Member for PoolMember {
         {
             self.state.report_load(load, Instant::now());
         }
+    }
+
+    fn recall(&self) -> Option<Recall> {
+        let state = self.hooks.drains.then(|| self.state.clone())?;
+        Some(Box::pin(async move { state.recalled().await }))
     }
 
     fn ended(&self, outcome: &Outcome) {

@@ -40,6 +40,9 @@ pub struct Care {
     pub agent: Option<Agent>,
     pub outliers: Option<Arc<Outliers>>,
     pub slow_start: Option<SlowStart>,
+    /// How long a member that is drained or removed keeps its clients and what is open. Without, as
+    /// long as it takes.
+    pub drain: Option<Duration>,
 }
 
 /// What a watch needs of the thread it runs on.
@@ -66,6 +69,7 @@ pub async fn watch(pool: Arc<Pool>, known: Option<HashSet<u64>>, station: Statio
         station,
         log,
         wards: HashMap::new(),
+        gone: Vec::new(),
         verdicts,
         lines,
         random: Random::default(),
@@ -103,6 +107,8 @@ struct Watch {
     log: Log,
     /// By the key of the endpoint.
     wards: HashMap<u64, Ward>,
+    /// Members that have been removed, and when what is open at them ends.
+    gone: Vec<(Instant, Arc<PoolMember>)>,
     verdicts: mpsc::UnboundedSender<Verdict>,
     /// What agents have said, with the keys of endpoints.
     lines: mpsc::UnboundedSender<(u64, Result<Says, String>)>,
@@ -128,6 +134,8 @@ struct Ward {
     mute: bool,
     /// Probes in a row that have passed since it was ejected.
     passed: u32,
+    /// Since when it is drained.
+    leaving: Option<Instant>,
     /// Since when it starts slowly.
     starting: Option<Instant>,
 }
@@ -139,7 +147,9 @@ impl Watch {
         let at_first = self.wards.is_empty();
         let many = members.len() > MANY;
         let keys: HashSet<u64> = members.iter().map(|m| m.spec.endpoint.key).collect();
-        self.wards.retain(|key, _| keys.contains(key));
+        let removed = self.wards.extract_if(|key, _| !keys.contains(key));
+        let until = self.care.drain.map(|drain| now + drain);
+        self.gone.extend(removed.filter_map(|(_, ward)| Some((until?, ward.member))));
         for member in members {
             let key = member.spec.endpoint.key;
             if let Some(ward) = self.wards.get_mut(&key) {
@@ -153,6 +163,9 @@ impl Watch {
             if self.care.agent.is_none() {
                 self.changed |= member.state.set_own(Own::Ready, "nobody asks it");
                 self.changed |= member.state.set_own_share(WHOLE);
+            }
+            if self.care.drain.is_none() {
+                member.state.set_recalled(false);
             }
             if self.care.outliers.is_none() {
                 self.changed |= member.state.readmit();
@@ -188,6 +201,7 @@ impl Watch {
                 asking: false,
                 mute: false,
                 passed: 0,
+                leaving: None,
                 starting: None,
             };
             // Half way of a slow start when the watch began: it goes on from there.
@@ -203,6 +217,7 @@ impl Watch {
         let mut wake = now + LONG;
         wake = wake.min(self.eject(now)).min(self.readmit(now)).min(self.shares(now));
         wake = wake.min(self.probe(now)).min(self.ask(now));
+        wake = wake.min(self.recall(now));
         if std::mem::take(&mut self.changed) {
             self.pool.refresh();
         }
@@ -274,6 +289,41 @@ impl Watch {
         for member in back {
             self.changed = true;
             self.say(Level::Info, &member, "is back: its ejection is over");
+        }
+        wake
+    }
+
+    /// Ends what is open where the time of draining is over.
+    fn recall(&mut self, now: Instant) -> Instant {
+        let Some(drain) = self.care.drain else { return now + LONG };
+        let mut wake = now + LONG;
+        let mut over = Vec::new();
+        for ward in self.wards.values_mut() {
+            let state = &ward.member.state;
+            if state.administrative() == Administrative::Ready {
+                ward.leaving = None;
+                state.set_recalled(false);
+                continue;
+            }
+            let until = *ward.leaving.get_or_insert(now) + drain;
+            match until > now {
+                true => wake = wake.min(until),
+                false => over.push(ward.member.clone()),
+            }
+        }
+        self.gone.retain(|(until, member)| {
+            match *until > now {
+                true => wake = wake.min(*until),
+                false => over.push(member.clone()),
+            }
+            *until > now
+        });
+        for member in over {
+            let open = member.state.in_flight.load(Ordering::Relaxed);
+            if member.state.set_recalled(true) {
+                let what = format!("has been drained, with {open} still open");
+                self.say(Level::Info, &member, &what);
+            }
         }
         wake
     }

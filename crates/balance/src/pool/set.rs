@@ -187,6 +187,7 @@ impl Set {
         let member = self.members.get(*self.stuck.places.get(&key)? as usize)?;
         let rule = &self.scopes.get(place)?.rule;
         let keeps = member.state.standing(question.now).keeps_clients()
+            && !member.state.is_recalled()
             && !question.tried.contains(&key)
             && rule.takes(&member.spec.labels);
         keeps.then_some(member)
