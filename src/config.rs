@@ -47,7 +47,8 @@ pub use affinity::{
 };
 pub use api::{Api, ApiSettings, Placed, Reading, Served, Version, VersionRoutes, Way, expand};
 pub use balancing::{
-    Algorithm, AlgorithmKind, HashKey, LoadFactor, Locality, Plain, ReportedLoad, SourceAddress,
+    Algorithm, AlgorithmKind, HashKey, LoadFactor, Locality, Plain, ReportedLoad, Shards,
+    SourceAddress,
 };
 pub use bandwidth::Bandwidth;
 pub use check::check;
@@ -55,7 +56,8 @@ pub use clients::{AddressPolicy, Addresses};
 pub use hardening::{Hardening, Relaxed, hardening};
 pub use headers::HeaderChanges;
 pub use health::{
-    ErrorShare, Health, HttpProbe, Outliers, Probe, SlowMember, SlowStart, SuccessRate, TcpProbe,
+    Agent, ErrorShare, Health, HttpProbe, Outliers, Probe, SlowMember, SlowStart, SuccessRate,
+    TcpProbe,
 };
 pub use http2::Http2;
 pub use limits::{Limits, OverLimit, RouteLimits};

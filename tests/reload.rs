@@ -24,7 +24,7 @@ use transom_testkit::{Client, Transom, until};
 const WRONG: usize = 10;
 
 #[test]
-fn reloads_are_noticed_by_nobody() {
+fn d_01_d_02_d_03_reloads_are_noticed_by_nobody() {
     let reloads = std::env::var("TRANSOM_RELOADS").map_or(60, |n| n.parse().unwrap());
     let rig = Rig::new();
     let mut transom = Transom::run_with(env!("CARGO_BIN_EXE_transom"), &rig.file(0), |folder| {

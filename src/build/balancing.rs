@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use transom_balance::affinity::{Affinity, Cookie, SameSite, Sessions, Sign};
 use transom_balance::algorithm::key::Key;
-use transom_balance::algorithm::{Hashing, Kind};
+use transom_balance::algorithm::{Hashing, Kind, Sharding};
 use transom_balance::pool::{Locality, Preference, Rule, Settings};
 use transom_balance::split::Part;
 use transom_balance::{Split, load};
@@ -133,6 +133,10 @@ fn kind(written: &config::Algorithm) -> Kind {
         }),
         AlgorithmKind::Ring(hash) => Kind::Ring(hashing(hash)),
         AlgorithmKind::Maglev(hash) => Kind::Maglev(hashing(hash)),
+        AlgorithmKind::Shards(shards) => Kind::Shards(Sharding {
+            hashing: Hashing { key: Key::of(&shards.key), bound: None },
+            size: shards.size.value.into(),
+        }),
         AlgorithmKind::FirstAvailable(_) => Kind::FirstAvailable,
     }
 }

@@ -8,6 +8,7 @@ use transom_balance::guard::breaker::BreakerRule;
 use transom_balance::guard::gradient::GradientRule;
 use transom_balance::guard::{Guard, GuardRules, QueueRule};
 use transom_balance::health::Care;
+use transom_balance::health::agent::Agent;
 use transom_balance::health::machine::Rhythm;
 use transom_balance::health::passive::{OutlierRules, Outliers};
 use transom_balance::health::probe::{Probe, Probing};
@@ -37,8 +38,10 @@ pub(super) fn upkeep(name: &str, written: &config::Pool, previous: Option<&Pool>
     Upkeep {
         care: Care {
             probing: written.health.as_ref().map(probing),
+            agent: written.agent.as_ref().map(agent),
             outliers: written.outliers.on().map(|outliers| Outliers::new(rules(outliers))),
             slow_start: written.slow_start.as_ref().map(slow_start),
+            drain: written.drain_timeout.value.get().map(|time| time.get()),
         },
         guard: guard_rules(written).map(|rules| Guard::new(rules, earlier, log)),
         allowance: match &written.retry_budget {
@@ -66,6 +69,15 @@ fn named(pool: &str) -> Log {
 
 fn count(limit: Limit<u32>) -> Option<usize> {
     limit.get().map(|count| count as usize)
+}
+
+fn agent(written: &config::Agent) -> Agent {
+    Agent {
+        port: written.port.value,
+        send: written.send.clone().unwrap_or_default().into_bytes(),
+        every: written.every.value.get(),
+        timeout: written.timeout.value.get(),
+    }
 }
 
 fn probing(written: &config::Health) -> Probing {

@@ -33,6 +33,9 @@ settings! {
         /// By a key of the request, with a table: the most even, and the fastest with many
         /// endpoints.
         "maglev" => Maglev(HashKey),
+        /// By a key of the request: each key has a few endpoints of its own, so that what one sends
+        /// can only hurt those.
+        "shards" => Shards(Shards),
         /// The first that has room, so that the others may be switched off.
         "first-available" => FirstAvailable(Plain),
     }
@@ -63,6 +66,15 @@ settings! {
         pub key: Spanned<Template>,
         /// How many times its fair part an endpoint may have in flight; what is more goes elsewhere.
         pub load_factor: Option<LoadFactor> = None,
+    }
+
+    /// Each key has a few endpoints of its own.
+    pub struct Shards short(key) {
+        /// The key, with variables: `{consumer}`, `{header.x-tenant}`. Requests whose key is empty
+        /// have a few endpoints together.
+        pub key: Spanned<Template>,
+        /// How many endpoints each key has, from 1 to 8.
+        pub size: Spanned<u8> = 2.into(),
     }
 
     /// Whether endpoints near to us are preferred. Where we are is said by `zone` of the whole file.
@@ -101,6 +113,7 @@ impl Algorithm {
     pub fn key(&self) -> Option<&Spanned<Template>> {
         match &self.0 {
             AlgorithmKind::Ring(hash) | AlgorithmKind::Maglev(hash) => Some(&hash.key),
+            AlgorithmKind::Shards(shards) => Some(&shards.key),
             _ => None,
         }
     }

@@ -68,6 +68,19 @@ settings! {
         pub send: Option<String> = None,
     }
 
+    /// A program beside each member that says in one line how the member is (HAProxy's
+    /// `agent-check`): `75%`, `load:40%`, `drain`, `maint`, `down # why`, `up`.
+    pub struct Agent short(port) {
+        /// The port where it is asked, at the endpoint's address; without TLS.
+        pub port: Spanned<u16>,
+        /// How often.
+        pub every: Spanned<Duration> = Duration::seconds(2).into(),
+        /// How long its answer may take, connecting included.
+        pub timeout: Spanned<Duration> = Duration::seconds(2).into(),
+        /// What it is sent first.
+        pub send: Option<String> = None,
+    }
+
     /// When a member is taken out for a while because of its traffic. With 0 or `off` a detector is
     /// off.
     pub struct Outliers {

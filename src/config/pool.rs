@@ -5,7 +5,7 @@ use transom_settings::{
 };
 
 use super::{
-    Affinity, Algorithm, Breaker, ConnectFrom, Health, Locality, Outliers, PoolLimits,
+    Affinity, Agent, Algorithm, Breaker, ConnectFrom, Health, Locality, Outliers, PoolLimits,
     PoolTimeouts, Queue, RetryBudget, Scale, SendProxyProtocol, SlowStart, Source, Timeout,
     UpstreamTls,
 };
@@ -33,11 +33,16 @@ settings! {
         pub locality: Spanned<Locality> = Locality::Ignore.into(),
         /// How members are probed. Without it, they are used until their traffic speaks against it.
         pub health: Option<Health> = None,
+        /// A program beside each member that is asked how the member is: its port, or settings.
+        pub agent: Option<Agent> = None,
         /// When a member is taken out for a while because of its traffic.
         pub outliers: Switch<Outliers> = Switch::On(Outliers::default()),
         /// Lets a member that comes back, or joins, have its whole share of requests by and by:
         /// `10s` or settings. Members that are there at the start of the program have it at once.
         pub slow_start: Option<SlowStart> = None,
+        /// How long a member that is drained or removed keeps the clients that stick to it, and
+        /// connections and tunnels that are open; then they are closed. `off`: as long as it takes.
+        pub drain_timeout: Timeout = Limit::Unlimited.into(),
         /// How much the pool may be asked at once.
         pub limits: PoolLimits = PoolLimits::default(),
         /// Requests that wait until a member has room.

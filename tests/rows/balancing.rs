@@ -1,6 +1,6 @@
 //! Who gets which request: algorithms, subsets, stickiness and splits against real endpoints.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -415,4 +415,46 @@ fn u_08_a_mirror_never_matters_to_the_client() {
     }
     shadow.until("some copies came", |log| log.requests.len() >= 20);
     assert!(shadow.requests().len() <= 90, "{}", shadow.requests().len());
+}
+
+/// Answers with its name until somebody poisons it; from then on it resets every connection.
+fn mortal(name: &'static str) -> (Endpoint, Arc<AtomicBool>) {
+    let dead = Arc::new(AtomicBool::new(false));
+    let is_dead = dead.clone();
+    let endpoint = Endpoint::early(move |request, line| {
+        if is_dead.load(Ordering::SeqCst) || request.target == "/poison" {
+            is_dead.store(true, Ordering::SeqCst);
+            return line.reset();
+        }
+        line.send(ok(name));
+    });
+    (endpoint, dead)
+}
+
+#[test]
+fn u_22_what_one_tenant_sends_hurts_its_own_few_endpoints_and_no_others() {
+    let endpoints = ["a", "b", "c", "d", "e", "f"].map(mortal);
+    let members: Vec<&Endpoint> = endpoints.iter().map(|(endpoint, _)| endpoint).collect();
+    let pool = "algorithm: { shards: { key: '{header.x-tenant}', size: 2 } }, outliers: on";
+    let transom = over(&members, pool);
+    let ask =
+        |target: &str, tenant: &str| get(&transom, target, &format!("X-Tenant: {tenant}\r\n"));
+    let shard =
+        |tenant: &str| -> BTreeSet<String> { (0..12).map(|_| ask("/", tenant).text()).collect() };
+    let tenants: Vec<String> = (0..12).map(|n| format!("tenant-{n}")).collect();
+    let shards: Vec<BTreeSet<String>> = tenants.iter().map(|tenant| shard(tenant)).collect();
+    assert!(shards.iter().all(|shard| shard.len() == 2), "{shards:?}");
+    // as often as it likes, and again when its endpoints have been taken out
+    for _ in 0..40 {
+        let _ = ask("/poison", &tenants[0]);
+    }
+    let dead = endpoints.iter().filter(|(_, dead)| dead.load(Ordering::SeqCst)).count();
+    assert_eq!(dead, 2, "its own");
+    assert!(ask("/", &tenants[0]).status >= 500);
+    let others = tenants.iter().zip(&shards).filter(|(_, shard)| **shard != shards[0]);
+    for (tenant, _) in others {
+        for _ in 0..6 {
+            assert_eq!(ask("/", tenant).status, 200, "{tenant}");
+        }
+    }
 }

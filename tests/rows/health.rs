@@ -1,11 +1,14 @@
 //! Members that are probed, judged by their traffic, and let in again.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener};
+use std::process::Command;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use transom_testkit::endpoint::ok;
+use transom_testkit::server::Server;
 use transom_testkit::{Client, Endpoint, H2Endpoint, Manners, Port, Transom, check, client, until};
 
 use super::rig::{TRANSOM, head};
@@ -370,4 +373,72 @@ fn u_13_who_fails_fast_does_not_draw_everything_to_itself() {
         assert!(is(&transom, bad.address, "ejected"), "{}", transom.said());
         check::alive(&mut transom);
     }
+}
+
+/// A program beside a member that says what it is told to.
+fn agent(line: &Arc<Mutex<&'static str>>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, line) = (listener.local_addr().unwrap().port(), line.clone());
+    std::thread::spawn(move || {
+        for connection in listener.incoming().flatten() {
+            let _ = writeln!(&connection, "{}", line.lock().unwrap());
+        }
+    });
+    port
+}
+
+#[test]
+fn lb_08_an_agent_says_how_much_a_member_gets_and_whether() {
+    let line = Arc::new(Mutex::new("up 100%"));
+    let port = agent(&line);
+    // beside the second, at another address, there is no agent
+    let a = Server::start("a");
+    let b = Server::on(TcpListener::bind("127.0.0.2:0").unwrap(), "b");
+    let members = [a.address.to_string(), b.address.to_string()];
+    let pool = format!("algorithm: round-robin, agent: {{ port: {port}, every: 20ms }}");
+    let mut transom = over(&pool, &members);
+    let say = |text| *line.lock().unwrap() = text;
+    let turned = |expected: usize| {
+        until(&format!("it has {expected} of 8"), || {
+            answers(&transom, 8).matches('a').count() == expected
+        });
+    };
+    turned(4);
+    say("300%");
+    turned(6);
+    say("0%");
+    turned(0);
+    say("33%");
+    turned(2);
+    say("100% drain");
+    until("it is drained", || is(&transom, a.address, "drain"));
+    turned(0);
+    say("down # its disk is full");
+    until("it is down", || is(&transom, a.address, "down"));
+    turned(0);
+    let shown = shown(&transom);
+    assert!(shown.contains("its disk is full"), "{shown}");
+    say("nonsense");
+    until("that is told", || transom.said().contains("it says `nonsense`, which means nothing"));
+    turned(0);
+    say("up");
+    turned(4);
+    let said = transom.said();
+    let (a, b) = (a.address, b.address);
+    for what in [
+        format!("{a} says that it is down: its disk is full"),
+        format!("{a} says that it is ready"),
+        format!("{b} has an agent of no use: Connection refused"),
+    ] {
+        assert_eq!(said.matches(&what).count(), 1, "{what}: {said}");
+    }
+    check::alive(&mut transom);
+}
+
+/// `transom pool show o`.
+fn shown(transom: &Transom) -> String {
+    let socket = transom.folder().join("admin.sock");
+    let asked = Command::new(TRANSOM).args(["pool", "show", "o", "--socket"]).arg(socket).output();
+    let output = asked.expect("the program can be run");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use transom_testkit::endpoint::ok;
-use transom_testkit::{Client, Endpoint, Transom, check, client, until};
+use transom_testkit::{Client, Endpoint, Port, Transom, check, client, until};
 
 use super::rig::{TRANSOM, head};
 
@@ -138,6 +138,73 @@ fn d_14_after_a_standstill_everybody_is_served() {
     transom.signal(Signal::CONT);
     for client in &mut waiting {
         assert_eq!(client.response().status, 200);
+    }
+    check::alive(&mut transom);
+}
+
+#[test]
+fn d_19_a_program_that_is_started_inherits_nothing_and_leaves_nothing() {
+    let endpoint = Endpoint::echo();
+    // a probe that says which descriptors it has beyond the three, and one that leaves a child
+    let config = |folder: &str| {
+        format!(
+            "listeners: {{ web: {{ address: '@WEB', routes: [{{ forward: o }}] }} }}\n\
+             pools:\n  o: {{ endpoints: '{}', health: {{ every: 50ms, command: \
+             [sh, -c, 'ls -l /proc/$$/fd > {folder}/held.new; mv {folder}/held.new {folder}/held'] }} }}\n",
+            endpoint.address
+        )
+    };
+    let mut transom = Transom::run(TRANSOM, &config("@folder"));
+    assert_eq!(get(&transom), 200);
+    let held = transom.folder().join("held");
+    let _ = std::fs::remove_file(&held);
+    until("a probe has run while there were connections", || held.exists());
+    let held = std::fs::read_to_string(held).unwrap();
+    assert!(!held.contains("socket:") && !held.contains("eventpoll"), "{held}");
+    let pid = transom.pid();
+    let children = || {
+        let all = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let states = all.unwrap_or_default();
+        let is_zombie = |child: &&str| {
+            let stat = std::fs::read_to_string(format!("/proc/{child}/stat"));
+            stat.is_ok_and(|stat| stat.contains(") Z "))
+        };
+        states.split_whitespace().filter(is_zombie).count()
+    };
+    until("who has ended is buried", || children() == 0);
+    check::alive(&mut transom);
+}
+
+#[test]
+fn d_20_it_starts_without_those_it_needs_and_serves_what_it_can() {
+    let port = Port::reserve().unwrap();
+    let nobody = port.address;
+    let config = format!(
+        "resolver: {{ servers: ['{nobody}'], timeout: 100ms, hosts: false }}\n\
+         listeners:\n  web:\n    address: '@WEB'\n    routes:\n      \
+         - {{ match: {{ path: /name }}, forward: name }}\n      \
+         - {{ match: {{ path: /list }}, forward: list }}\n      \
+         - {{ match: {{ path: /gone }}, forward: gone }}\n      \
+         - respond: here\n\
+         pools:\n  name: {{ endpoints: 'orders.invalid:80' }}\n  \
+         list: {{ sources: [{{ consul: {{ service: s, server: 'http://{nobody}' }} }}] }}\n  \
+         gone: {{ endpoints: '{nobody}', health: {{ http: /, every: 50ms }} }}\n"
+    );
+    let started = Instant::now();
+    let mut transom = Transom::run(TRANSOM, &config);
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    let status = |path: &str| {
+        let asked = Instant::now();
+        let status = client::ask(transom.web(), head(&format!("GET {path}"), "")).status;
+        assert!(asked.elapsed() < Duration::from_secs(1), "{path}: {:?}", asked.elapsed());
+        status
+    };
+    for (path, expected) in [("/", 200), ("/name", 503), ("/list", 503), ("/gone", 502)] {
+        assert_eq!(status(path), expected, "{path}");
+    }
+    assert_eq!(transom.admin("GET", "/readyz").status, 200);
+    for name in ["pool `list`", "pool `name`", "pool `gone`"] {
+        until(&format!("{name} is told of"), || transom.said().contains(name));
     }
     check::alive(&mut transom);
 }

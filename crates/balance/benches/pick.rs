@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use transom_balance::Pool;
 use transom_balance::algorithm::key::Key;
-use transom_balance::algorithm::{Hashing, Kind};
+use transom_balance::algorithm::{Hashing, Kind, Sharding};
 use transom_balance::members::MemberSpec;
 use transom_balance::pool::Settings;
 use transom_net::{Address, Source, Target};
@@ -34,6 +34,7 @@ fn main() {
         ("maglev", Kind::Maglev(hashing(None))),
         ("ring, bounded", Kind::Ring(hashing(Some(1.25)))),
         ("maglev, bounded", Kind::Maglev(hashing(Some(1.25)))),
+        ("shards of two", Kind::Shards(Sharding { hashing: hashing(None), size: 2 })),
         ("first-available", Kind::FirstAvailable),
     ] {
         if wanted.is_empty() || wanted.iter().any(|one| one == name) {

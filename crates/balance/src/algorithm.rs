@@ -9,6 +9,7 @@
 //! | [`peak_ewma`] | the one of two at random that answers sooner |
 //! | [`reported_load`] | the one of two at random that says it is less busy |
 //! | [`ring`], [`maglev`] | a key of the request: equal keys go to the same member |
+//! | [`shards`] | a key of the request: each has a few members of its own |
 //! | [`first_available`] | the first that has room |
 //!
 //! An algorithm knows only who may be picked; who is not usable is not among the candidates. It
@@ -25,6 +26,7 @@ pub mod random;
 pub mod reported_load;
 pub mod ring;
 pub mod round_robin;
+pub mod shards;
 pub mod two_choices;
 
 use std::sync::Arc;
@@ -35,6 +37,7 @@ use crossbeam_utils::CachePadded;
 
 use self::hash::mix;
 use self::key::Key;
+use self::shards::Shard;
 use crate::members::PoolMember;
 use crate::state::State;
 
@@ -50,7 +53,17 @@ pub enum Kind {
     ReportedLoad,
     Ring(Hashing),
     Maglev(Hashing),
+    Shards(Sharding),
     FirstAvailable,
+}
+
+/// How many members each key has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sharding {
+    /// Its bound is of no use.
+    pub hashing: Hashing,
+    /// At most [`shards::MOST`].
+    pub size: usize,
 }
 
 /// What holds for both consistent hashes.
@@ -66,6 +79,7 @@ impl Kind {
     pub fn hashing(&self) -> Option<&Hashing> {
         match self {
             Kind::Ring(hashing) | Kind::Maglev(hashing) => Some(hashing),
+            Kind::Shards(sharding) => Some(&sharding.hashing),
             _ => None,
         }
     }
@@ -81,6 +95,7 @@ impl Kind {
             Kind::ReportedLoad => Box::new(reported_load::ReportedLoad::over(candidates)),
             Kind::Ring(hashing) => Box::new(ring::Ring::over(candidates, hashing.bound)),
             Kind::Maglev(hashing) => Box::new(maglev::Maglev::over(candidates, hashing.bound)),
+            Kind::Shards(_) => Box::new(shards::Shards),
             Kind::FirstAvailable => Box::new(first_available::FirstAvailable),
         }
     }
@@ -113,6 +128,8 @@ pub struct Choice<'a> {
     pub tried: &'a [u64],
     /// Of the key of the request, where the algorithm goes by one.
     pub hash: u64,
+    /// The members of that key, where it has a few of its own.
+    pub shard: Option<&'a Shard>,
     pub now: Instant,
     /// Counts the questions; it outlives tables and reloads.
     pub turn: &'a AtomicU64,
@@ -188,5 +205,20 @@ mod tests {
         let ring = Bench::new(&Kind::Ring(hashing(None)), &[2, 1]).score(0);
         let share: f64 = ring.split(' ').next().unwrap().parse().unwrap();
         assert!((share - 66.7).abs() < 7.0, "{ring}");
+    }
+    #[test]
+    fn d_21_turns_go_on_when_their_number_begins_anew() {
+        for kind in [
+            Kind::RoundRobin,
+            Kind::LeastRequests,
+            Kind::Random,
+            Kind::TwoChoices,
+            Kind::PeakEwma,
+            Kind::ReportedLoad,
+        ] {
+            let bench = Bench::new(&kind, &[1, 1, 1, 1]);
+            bench.set_turn(u64::MAX - 5_000);
+            testing::assert_shares(&bench.shares(10_000), &[1; 4], 0.1);
+        }
     }
 }

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use transom_proxy::destination::{
-    AttemptResult, Endpoint, Lease, Leasing, Member, Outcome, Waiting,
+    AttemptResult, Endpoint, Lease, Leasing, Member, Outcome, Recall, Waiting,
 };
 use transom_proxy::fault::{Code, Fault};
 use transom_proxy::fields::Fields;
@@ -314,6 +314,10 @@ impl Member for Guarded {
 
     fn heard(&self, fields: &Fields) {
         self.member.heard(fields);
+    }
+
+    fn recall(&self) -> Option<Recall> {
+        self.member.recall()
     }
 
     fn ended(&self, outcome: &Outcome) {

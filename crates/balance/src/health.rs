@@ -1,5 +1,6 @@
-//! Whether members are well: asked by probes, seen in their traffic.
+//! Whether members are well: asked by probes, said by themselves, seen in their traffic.
 
+pub mod agent;
 pub mod machine;
 pub mod passive;
 pub mod probe;

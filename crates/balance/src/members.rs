@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_utils::CachePadded;
-use transom_proxy::destination::{AttemptResult, Endpoint, Member, Outcome};
+use transom_proxy::destination::{AttemptResult, Endpoint, Member, Outcome, Recall};
 use transom_proxy::fields::Fields;
 
 use crate::load;
@@ -49,6 +49,8 @@ pub struct Hooks {
     pub passive: Option<Arc<dyn Passive>>,
     /// The field of responses that tells a member's load.
     pub load_field: Option<Box<str>>,
+    /// What is open at a member that is drained or removed has to end some time.
+    pub drains: bool,
     /// What all members have in flight together, where an algorithm asks for it.
     pub in_flight: Option<Arc<CachePadded<AtomicUsize>>>,
 }
@@ -69,10 +71,10 @@ impl PoolMember {
 
     /// The weight that counts now, in thousandths.
     pub fn effective_weight(&self) -> u32 {
-        let share = u64::from(self.state.share());
-        let weight = u64::from(self.spec.weight) * share;
+        let parts = [self.state.share(), self.state.own_share()].map(u64::from);
+        let weight = u64::from(self.spec.weight) * parts[0] * parts[1] / u64::from(WHOLE);
         // who has any share keeps some
-        let least = u64::from(weight > 0);
+        let least = u64::from(self.spec.weight > 0 && parts.iter().all(|part| *part > 0));
         weight.max(least).min(u64::from(u32::MAX)) as u32
     }
 
@@ -133,6 +135,11 @@ impl Member for PoolMember {
         {
             self.state.report_load(load, Instant::now());
         }
+    }
+
+    fn recall(&self) -> Option<Recall> {
+        let state = self.hooks.drains.then(|| self.state.clone())?;
+        Some(Box::pin(async move { state.recalled().await }))
     }
 
     fn ended(&self, outcome: &Outcome) {

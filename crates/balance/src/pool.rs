@@ -95,7 +95,7 @@ pub struct Pool {
     /// The rules, the first of which is the pool's own. Held by whoever makes the next set; never by
     /// who picks.
     rules: Mutex<Vec<Arc<Rule>>>,
-    /// Its members are others than before.
+    /// Its members are others than before, or stand otherwise.
     replaced: Notify,
     budget: Mutex<Budget>,
     /// Attempts beyond the first that run.
@@ -128,6 +128,7 @@ impl Pool {
         let hooks = Arc::new(Hooks {
             passive: settings.passive.clone(),
             load_field: settings.load_field.clone(),
+            drains: settings.care.drain.is_some(),
             in_flight,
         });
         let earlier = previous.map(|previous| previous.set.load_full());
@@ -168,7 +169,8 @@ impl Pool {
         self.hand_over();
     }
 
-    /// Ready once other members have been put in the place of all; for one who waits.
+    /// Ready once other members have been put in the place of all, or some stand otherwise than
+    /// before; for one who waits.
     pub async fn replaced(&self) {
         self.replaced.notified().await;
     }
@@ -181,6 +183,7 @@ impl Pool {
         if let Some(set) = self.set.load().refreshed(&self.settings) {
             self.set.store(Arc::new(set));
             drop(changing);
+            self.replaced.notify_one();
             self.hand_over();
         }
     }

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::sync::Notify;
+
 use crate::health::passive;
 use crate::histogram::Histogram;
 
@@ -33,6 +35,29 @@ pub enum Administrative {
     Drain,
     /// Nothing at all.
     Maintenance,
+}
+
+/// What a member says of itself, to those who ask its agent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Own {
+    #[default]
+    Ready,
+    /// As if an operator had said so.
+    Drain,
+    /// As if an operator had said so.
+    Maintenance,
+    Down,
+}
+
+impl Own {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Own::Ready => "ready",
+            Own::Drain => "to be drained",
+            Own::Maintenance => "in maintenance",
+            Own::Down => "down",
+        }
+    }
 }
 
 /// All that decides on the use of a member in one word.
@@ -114,6 +139,9 @@ pub struct State {
     pub attempts: AtomicU64,
     health: AtomicU8,
     administrative: AtomicU8,
+    own: AtomicU8,
+    /// Thousandths of the weight that count by what the member says.
+    own_share: AtomicU32,
     /// The last attempt failed.
     failing: AtomicBool,
     pub failures: AtomicU64,
@@ -124,6 +152,9 @@ pub struct State {
     /// What judging by traffic counts.
     pub passive: passive::Counts,
     pub probes: Probes,
+    /// What is open at it has to end, and nobody sticks to it any more.
+    recalled: AtomicBool,
+    recall: Notify,
     reasons: Mutex<Reasons>,
 }
 
@@ -132,6 +163,7 @@ pub struct State {
 struct Reasons {
     health: Told,
     administrative: Told,
+    own: Told,
     ejected: Told,
 }
 
@@ -146,6 +178,8 @@ impl Default for State {
             latencies: Histogram::default(),
             health: AtomicU8::new(0),
             administrative: AtomicU8::new(0),
+            own: AtomicU8::new(0),
+            own_share: AtomicU32::new(WHOLE),
             ejected_until: AtomicU64::new(0),
             share: AtomicU32::new(WHOLE),
             ceiling: AtomicUsize::new(usize::MAX),
@@ -155,10 +189,13 @@ impl Default for State {
             load_said: AtomicU64::new(0),
             passive: passive::Counts::default(),
             probes: Probes::default(),
+            recalled: AtomicBool::new(false),
+            recall: Notify::new(),
             origin: Instant::now(),
             reasons: Mutex::new(Reasons {
                 health: start.clone(),
                 administrative: start.clone(),
+                own: start.clone(),
                 ejected: start,
             }),
         }
@@ -226,12 +263,61 @@ impl State {
         news
     }
 
+    /// What is wanted of it: by an operator, or else by itself.
     pub fn administrative(&self) -> Administrative {
+        let own = || match self.own() {
+            Own::Drain => Administrative::Drain,
+            Own::Maintenance => Administrative::Maintenance,
+            Own::Ready if self.own_share() == 0 => Administrative::Drain,
+            Own::Ready | Own::Down => Administrative::Ready,
+        };
+        match self.by_operator() {
+            Administrative::Ready => own(),
+            wanted => wanted,
+        }
+    }
+
+    /// What an operator wants of it.
+    pub fn by_operator(&self) -> Administrative {
         match self.administrative.load(Ordering::Relaxed) {
             1 => Administrative::Drain,
             2 => Administrative::Maintenance,
             _ => Administrative::Ready,
         }
+    }
+
+    /// What it says of itself.
+    pub fn own(&self) -> Own {
+        match self.own.load(Ordering::Relaxed) {
+            1 => Own::Drain,
+            2 => Own::Maintenance,
+            3 => Own::Down,
+            _ => Own::Ready,
+        }
+    }
+
+    /// Returns whether that is news; if so, refresh the pool.
+    pub fn set_own(&self, own: Own, reason: impl Into<String>) -> bool {
+        let news = self.own.swap(own as u8, Ordering::Relaxed) != own as u8;
+        if news {
+            self.reasons().own = Told { since: SystemTime::now(), reason: reason.into() };
+        }
+        news
+    }
+
+    /// The thousandths of its weight that count by what it says; more than [`WHOLE`] is more.
+    pub fn own_share(&self) -> u32 {
+        self.own_share.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether that is news; if so, refresh the pool.
+    pub fn set_own_share(&self, thousandths: u32) -> bool {
+        let before = self.own_share.swap(thousandths, Ordering::Relaxed);
+        if before != thousandths && thousandths == 0 {
+            let reason = "it says 0%".to_owned();
+            self.reasons().own = Told { since: SystemTime::now(), reason };
+        }
+        before != thousandths
     }
 
     /// Returns whether that is news; if so, refresh the pool.
@@ -263,6 +349,32 @@ impl State {
         }
     }
 
+    /// Wants back what is open at it. Returns whether that is news.
+    pub fn set_recalled(&self, recalled: bool) -> bool {
+        let news = self.recalled.swap(recalled, Ordering::SeqCst) != recalled;
+        if news && recalled {
+            self.recall.notify_waiters();
+        }
+        news
+    }
+
+    pub fn is_recalled(&self) -> bool {
+        self.recalled.load(Ordering::SeqCst)
+    }
+
+    /// Ready once what is open at it is wanted back.
+    pub async fn recalled(&self) {
+        loop {
+            let mut told = std::pin::pin!(self.recall.notified());
+            // heard from here on, so that nothing is missed between the look and the wait
+            told.as_mut().enable();
+            if self.is_recalled() {
+                return;
+            }
+            told.await;
+        }
+    }
+
     /// The thousandths of its weight that count: less than [`WHOLE`] while it starts slowly.
     pub fn share(&self) -> u32 {
         self.share.load(Ordering::Relaxed)
@@ -278,6 +390,7 @@ impl State {
         match (self.administrative(), self.health()) {
             (Administrative::Drain, _) => Standing::Drain,
             (Administrative::Maintenance, _) => Standing::Maintenance,
+            _ if self.own() == Own::Down => Standing::Down,
             _ if self.ejected_until().is_some_and(|until| until > now) => Standing::Ejected,
             (_, Health::Down) => Standing::Down,
             (_, Health::Up) => Standing::Up,
@@ -289,6 +402,12 @@ impl State {
     pub fn why(&self, standing: Standing) -> Told {
         let reasons = self.reasons();
         match standing {
+            Standing::Drain | Standing::Maintenance
+                if self.by_operator() == Administrative::Ready =>
+            {
+                reasons.own.clone()
+            }
+            Standing::Down if self.own() == Own::Down => reasons.own.clone(),
             Standing::Drain | Standing::Maintenance => reasons.administrative.clone(),
             Standing::Ejected => reasons.ejected.clone(),
             Standing::Unchecked | Standing::Up | Standing::Down => reasons.health.clone(),
@@ -382,87 +501,4 @@ fn decays(nanos: u64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_decides_on_the_use_of_a_member() {
-        use Administrative as A;
-        use Health as H;
-        let now = Instant::now();
-        for (administrative, health, ejected, standing, usable) in [
-            (A::Ready, H::Unchecked, false, Standing::Unchecked, true),
-            (A::Ready, H::Up, false, Standing::Up, true),
-            (A::Ready, H::Down, false, Standing::Down, false),
-            (A::Ready, H::Up, true, Standing::Ejected, false),
-            (A::Ready, H::Down, true, Standing::Ejected, false),
-            (A::Drain, H::Up, false, Standing::Drain, false),
-            (A::Drain, H::Down, true, Standing::Drain, false),
-            (A::Maintenance, H::Up, false, Standing::Maintenance, false),
-        ] {
-            let state = State::default();
-            state.set_administrative(administrative, "by hand");
-            state.set_health(health, "probed");
-            if ejected {
-                state.eject(now + Duration::from_secs(1), "errors");
-            }
-            assert_eq!(state.standing(now), standing);
-            assert_eq!(standing.is_usable(), usable, "{standing:?}");
-        }
-    }
-
-    #[test]
-    fn only_news_has_a_reason() {
-        let state = State::default();
-        assert!(state.set_health(Health::Down, "refused"));
-        assert!(!state.set_health(Health::Down, "refused again"));
-        assert_eq!(state.why(Standing::Down).reason, "refused");
-        assert!(!state.set_administrative(Administrative::Ready, "no news"));
-        assert!(state.set_share(100) && !state.set_share(100));
-    }
-
-    #[test]
-    fn an_ejection_ends_by_time_or_by_word() {
-        let state = State::default();
-        let now = Instant::now();
-        state.eject(now + Duration::from_secs(30), "5 in a row");
-        assert_eq!(state.standing(now), Standing::Ejected);
-        assert_eq!(state.standing(now + Duration::from_secs(31)), Standing::Unchecked);
-        assert!(state.readmit() && !state.readmit());
-        assert_eq!(state.standing(now), Standing::Unchecked);
-    }
-
-    #[test]
-    fn a_reported_load_is_believed_for_a_while() {
-        let state = State::default();
-        let now = Instant::now();
-        assert_eq!(state.reported_load(now), None);
-        for (load, expected) in [(0.5, 0.5), (f64::NAN, 0.5), (-1.0, 0.5), (1.5, 1.5), (0.0, 0.0)] {
-            state.report_load(load, now);
-            assert_eq!(state.reported_load(now), Some(expected));
-        }
-        assert_eq!(state.reported_load(now + LOAD_EXPIRES), None);
-    }
-
-    #[test]
-    fn a_peak_counts_at_once_and_is_forgotten_by_and_by() {
-        let state = State::default();
-        let start = Instant::now();
-        let ms = Duration::from_millis;
-        assert_eq!(state.latency(), None);
-        state.measure(ms(10), start);
-        state.measure(ms(100), start + ms(1));
-        assert_eq!(state.latency(), Some(ms(100)));
-        // after 10 s a lower value has taken 1 - 1/e of the way
-        state.measure(ms(10), start + ms(10_001));
-        let mean = state.latency().unwrap().as_secs_f64() * 1000.0;
-        assert!((mean - 43.1).abs() < 0.1, "{mean}");
-        for (later, left) in [(0, 43.1), (10_000, 15.86), (20_000, 5.83)] {
-            let faded = state.fading_latency(start + ms(10_001 + later)).unwrap();
-            assert!((faded.left() / 1e6 - left).abs() < 0.05, "{faded:?}");
-            let fresh = Fading { nanos: 1e6, age: 0.0 };
-            assert!((faded.beside(fresh) - faded.left()).abs() < 1e-3);
-            assert!((fresh.beside(faded) / fresh.nanos - faded.nanos / faded.left()).abs() < 1e-9);
-        }
-    }
-}
+mod tests;

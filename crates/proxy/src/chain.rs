@@ -85,3 +85,119 @@ fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
         _ => "of unknown kind".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future as _;
+    use std::task::{Context, Waker};
+
+    use super::*;
+    use crate::action::{Action, Respond};
+    use crate::body::Body;
+    use crate::exchange::Asked;
+    use crate::fields::Fields;
+    use crate::message::{Method, Version};
+    use crate::policy::{Answering, Policy};
+    use crate::site::{Pages, Route, Timeouts};
+    use crate::stage::Stage;
+    use crate::testing;
+
+    /// Panics at once, as an action, or after the answer came, as a policy.
+    struct Broken;
+
+    impl Action for Broken {
+        fn kind(&self) -> &'static str {
+            "broken"
+        }
+
+        fn describe(&self) -> String {
+            String::new()
+        }
+
+        fn run<'a>(&'a self, _: &'a mut Exchange, _: Request) -> Answering<'a> {
+            Box::pin(async { panic!("on purpose") })
+        }
+    }
+
+    impl Policy for Broken {
+        fn kind(&self) -> &'static str {
+            "broken"
+        }
+
+        fn stage(&self) -> Stage {
+            Stage::Shape
+        }
+
+        fn handle<'a>(
+            &'a self,
+            exchange: &'a mut Exchange,
+            request: Request,
+            next: Next,
+        ) -> Answering<'a> {
+            Box::pin(async move {
+                let response = next.run(exchange, request).await;
+                panic!("{} came of it", response.status)
+            })
+        }
+    }
+
+    fn route(chain: Vec<Arc<dyn Policy>>, action: Box<dyn Action>) -> Route {
+        Route {
+            name: "route".into(),
+            chain,
+            action,
+            keep: Vec::new(),
+            body_limit: None,
+            bandwidth: None,
+            timeouts: Timeouts::default(),
+            priority: 1,
+            pages: Pages::default(),
+        }
+    }
+
+    #[test]
+    fn d_16_a_panic_is_one_answer_of_500_and_says_nothing_to_the_client() {
+        let well = Respond { status: 200, fields: Fields::new(), body: Default::default() };
+        for (broken, told) in [
+            (route(Vec::new(), Box::new(Broken)), "a panic: on purpose"),
+            (route(vec![Arc::new(Broken)], Box::new(well)), "a panic: 200 came of it"),
+        ] {
+            let asked = Asked {
+                method: Method::of("GET"),
+                scheme: "http",
+                authority: "shop.example".into(),
+                path: "/".into(),
+                query: None,
+                version: Version::Http11,
+                wants: answer::wanted(&Fields::new()),
+                timeout: None,
+            };
+            let request = Request {
+                method: asked.method.clone(),
+                scheme: asked.scheme,
+                authority: asked.authority.clone(),
+                path: asked.path.clone(),
+                query: None,
+                version: asked.version,
+                fields: Fields::new(),
+                body: Body::Empty,
+                takes_trailers: false,
+                upgrade: None,
+            };
+            let mut exchange = testing::exchange(asked, testing::site(vec![broken]));
+            exchange.route = Some(0);
+            let cx = &mut Context::from_waker(Waker::noop());
+            let answered = std::pin::pin!(run(&mut exchange, request)).poll(cx);
+            let Poll::Ready(mut response) = answered else { panic!("nothing here waits") };
+            assert_eq!(response.status, 500);
+            let mut said = Vec::new();
+            while let Poll::Ready(Ok(n @ 1..)) = response.body.poll_fill(cx) {
+                said.extend_from_slice(&response.body.take(n));
+            }
+            let said = String::from_utf8(said).unwrap();
+            assert!(!said.is_empty() && !said.contains("panic"), "{said}");
+            assert_eq!(exchange.record.fault, Some(Code::Internal));
+            assert_eq!(exchange.record.detail.as_deref(), Some(told));
+        }
+    }
+}

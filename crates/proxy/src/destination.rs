@@ -144,6 +144,9 @@ pub enum Leasing {
 /// A place in the queue for a member.
 pub type Waiting = Pin<Box<dyn Future<Output = Result<Lease, Fault>>>>;
 
+/// Ready once a member wants back what it has lent.
+pub type Recall = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Leave for an attempt beyond the first, given back when dropped.
 #[derive(Debug, Default)]
 pub struct Permit(Option<Arc<AtomicUsize>>);
@@ -170,6 +173,11 @@ pub trait Member: Send + Sync {
 
     /// The head of a response has come, with these fields.
     fn heard(&self, _: &Fields) {}
+
+    /// Ready once what is still open at this member has to end; nothing where that never happens.
+    fn recall(&self) -> Option<Recall> {
+        None
+    }
 
     /// One attempt at this member has ended.
     fn ended(&self, outcome: &Outcome);
@@ -226,6 +234,11 @@ impl Lease {
         if let Some(member) = &self.member {
             member.heard(fields);
         }
+    }
+
+    /// See [`Member::recall`]; for what may stay open for very long.
+    pub fn recall(&self) -> Option<Recall> {
+        self.member.as_ref()?.recall()
     }
 
     /// Ends the lease.

@@ -31,3 +31,6 @@ pub mod stage;
 pub mod upgrade;
 pub mod variables;
 pub mod writer;
+
+#[cfg(test)]
+mod testing;

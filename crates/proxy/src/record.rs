@@ -93,7 +93,7 @@ pub enum RelayEnd {
     Idle,
     /// It was refused.
     Refused,
-    /// It was open when the grace ended, or made room for another.
+    /// It was open when the grace or the drain of its endpoint ended, or made room for another.
     #[default]
     CutOff,
 }

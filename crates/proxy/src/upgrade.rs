@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use transom_net::{Size, Stream, Worker};
 
-use crate::destination::{AttemptResult, Lease};
+use crate::destination::{AttemptResult, Lease, Recall};
 use crate::patience::Patience;
 
 pub(crate) use self::streamed::{Streamed, send_some};
@@ -121,6 +121,7 @@ impl Side for Far {
 pub struct Tunnel {
     far: Far,
     lease: Option<Lease>,
+    recall: Option<Recall>,
     up: Half,
     down: Half,
     patience: Patience,
@@ -129,11 +130,12 @@ pub struct Tunnel {
 impl Tunnel {
     pub fn new(far: Far, lease: Option<Lease>, worker: &Worker) -> Self {
         let patience = Patience::new(worker);
-        Tunnel { far, lease, up: Half::default(), down: Half::default(), patience }
+        let recall = lease.as_ref().and_then(Lease::recall);
+        Tunnel { far, lease, recall, up: Half::default(), down: Half::default(), patience }
     }
 
-    /// Carries bytes both ways until both sides have ended, one breaks, or nothing has moved for
-    /// `idle`. The end of one direction is passed on and the other goes on (RS-16).
+    /// Carries bytes both ways until both sides have ended, one breaks, nothing has moved for `idle`,
+    /// or the endpoint's drain is over. The end of one direction is passed on and the other goes on (RS-16).
     pub fn poll(
         &mut self,
         client: &mut impl Side,
@@ -151,7 +153,12 @@ impl Tunnel {
             (Poll::Ready(Err(_)), _)
             | (_, Poll::Ready(Err(_)))
             | (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => {}
-            _ => std::task::ready!(self.patience.poll_over(idle, cx)),
+            _ => {
+                let recalled = |recall: &mut Recall| recall.as_mut().poll(cx).is_ready();
+                if !self.recall.as_mut().is_some_and(recalled) {
+                    std::task::ready!(self.patience.poll_over(idle, cx));
+                }
+            }
         }
         if let Some(lease) = self.lease.take() {
             lease.end(AttemptResult::Answered(101));

@@ -1,5 +1,6 @@
 //! Algorithms, subsets and zones: whether what they ask for is there.
 
+use transom_balance::algorithm::shards::MOST;
 use transom_settings::{Name, Span, Spanned, closest, list, quote};
 
 use super::super::{Algorithm, AlgorithmKind, Forward, Locality, Pool, Route, Target};
@@ -123,6 +124,12 @@ impl<'a> Check<'a> {
             let at = format!("{path}.source");
             self.prefix(&source.ipv4_prefix, 32, "IPv4", &at);
             self.prefix(&source.ipv6_prefix, 128, "IPv6", &at);
+        }
+        if let AlgorithmKind::Shards(shards) = &algorithm.0
+            && !(1..=MOST).contains(&usize::from(shards.size.value))
+        {
+            let what = format!("a shard has from 1 to {MOST} endpoints, not {}", shards.size);
+            self.error(shards.size.span, format!("{path}.shards.size"), what).done();
         }
         let Some(key) = algorithm.key() else { return };
         let at = format!("{path}.{}.key", algorithm.word());

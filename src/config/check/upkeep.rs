@@ -11,6 +11,12 @@ impl Check<'_> {
         if let Some(health) = &pool.health {
             self.health(health, &format!("{path}.health"));
         }
+        if let Some(agent) = &pool.agent {
+            let path = format!("{path}.agent");
+            self.positive(agent.port.span, agent.port.value == 0, &path, "port");
+            self.positive(agent.every.span, agent.every.is_zero(), &path, "every");
+            self.positive(agent.timeout.span, agent.timeout.is_zero(), &path, "timeout");
+        }
         if let Some(outliers) = pool.outliers.on() {
             self.outliers(outliers, &format!("{path}.outliers"));
         }

@@ -43,4 +43,11 @@ mod tests {
             assert_eq!(bench.pick(), picked, "{in_flight:?} {tried:?}");
         }
     }
+    #[test]
+    fn lb12_as_few_as_possible_are_busy() {
+        let bench = Bench::new(&Kind::FirstAvailable, &[1, 1, 5, 1]);
+        bench.ceiling(10);
+        assert_eq!(bench.hold(25), [10, 10, 5, 0]);
+        assert_eq!(bench.hold(100), [0, 0, 5, 10], "and nobody has more than it may");
+    }
 }

@@ -101,6 +101,19 @@ mod tests {
     }
 
     #[test]
+    fn lb10_the_owners_of_keys_are_the_same_for_ever() {
+        // changing these moves the keys of everybody who upgrades one machine after the other
+        for (weights, expected) in [
+            (&[1; 5][..], "bbdabceaacbbdeaecbedcceacdbcbecccdccadcd"),
+            (&[1, 0, 3, 2, 1], "dccadcecacdddececcedcceacddccecccdccadcd"),
+        ] {
+            let bench = Bench::new(&maglev(), weights);
+            let owner = |key| char::from(b'a' + bench.pick_for(key).unwrap() as u8);
+            assert_eq!((0..40).map(owner).collect::<String>(), expected, "{weights:?}");
+        }
+    }
+
+    #[test]
     fn lb10_shares_are_even_within_a_twentieth() {
         for count in [2, 3, 10, 100] {
             let bench = Bench::new(&maglev(), &vec![1; count]);

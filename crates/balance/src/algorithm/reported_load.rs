@@ -1,6 +1,6 @@
 //! Of two at random the one that says it is less busy. Members say so with a field of their
-//! responses (ORCA's `endpoint-load-metrics`, or one of their own) or to the agent of their health
-//! check; see [`crate::load`].
+//! responses (ORCA's `endpoint-load-metrics`, or one of their own), see [`crate::load`], or by
+//! their [agent](crate::health::agent).
 //!
 //! What was said long ago says nothing: after 3 minutes (Envoy's `weight_expiration_period`) a
 //! report is forgotten. As long as one of the two says nothing, attempts in flight decide. They also
@@ -50,7 +50,7 @@ mod tests {
     use std::time::Duration;
 
     use crate::algorithm::Kind;
-    use crate::algorithm::testing::Bench;
+    use crate::algorithm::testing::{Bench, assert_shares};
 
     /// What two report in percent, and what they have in flight.
     #[test]
@@ -85,5 +85,14 @@ mod tests {
         assert_eq!(bench.pick(), Some(1), "0.9 and 0.6");
         bench.set_now(bench.now() + Duration::from_secs(181));
         assert_eq!(bench.pick(), Some(0));
+    }
+    #[test]
+    fn lb08_what_is_held_is_in_proportion_to_what_is_free() {
+        let bench = Bench::new(&Kind::ReportedLoad, &[1, 1, 1]);
+        for (index, load) in [0.1, 0.2, 0.3].into_iter().enumerate() {
+            bench.state(index).report_load(load, bench.now());
+        }
+        // as 1/0.1 to 1/0.2 to 1/0.3
+        assert_shares(&bench.hold(3300), &[6, 3, 2], 0.05);
     }
 }

@@ -88,6 +88,19 @@ mod tests {
     }
 
     #[test]
+    fn lb10_the_owners_of_keys_are_the_same_for_ever() {
+        // changing these moves the keys of everybody who upgrades one machine after the other
+        for (weights, expected) in [
+            (&[1; 5][..], "bbecaeaeeeaabeabecdbebbcdceebaaeebcbaaad"),
+            (&[1, 0, 3, 2, 1], "dcecdcceecdcdeccccddeddcdccedaaeeccdaaad"),
+        ] {
+            let bench = Bench::new(&ring(), weights);
+            let owner = |key| char::from(b'a' + bench.pick_for(key).unwrap() as u8);
+            assert_eq!((0..40).map(owner).collect::<String>(), expected, "{weights:?}");
+        }
+    }
+
+    #[test]
     fn lb10_a_key_stays_where_it_is() {
         let bench = Bench::new(&ring(), &[1; 10]);
         for key in 0..1000 {

@@ -96,6 +96,11 @@ impl Bench {
         self.candidates.iter().find(|candidate| candidate.key == key).unwrap()
     }
 
+    /// How many questions there were.
+    pub(crate) fn set_turn(&self, turn: u64) {
+        self.turn.store(turn, Ordering::Relaxed);
+    }
+
     pub(crate) fn in_flight(&self, in_flight: &[usize]) {
         for (member, count) in in_flight.iter().enumerate() {
             self.state(member).in_flight.store(*count, Ordering::Relaxed);
@@ -121,6 +126,7 @@ impl Bench {
             candidates: &self.candidates,
             tried,
             hash: mix(key),
+            shard: None,
             now: self.now,
             turn: &self.turn,
             in_flight: None,

@@ -64,7 +64,7 @@ impl Probing {
 }
 
 /// An error and its cause, without the address, which whoever reads it knows.
-fn why(error: &dyn std::error::Error) -> String {
+pub(super) fn why(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {
         cause = next;

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_share_grows_by_the_formula() {
+    fn lb19_the_share_grows_by_the_formula() {
         let window = Duration::from_secs(10);
         for (aggression, minimum, ms, share) in [
             (1.0, 0.1, 0, 100),

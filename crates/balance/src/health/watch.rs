@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use transom_net::Worker;
 use transom_net::tasks::Tasks;
 
+use super::agent::{Agent, Says};
 use super::machine::Machine;
 use super::passive::Outliers;
 use super::probe::Probing;
@@ -21,7 +22,7 @@ use crate::log::{Level, Log};
 use crate::members::PoolMember;
 use crate::pool::Pool;
 use crate::random::Random;
-use crate::state::{Administrative, Health, WHOLE};
+use crate::state::{Administrative, Health, Own, WHOLE};
 
 /// Probes of all pools at the same time, at most (U-05).
 pub const AT_ONCE: usize = 256;
@@ -36,8 +37,12 @@ const LONG: Duration = Duration::from_secs(3600);
 #[derive(Clone, Default)]
 pub struct Care {
     pub probing: Option<Probing>,
+    pub agent: Option<Agent>,
     pub outliers: Option<Arc<Outliers>>,
     pub slow_start: Option<SlowStart>,
+    /// How long a member that is drained or removed keeps its clients and what is open. Without, as
+    /// long as it takes.
+    pub drain: Option<Duration>,
 }
 
 /// What a watch needs of the thread it runs on.
@@ -53,6 +58,7 @@ pub struct Station {
 /// before, so that they do not start slowly; none at the start of the program, when nobody does.
 pub async fn watch(pool: Arc<Pool>, known: Option<HashSet<u64>>, station: Station, log: Log) {
     let (verdicts, mut heard) = mpsc::unbounded_channel();
+    let (lines, mut said) = mpsc::unbounded_channel();
     let now = Instant::now();
     let care = pool.care().clone();
     let mut watch = Watch {
@@ -63,7 +69,9 @@ pub async fn watch(pool: Arc<Pool>, known: Option<HashSet<u64>>, station: Statio
         station,
         log,
         wards: HashMap::new(),
+        gone: Vec::new(),
         verdicts,
+        lines,
         random: Random::default(),
         changed: false,
     };
@@ -78,6 +86,7 @@ pub async fn watch(pool: Arc<Pool>, known: Option<HashSet<u64>>, station: Statio
         };
         tokio::select! {
             Some(verdict) = heard.recv() => watch.hear(verdict, Instant::now()),
+            Some((key, said)) = said.recv() => watch.heed(key, said, Instant::now()),
             () = suspected => {}
             () = watch.pool.replaced() => watch.muster(None, Instant::now()),
             () = tokio::time::sleep_until(wake.into()) => {}
@@ -98,7 +107,11 @@ struct Watch {
     log: Log,
     /// By the key of the endpoint.
     wards: HashMap<u64, Ward>,
+    /// Members that have been removed, and when what is open at them ends.
+    gone: Vec<(Instant, Arc<PoolMember>)>,
     verdicts: mpsc::UnboundedSender<Verdict>,
+    /// What agents have said, with the keys of endpoints.
+    lines: mpsc::UnboundedSender<(u64, Result<Says, String>)>,
     random: Random,
     /// When members are compared next.
     sweep: Instant,
@@ -114,8 +127,15 @@ struct Ward {
     /// When it is probed next.
     due: Instant,
     probing: bool,
+    /// When its agent is asked next.
+    ask: Instant,
+    asking: bool,
+    /// Its agent did not answer, and the log was told.
+    mute: bool,
     /// Probes in a row that have passed since it was ejected.
     passed: u32,
+    /// Since when it is drained.
+    leaving: Option<Instant>,
     /// Since when it starts slowly.
     starting: Option<Instant>,
 }
@@ -127,7 +147,9 @@ impl Watch {
         let at_first = self.wards.is_empty();
         let many = members.len() > MANY;
         let keys: HashSet<u64> = members.iter().map(|m| m.spec.endpoint.key).collect();
-        self.wards.retain(|key, _| keys.contains(key));
+        let removed = self.wards.extract_if(|key, _| !keys.contains(key));
+        let until = self.care.drain.map(|drain| now + drain);
+        self.gone.extend(removed.filter_map(|(_, ward)| Some((until?, ward.member))));
         for member in members {
             let key = member.spec.endpoint.key;
             if let Some(ward) = self.wards.get_mut(&key) {
@@ -137,6 +159,13 @@ impl Watch {
             if self.care.probing.is_none() {
                 // Whatever probes have found is not true for ever.
                 self.changed |= member.state.set_health(Health::Unchecked, "it is not probed");
+            }
+            if self.care.agent.is_none() {
+                self.changed |= member.state.set_own(Own::Ready, "nobody asks it");
+                self.changed |= member.state.set_own_share(WHOLE);
+            }
+            if self.care.drain.is_none() {
+                member.state.set_recalled(false);
             }
             if self.care.outliers.is_none() {
                 self.changed |= member.state.readmit();
@@ -155,6 +184,10 @@ impl Watch {
                 // Known from before a reload: probes go on in their rhythm.
                 (Some(rhythm), _) => rhythm.every.mul_f64(self.random.unit()),
             };
+            let first = match many {
+                true => SPREAD.mul_f64(self.random.unit()),
+                false => Duration::ZERO,
+            };
             let joins = match known {
                 Some(known) => !known.contains(&key),
                 None => !at_first,
@@ -164,7 +197,11 @@ impl Watch {
                 machine,
                 due: now + wait,
                 probing: false,
+                ask: now + first,
+                asking: false,
+                mute: false,
                 passed: 0,
+                leaving: None,
                 starting: None,
             };
             // Half way of a slow start when the watch began: it goes on from there.
@@ -179,7 +216,8 @@ impl Watch {
     fn look(&mut self, now: Instant) -> Instant {
         let mut wake = now + LONG;
         wake = wake.min(self.eject(now)).min(self.readmit(now)).min(self.shares(now));
-        wake = wake.min(self.probe(now));
+        wake = wake.min(self.probe(now)).min(self.ask(now));
+        wake = wake.min(self.recall(now));
         if std::mem::take(&mut self.changed) {
             self.pool.refresh();
         }
@@ -255,6 +293,41 @@ impl Watch {
         wake
     }
 
+    /// Ends what is open where the time of draining is over.
+    fn recall(&mut self, now: Instant) -> Instant {
+        let Some(drain) = self.care.drain else { return now + LONG };
+        let mut wake = now + LONG;
+        let mut over = Vec::new();
+        for ward in self.wards.values_mut() {
+            let state = &ward.member.state;
+            if state.administrative() == Administrative::Ready {
+                ward.leaving = None;
+                state.set_recalled(false);
+                continue;
+            }
+            let until = *ward.leaving.get_or_insert(now) + drain;
+            match until > now {
+                true => wake = wake.min(until),
+                false => over.push(ward.member.clone()),
+            }
+        }
+        self.gone.retain(|(until, member)| {
+            match *until > now {
+                true => wake = wake.min(*until),
+                false => over.push(member.clone()),
+            }
+            *until > now
+        });
+        for member in over {
+            let open = member.state.in_flight.load(Ordering::Relaxed);
+            if member.state.set_recalled(true) {
+                let what = format!("has been drained, with {open} still open");
+                self.say(Level::Info, &member, &what);
+            }
+        }
+        wake
+    }
+
     /// Lets those that start slowly have more.
     fn shares(&mut self, now: Instant) -> Instant {
         let Some(rule) = &self.care.slow_start else { return now + LONG };
@@ -299,6 +372,75 @@ impl Watch {
             });
         }
         wake
+    }
+
+    /// Asks the agents whose turn it is.
+    fn ask(&mut self, now: Instant) -> Instant {
+        let mut wake = now + LONG;
+        let Some(agent) = &self.care.agent else { return wake };
+        for (key, ward) in &mut self.wards {
+            if ward.asking {
+                continue;
+            }
+            if ward.ask > now {
+                wake = wake.min(ward.ask);
+                continue;
+            }
+            ward.asking = true;
+            let (key, endpoint) = (*key, ward.member.spec.endpoint.clone());
+            let (agent, lines) = (agent.clone(), self.lines.clone());
+            let Station { worker, tasks, permits } = self.station.clone();
+            tasks.start("agent", async move {
+                let _permit = permits.acquire().await;
+                let limit = agent.timeout;
+                let said = tokio::time::timeout(limit, agent.ask(&endpoint, &worker)).await;
+                let late = || Err(format!("nothing within {} ms", limit.as_millis()));
+                // Nobody listens any more once the watch has ended.
+                let _ = lines.send((key, said.unwrap_or_else(|_| late())));
+            });
+        }
+        wake
+    }
+
+    /// Takes what an agent has said. Silence changes nothing: whether a member is there is for its
+    /// probes and its traffic to find out.
+    fn heed(&mut self, key: u64, said: Result<Says, String>, now: Instant) {
+        let Some(agent) = &self.care.agent else { return };
+        let Some(ward) = self.wards.get_mut(&key) else { return };
+        let (member, state) = (ward.member.clone(), &ward.member.state);
+        ward.asking = false;
+        ward.ask = now + agent.every.mul_f64(0.9 + 0.2 * self.random.unit());
+        let said = match said {
+            Ok(said) => said,
+            Err(why) => {
+                if !std::mem::replace(&mut ward.mute, true) {
+                    self.say(Level::Warn, &member, &format!("has an agent of no use: {why}"));
+                }
+                return;
+            }
+        };
+        let was_mute = std::mem::take(&mut ward.mute);
+        if let Some(load) = said.load {
+            state.report_load(load, now);
+        }
+        self.changed |= said.share.is_some_and(|share| state.set_own_share(share));
+        let before = state.own();
+        if let Some(own) = said.own
+            && state.set_own(own, &*said.reason)
+        {
+            self.changed = true;
+            if own == Own::Ready && before != Own::Drain {
+                ward.start(self.care.slow_start.as_ref(), now);
+            }
+            let level = if own == Own::Ready { Level::Info } else { Level::Warn };
+            let reason = match &*said.reason {
+                "" => String::new(),
+                reason => format!(": {reason}"),
+            };
+            self.say(level, &member, &format!("says that it is {}{reason}", own.as_str()));
+        } else if was_mute {
+            self.say(Level::Info, &member, "has an agent that answers again");
+        }
     }
 
     /// Takes the outcome of a probe.

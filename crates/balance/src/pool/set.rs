@@ -14,13 +14,16 @@ use super::question::{self, Question, Wish};
 use super::{Rule, Settings};
 use crate::affinity::{Affinity, Token};
 use crate::algorithm::hash::{self, mix};
-use crate::algorithm::{Algorithm, Candidate, Choice};
+use crate::algorithm::shards::Shard;
+use crate::algorithm::{Algorithm, Candidate, Choice, Kind};
 use crate::members::PoolMember;
 use crate::state::Administrative;
 
 /// What a pool is at one moment.
 pub(super) struct Set {
     pub(super) members: Vec<Arc<PoolMember>>,
+    /// A number for each member that is the same on every machine.
+    identities: Arc<[u64]>,
     /// One for each rule by which somebody picks; the first is the pool's own.
     pub(super) scopes: Vec<Scope>,
     stuck: Arc<Stuck>,
@@ -105,12 +108,12 @@ impl Set {
         });
         let scopes = scopes.collect();
         let stuck = Arc::new(Stuck::new(pool, &members, settings.affinity.as_ref()));
-        Set { members, scopes, stuck }
+        Set { members, identities, scopes, stuck }
     }
 
     /// The same members as they stand now; nothing where that makes no difference.
     pub(super) fn refreshed(&self, settings: &Settings) -> Option<Set> {
-        let identities = identities(&self.members);
+        let identities = self.identities.clone();
         let mut news = false;
         let scopes = self.scopes.iter().map(|scope| {
             let plan = plan(&self.members, &scope.rule, settings);
@@ -127,7 +130,7 @@ impl Set {
         });
         let scopes = scopes.collect();
         let (members, stuck) = (self.members.clone(), self.stuck.clone());
-        news.then_some(Set { members, scopes, stuck })
+        news.then_some(Set { members, identities, scopes, stuck })
     }
 
     /// What the pool goes by for this request.
@@ -142,6 +145,9 @@ impl Set {
             && let Some(hashing) = scope.rule.algorithm.hashing()
         {
             wish.hash = hashing.key.hash(ask);
+            if let Kind::Shards(sharding) = &scope.rule.algorithm {
+                wish.shard = Some(self.shard(&scope.rule, wish.hash, sharding.size));
+            }
         }
         match &settings.affinity {
             None => {}
@@ -163,6 +169,14 @@ impl Set {
         Question { wish, tried: ask.tried, now: ask.now }
     }
 
+    /// The members of a key. Requests without one have a few together.
+    fn shard(&self, rule: &Rule, hash: Option<u64>, size: usize) -> Shard {
+        let members = self.members.iter().zip(&*self.identities);
+        let taken = members.filter(|(it, _)| it.spec.weight > 0 && rule.takes(&it.spec.labels));
+        let named = taken.map(|(member, identity)| (member.spec.endpoint.key, *identity));
+        Shard::of(hash.unwrap_or_default(), size, named)
+    }
+
     /// The member of this endpoint, to which somebody sticks, if it still keeps its clients.
     pub(super) fn stuck(
         &self,
@@ -173,6 +187,7 @@ impl Set {
         let member = self.members.get(*self.stuck.places.get(&key)? as usize)?;
         let rule = &self.scopes.get(place)?.rule;
         let keeps = member.state.standing(question.now).keeps_clients()
+            && !member.state.is_recalled()
             && !question.tried.contains(&key)
             && rule.takes(&member.spec.labels);
         keeps.then_some(member)
@@ -185,7 +200,7 @@ impl Set {
 }
 
 /// A number for each member that is the same on every machine.
-fn identities(members: &[Arc<PoolMember>]) -> Vec<u64> {
+fn identities(members: &[Arc<PoolMember>]) -> Arc<[u64]> {
     names(members).iter().map(|name| hash::of(name.as_bytes())).collect()
 }
 
@@ -246,7 +261,7 @@ impl Table {
         let choice = Choice { candidates: &self.candidates, turn, ..*choice };
         // a pool of one has nothing to choose
         let index = match choice.candidates.len() {
-            1 => choice.is_open(0).then_some(0)?,
+            1 if choice.shard.is_none() => choice.is_open(0).then_some(0)?,
             _ => self.algorithm.pick(&choice)?,
         };
         self.candidates.get(index)
@@ -278,6 +293,7 @@ impl Scope {
             tried: question.tried,
             // a request without key goes anywhere, not always to the same member
             hash: hash.map_or(0, |hash| hash.unwrap_or_else(random)),
+            shard: question.wish.shard.as_ref(),
             now: question.now,
             turn: &self.turns.draws,
             in_flight,
@@ -324,6 +340,7 @@ impl Scope {
             candidates: &table.candidates,
             tried: &[],
             hash: 0,
+            shard: None,
             now,
             turn: &self.turns.draws,
             in_flight: None,

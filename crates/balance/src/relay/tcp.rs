@@ -12,7 +12,7 @@ use transom_net::tls::sniff::{self, Hello, Sniffed};
 use transom_net::{Behalf, DialError, Size, Stream, dial_for};
 use transom_proxy::announce::Client;
 use transom_proxy::client::dial_fault;
-use transom_proxy::destination::{AttemptResult, Endpoint, Lease};
+use transom_proxy::destination::{AttemptResult, Endpoint, Lease, Recall};
 use transom_proxy::fault::{Code, Fault, Retry};
 use transom_proxy::local::Local;
 use transom_proxy::patience::{Patience, within};
@@ -38,7 +38,7 @@ pub async fn serve(mut client: Stream, peer: Rc<Peer>, relay: Arc<Relay>, local:
     };
     client.watch_for_silence(UNANSWERED);
     endpoint.watch_for_silence(UNANSWERED);
-    let end = carry(&mut client, &mut endpoint, &relay, &mut story).await;
+    let end = carry(&mut client, &mut endpoint, &lease, &relay, &mut story).await;
     story.relayed.end = end;
     let nothing_came = story.relayed.passed.to_client == 0;
     lease.end(match end {
@@ -46,7 +46,7 @@ pub async fn serve(mut client: Stream, peer: Rc<Peer>, relay: Arc<Relay>, local:
         RelayEnd::Endpoint if nothing_came => AttemptResult::Failed(Code::IncompleteResponse),
         _ => AttemptResult::Carried,
     });
-    if matches!(end, RelayEnd::Client | RelayEnd::Endpoint) {
+    if matches!(end, RelayEnd::Client | RelayEnd::Endpoint | RelayEnd::CutOff) {
         // Cut off is not ended: the other side must know that something is missing.
         client.abort();
         endpoint.abort();
@@ -177,14 +177,17 @@ async fn dial(
     dial_for(&endpoint.target, behalf, &story.local.worker).await
 }
 
-/// Carries bytes both ways until both sides have ended, one breaks off, or nothing moves.
+/// Carries bytes both ways until both sides have ended, one breaks off, nothing moves, or the endpoint
+/// has been drained for long enough.
 async fn carry(
     client: &mut Stream,
     endpoint: &mut Stream,
+    lease: &Lease,
     relay: &Relay,
     story: &mut Story<'_>,
 ) -> RelayEnd {
     let mut carry = Carry::default();
+    let mut recall = lease.recall();
     let mut patience = Patience::new(client.worker());
     let mut before = Passed::default();
     let (idle, half_closed) = (relay.timeouts.idle, relay.timeouts.half_closed);
@@ -209,7 +212,14 @@ async fn carry(
                     End::Endpoint => RelayEnd::Endpoint,
                 })
             }
-            Poll::Pending => patience.poll_over(limit, cx).map(|()| RelayEnd::Idle),
+            Poll::Pending => {
+                let recalled = |recall: &mut Recall| recall.as_mut().poll(cx).is_ready();
+                if recall.as_mut().is_some_and(recalled) {
+                    story.relayed.detail = Some("the drain of its endpoint is over".into());
+                    return Poll::Ready(RelayEnd::CutOff);
+                }
+                patience.poll_over(limit, cx).map(|()| RelayEnd::Idle)
+            }
         }
     })
     .await

@@ -3,19 +3,18 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
 
 use transom_net::Worker;
 
 use super::*;
-use crate::exchange::{Asked, Extensions, RequestId};
+use crate::exchange::Asked;
 use crate::local::Local;
 use crate::message::Version;
 use crate::peer::Peer;
-use crate::record::Record;
 use crate::route::{Router, Rule};
 use crate::serve::{Serving, h1};
-use crate::site::{Limits, Pages, RequestIdRule, Route, Site, Sites, Timeouts};
+use crate::site::{Pages, Route, Site, Sites, Timeouts};
+use crate::testing;
 
 /// A directory with files in it, and what serves them.
 struct Scene {
@@ -111,7 +110,7 @@ impl Scene {
             upgrade: None,
         };
         let files = Files::new(self.settings.clone()).unwrap();
-        let mut exchange = exchange(asked);
+        let mut exchange = testing::exchange(asked, testing::site(Vec::new()));
         let cx = &mut Context::from_waker(Waker::noop());
         let ran = {
             let mut running = files.run(&mut exchange, request);
@@ -139,47 +138,6 @@ impl Got {
 
     fn field(&self, name: &str) -> Option<&str> {
         self.fields.get(name).map(|value| std::str::from_utf8(value).unwrap())
-    }
-}
-
-fn site(router: Router, routes: Vec<Route>) -> Site {
-    Site {
-        name: "web".into(),
-        generation: 1,
-        router,
-        routes,
-        limits: Limits::default(),
-        ceilings: None,
-        timeouts: Timeouts::default(),
-        http2: None,
-        paths: Default::default(),
-        trusted: Vec::new(),
-        forwarded: Default::default(),
-        request_id: RequestIdRule::default(),
-        vouched: Arc::default(),
-        pages: Pages::default(),
-        sinks: Vec::new(),
-    }
-}
-
-fn exchange(asked: Asked) -> Exchange {
-    let site = site(Router::build(Vec::new()).unwrap(), Vec::new());
-    let peer = Peer::new(Peer::NOWHERE, Peer::NOWHERE, None);
-    Exchange {
-        id: RequestId::Own(0, 1),
-        started: Instant::now(),
-        local: Rc::new(Local::new(Worker::new(0))),
-        client: peer.ip(),
-        peer: Rc::new(peer),
-        asked,
-        site: Rc::new(Arc::new(site)),
-        route: None,
-        captures: None,
-        identity: None,
-        extensions: Extensions::default(),
-        record: Record::default(),
-        client_side: None,
-        tunnel: None,
     }
 }
 
@@ -512,7 +470,8 @@ fn over_a_socket(files: Files, send: &str, meanwhile: impl FnOnce()) -> Vec<u8> 
         priority: 1,
         pages: Pages::default(),
     };
-    let site = site(Router::build(vec![rule]).unwrap(), vec![route]);
+    let router = Router::build(vec![rule]).unwrap();
+    let site = Site { router, ..testing::site(vec![route]) };
     let sites = Sites::new(Arc::new(arc_swap::ArcSwap::from_pointee(site)));
     let worker = Worker::new(0);
     let serving = Serving::new(sites, Rc::new(Local::new(worker.clone())));
