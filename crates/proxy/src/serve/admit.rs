@@ -100,7 +100,9 @@ pub fn admit(
     let id = request_id(site, peer, local, &mut fields);
     let hop = hop::take_off_request(&mut fields)?;
     forwarded::scrub(forwarded::speaks_for_others(&site.trusted, peer.ip()), &mut fields);
-    let upgradable = version == Version::Http11 && method == Method::Get && !has_body;
+    // RFC 6455 §4.2.1
+    let has_key = matches!(fields.only(Known::SecWebSocketKey), Values::One(_));
+    let upgradable = version == Version::Http11 && method == Method::Get && !has_body && has_key;
     Ok(Admitted {
         client,
         id,
