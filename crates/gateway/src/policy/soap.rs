@@ -38,8 +38,8 @@
 //! type; `unsupported-media` for a body that is neither JSON nor a form; `not-found` for an operation that there
 //! is not; `bad-response` where the service does not answer in SOAP. A fault of the service is
 //! `application/problem+json` with the service's `detail` and `fault`, its code: the status is what `faults` says
-//! of the name of the first element of its detail, of its subcode or its code; without that 400 where the
-//! service blames the client, and 502.
+//! of the name of the first element of its detail, of its subcode or its code (`Client.NoSuchOrder` is also
+//! `NoSuchOrder`); without that 400 where the service blames the client, and 502.
 //!
 //! **Limits and cost.** Requests and responses are read whole, up to `max-body`, nested 64 deep at most.
 //! XML that declares a type or entities is not read.

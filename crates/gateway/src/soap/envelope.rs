@@ -71,7 +71,9 @@ impl SoapFault {
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let detail = self.detail.iter().flat_map(Map::keys).map(String::as_str);
         let subcode = self.subcode.as_deref();
-        detail.filter(|key| !key.starts_with(['@', '#'])).chain(subcode).chain([&*self.code])
+        let parts = self.code.rsplit('.').filter(|part| part.len() < self.code.len());
+        let named = detail.filter(|key| !key.starts_with(['@', '#']));
+        named.chain(subcode).chain([&*self.code]).chain(parts)
     }
 }
 
