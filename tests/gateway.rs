@@ -12,6 +12,7 @@ mod gateway {
     mod detours;
     mod grants;
     mod graphql;
+    mod grpc_over_websocket;
     mod grpc_web;
     mod issuer;
     mod keys;

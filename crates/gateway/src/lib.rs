@@ -31,6 +31,7 @@ pub mod signing;
 pub mod soap;
 pub mod task;
 pub mod token;
+pub mod websocket;
 
 pub use kind::{Entry, Kind, Rule};
 pub use making::{Kept, Lender, Making};

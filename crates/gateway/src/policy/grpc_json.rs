@@ -12,6 +12,11 @@
 //! whichever `Accept` asks for. What a method takes as a stream is a JSON list, or JSON values one after
 //! the other. `google.api.HttpBody` passes as it is. Calls in gRPC itself pass untouched.
 //!
+//! With `streaming: websocket`, a WebSocket for `/package.Service/Method` is a call whose messages go both ways at
+//! any time: each text is one message of JSON, and an empty text is the end of what the client sends. The
+//! closing frame says how the call ended: 1000, or 4000 and the code of gRPC (NOT_FOUND is 4005) with its
+//! message. Origins are for the policy `cors` to look at, since browsers send cookies along.
+//!
 //! The pool must speak HTTP/2 (`http: 2`). `timeouts.request` of the route becomes the deadline of the call.
 //!
 //! **When it runs.** Stage `shape`: after it is known who asks and whether they may, and before the
@@ -35,6 +40,7 @@
 //! `detail` is a server that does not offer it; give it a file. A field that clients miss in answers has its
 //! default value: `defaults: true` writes those, too.
 
+mod conversation;
 mod reflection;
 mod request;
 mod response;
@@ -55,12 +61,14 @@ use transom_proxy::chain::Next;
 use transom_proxy::exchange::Exchange;
 use transom_proxy::fault::{Code as FaultCode, Fault};
 use transom_proxy::fields::{Fields, Known, Name, list};
-use transom_proxy::headers::grpc;
+use transom_proxy::headers::{grpc, websocket};
 use transom_proxy::message::{Method, Request, Response};
 use transom_proxy::policy::{Answering, Policy};
 use transom_proxy::stage::Stage;
+use transom_proxy::upgrade::{Far, Tunnel};
 use transom_settings::{ByteSize, Duration, HeaderName, Setting, Spanned, Target, quote, settings};
 
+use self::conversation::{Conversation, Sending, Types};
 use self::reflection::{Asking, Learned};
 use self::request::{Asked, Bad, Reading};
 use self::response::{Sent, Shape, Writing};
@@ -111,6 +119,8 @@ settings! {
         pub errors: Errors = Errors::Problem,
         /// Metadata that clients may give as `Grpc-Metadata-NAME`; what is set already stays.
         pub metadata: Vec<HeaderName> = Vec::new(),
+        /// How messages go both ways.
+        pub streaming: Streaming = Streaming::Http,
         /// The longest message, and of requests the longest body.
         pub max_message: ByteSize = ByteSize::mib(4),
     }
@@ -121,6 +131,14 @@ settings! {
         Refuse = "refuse",
         /// It is left out.
         Ignore = "ignore",
+    }
+
+    /// How messages go both ways.
+    pub enum Streaming {
+        /// All that the client sends stands in the body of its request, then come the answers.
+        Http = "http",
+        /// Besides, a WebSocket for `/package.Service/Method` carries a message in each text.
+        WebSocket = "websocket",
     }
 
     /// What happens with requests that call nothing.
@@ -194,6 +212,7 @@ impl Kind for GrpcJson {
                 proto_names: self.proto_names,
                 google_errors: self.errors == Errors::Google,
             }),
+            converses: self.streaming == Streaming::WebSocket,
             pass: self.unmatched == Unmatched::Pass,
             metadata: self.metadata.iter().map(|name| name.to_string()).collect(),
             longest: self.max_message.len(),
@@ -281,6 +300,8 @@ struct Transcoder {
     by_name: bool,
     reading: Reading,
     writing: Arc<Writing>,
+    /// Calls may be made over WebSocket.
+    converses: bool,
     /// Requests that call nothing go on.
     pass: bool,
     metadata: Vec<String>,
@@ -338,6 +359,9 @@ impl Policy for Transcoder {
         Box::pin(async move {
             if is_grpc(&request.fields) {
                 return Ok(next.run(exchange, request).await);
+            }
+            if self.converses && request.upgrade.is_some() {
+                return self.converse(exchange, request, next);
             }
             let call = match self.call(exchange, &mut request).await? {
                 Wanted::Call(call) => call,
@@ -421,6 +445,69 @@ impl Transcoder {
         request.upgrade = None;
         self.fields(exchange, &mut request.fields);
         Ok(Wanted::Call(call))
+    }
+
+    /// Makes a tunnel in whose other end a call is made.
+    fn converse(
+        &self,
+        exchange: &mut Exchange,
+        mut request: Request,
+        next: Next,
+    ) -> Result<Response, Fault> {
+        if request.fields.get("Sec-WebSocket-Version") != Some(b"13") {
+            let mut response = Response::new(426);
+            response.fields.append("Sec-WebSocket-Version", b"13");
+            return Ok(response);
+        }
+        let unknown = |why: String| {
+            Fault::new(FaultCode::NoEndpoint, format!("the services are not known: {why}"))
+        };
+        let table = self.services.table().map_err(unknown)?;
+        let path = request.path.strip_prefix(&*self.prefix).unwrap_or_default();
+        let method = match table.find(&Method::Post, path, true) {
+            Found::Call { method, .. } if method.path == path => method,
+            _ => return Err(Fault::new(FaultCode::NoRoute, "it is the name of no method")),
+        };
+        let types = Types {
+            input: method.input.clone(),
+            streams_in: method.streams_in,
+            reading: self.reading,
+            shape: Shape { output: method.output.clone(), field: None },
+            writing: self.writing.clone(),
+        };
+        let mut response = Response::new(101);
+        websocket::accept(&request.fields, &mut response.fields);
+        let sending = Sending::default();
+        request.method = Method::Post;
+        request.path = (&*method.path).into();
+        request.query = None;
+        request.body = Body::Stream(Box::new(sending.clone()));
+        request.takes_trailers = true;
+        request.upgrade = None;
+        request.fields.retain(|field| {
+            !field.name.get(..14).is_some_and(|name| name.eq_ignore_ascii_case(b"sec-websocket-"))
+        });
+        self.fields(exchange, &mut request.fields);
+        let mut own = exchange.aside();
+        own.identity = exchange.identity.clone();
+        own.captures = exchange.captures.clone();
+        let longest = self.longest;
+        let call = Box::pin(async move {
+            let response = next.run(&mut own, request).await;
+            if let Some(code) = own.record.fault {
+                return Err(conversation::of_fault(code));
+            }
+            if response.status != 200 || !is_grpc(&response.fields) {
+                return Err(Status::new(Code::of_http(response.status), ""));
+            }
+            match Status::of(&response.fields).filter(|status| !status.is_ok()) {
+                Some(status) => Err(status),
+                None => Ok(Messages::new(response.body, longest)),
+            }
+        });
+        let far = Far::Stream(Box::new(Conversation::new(call, &sending, types, longest)));
+        exchange.tunnel = Some(Box::new(Tunnel::new(far, None, &exchange.local.worker)));
+        Ok(response)
     }
 
     /// The fields of a call.

@@ -241,8 +241,18 @@ fn gw_26_faults_of_both_versions_are_read() {
             "no such order",
             true,
         ),
-        (one("<faultcode>Server.Busy</faultcode><faultstring/>"), &["Server.Busy", "Busy", "Server"], "", false),
-        (one("<faultcode>Client.Authentication</faultcode>"), &["Client.Authentication", "Authentication", "Client"], "", true),
+        (
+            one("<faultcode>Server.Busy</faultcode><faultstring/>"),
+            &["Server.Busy", "Busy", "Server"],
+            "",
+            false,
+        ),
+        (
+            one("<faultcode>Client.Authentication</faultcode>"),
+            &["Client.Authentication", "Authentication", "Client"],
+            "",
+            true,
+        ),
         (one(""), &[""], "", false),
         (
             two(

@@ -68,6 +68,15 @@ pub(super) fn messages(
 }
 
 /// A message for each value of a JSON list, or each of several values one after the other.
+/// One message of a stream.
+pub(super) fn message(
+    input: &MessageDescriptor,
+    json: &[u8],
+    reading: Reading,
+) -> Result<Bytes, Bad> {
+    Ok(frame::framed(&read(input, json, reading)?.encode_to_vec()))
+}
+
 fn several(method: &Method, body: &[u8], reading: Reading) -> Result<Bytes, Bad> {
     let mut out = BytesMut::new();
     let is_list = body.trim_ascii_start().first() == Some(&b'[');

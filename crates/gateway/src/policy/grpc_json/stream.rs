@@ -88,11 +88,16 @@ impl Messages {
     }
 
     pub(super) async fn next(&mut self) -> Result<Coming, Fault> {
-        poll_fn(|cx| {
-            self.body.poll_beside(cx);
-            self.poll_next(cx)
-        })
-        .await
+        poll_fn(|cx| self.poll_with_request(cx)).await
+    }
+
+    /// The next one, while what the client sends goes on its way beside.
+    pub(super) fn poll_with_request(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Coming, Fault>> {
+        self.body.poll_beside(cx);
+        self.poll_next(cx)
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Coming, Fault>> {
