@@ -123,7 +123,7 @@ fn site() -> Site {
         trusted: vec![],
         forwarded: Default::default(),
         request_id: Default::default(),
-        vouched: vec![],
+        vouched: vec![].into(),
         pages: Default::default(),
         sinks: vec![],
     }
