@@ -13,6 +13,7 @@
 //! | `GET /tasks` | what runs in the background, as JSON |
 //! | `POST /reload` | 200 and the new generation, or 422 and what is wrong with the file |
 //! | `POST /stop` | 202: accepts nothing new, finishes what is open, then goes |
+//! | `GET /apis...` | APIs, their versions and who calls them: see `admin/apis.rs` |
 //! | `/pools...` | pools, and how to change them: see `admin/pools.rs` |
 //! | `/revoked...` | tokens that are not believed any more: see `admin/revoked.rs` |
 //! | `/consumers...`, `/keys...` | who may ask, and with which keys: see `admin/consumers.rs` |
@@ -34,10 +35,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::json;
 use transom_balance::discovery::Roster;
-use transom_gateway::consumer::Consumers;
+use transom_gateway::catalog::Api;
+use transom_gateway::consumer::{Consumer, Consumers};
+use transom_gateway::limit::meter::Usage;
 use transom_gateway::token::revoked::Revoked;
 use transom_net::listen::{self, ListenError};
 
+mod apis;
 pub mod client;
 mod consumers;
 mod gate;
@@ -89,6 +93,12 @@ pub trait Control: Send + Sync {
 
     /// Everybody who may ask.
     fn consumers(&self) -> Consumers;
+
+    /// What somebody has used of quotas.
+    fn usage(&self, consumer: &Consumer) -> Vec<Usage>;
+
+    /// The APIs of the running configuration.
+    fn apis(&self) -> Arc<Vec<Api>>;
 
     /// Where consumers and keys are made; none where the file names no place for it.
     fn store(&self) -> Option<Store>;
@@ -249,6 +259,7 @@ fn router(control: Arc<dyn Control>, gate: Gate) -> Router {
         .route("/tasks", get(tasks))
         .route("/reload", post(reload))
         .route("/stop", post(stop))
+        .merge(apis::routes())
         .merge(consumers::routes())
         .merge(pools::routes())
         .merge(revoked::routes())
@@ -306,7 +317,7 @@ async fn stop(State(control): Operator) -> (StatusCode, &'static str) {
 }
 
 async fn not_found() -> (StatusCode, &'static str) {
-    let sentence = "there is healthz, readyz, metrics, config, tasks, pools, consumers, keys, revoked, reload and stop\n";
+    let sentence = "there is healthz, readyz, metrics, config, tasks, apis, pools, consumers, keys, revoked, reload and stop\n";
     (StatusCode::NOT_FOUND, sentence)
 }
 
@@ -376,6 +387,14 @@ mod tests {
 
         fn consumers(&self) -> Consumers {
             Consumers::default()
+        }
+
+        fn usage(&self, _: &Consumer) -> Vec<Usage> {
+            Vec::new()
+        }
+
+        fn apis(&self) -> Arc<Vec<Api>> {
+            Arc::default()
         }
 
         fn store(&self) -> Option<Store> {

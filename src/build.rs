@@ -8,8 +8,10 @@
 //! Nothing is bound or started here, no file is read, and no name is looked up: where the endpoints
 //! of a pool come from begins to be followed with [`Snapshot::settle`].
 
+mod apis;
 mod balancing;
 mod endpoints;
+mod futile;
 mod lending;
 mod maker;
 mod matching;
@@ -32,8 +34,10 @@ use transom_balance::discovery::names::Names;
 use transom_balance::relay::{Relay, udp};
 use transom_balance::scale::Scaled;
 use transom_balance::{Pool, Split};
+use transom_gateway::catalog::Api;
 use transom_gateway::consumer::{Consumers, Written};
 use transom_gateway::identify;
+use transom_gateway::limit::meter::Meter;
 use transom_gateway::task::Task;
 use transom_net::blocks::Rule;
 use transom_net::clients::Pace;
@@ -73,8 +77,12 @@ pub struct Snapshot {
     names: Arc<Names>,
     /// Everybody who may ask.
     pub consumers: Consumers,
+    /// The APIs, in the order of the file.
+    pub apis: Arc<Vec<Api>>,
     /// What policies do beside requests.
     pub tasks: Tasks,
+    /// Quotas, of which operators can ask who has used what.
+    pub meters: Vec<Arc<Meter>>,
     /// Where the file speaks of sources and names.
     origins: Vec<sources::Origin>,
     /// What goes on in the next snapshot.
@@ -137,6 +145,7 @@ pub fn build(
     let generation = previous.map_or(1, |previous| previous.generation + 1);
     let mut build = Build::new(config, materials, previous);
     build.consumers();
+    build.apis();
     for (name, pool) in config.pools.iter() {
         build.pool(name, pool);
     }
@@ -159,7 +168,9 @@ pub fn build(
         rosters: build.rosters,
         names: build.names,
         consumers: build.consumers,
+        apis: build.apis,
         tasks: build.tasks,
+        meters: build.meters,
         origins: build.origins,
         shared: build.shared.finished(),
         warnings: build.findings,
@@ -183,9 +194,12 @@ struct Build<'a> {
     /// TLS to an address written `https://`.
     public_tls: Option<maker::Upstream>,
     named: routes::NamedPolicies<'a>,
+    versioned: routes::VersionPolicies<'a>,
     /// Everybody who may ask.
     consumers: Consumers,
+    apis: Arc<Vec<Api>>,
     tasks: Tasks,
+    meters: Vec<Arc<Meter>>,
     findings: Diagnostics,
 }
 
@@ -216,8 +230,11 @@ impl<'a> Build<'a> {
             splits: HashMap::new(),
             public_tls: None,
             named: routes::NamedPolicies::default(),
+            versioned: routes::VersionPolicies::default(),
             consumers: Consumers::default(),
+            apis: Arc::default(),
             tasks: Vec::new(),
+            meters: Vec::new(),
             findings: Diagnostics::new(),
         }
     }
@@ -230,8 +247,8 @@ impl<'a> Build<'a> {
 
     /// Fields in which any policy of the file tells endpoints who asks.
     fn vouched(&self) -> Vec<HeaderName> {
-        let routes = self.config.listeners.values().flat_map(|listener| listener.routes.iter());
-        let uses = routes.flat_map(|route| route.policies.iter());
+        let routes = self.config.written_routes();
+        let uses = routes.iter().flat_map(|placed| placed.route.policies.iter());
         let inline = uses.filter_map(|policy| match policy {
             PolicyUse::Inline(policy) => Some(policy),
             PolicyUse::Named(_) => None,
@@ -278,8 +295,9 @@ impl<'a> Build<'a> {
             };
             self.server_tls(name, tls, alpn, &format!("{at}.tls"))
         });
-        let router = self.router(listener, &at);
-        let routes = self.routes(name, listener, &at);
+        let placed = self.config.routes_of(name);
+        let router = self.router(&placed);
+        let routes = self.routes(name, listener, &placed);
         let routes = routes?;
         let counts = self.counts(name);
         let site = Site {
@@ -305,7 +323,7 @@ impl<'a> Build<'a> {
                 via: listener.forwarded.via,
             },
             request_id: request_id(&listener.request_id),
-            vouched: self.vouched(),
+            vouched: self.vouched().into(),
             pages: self.pages(&listener.error_pages),
             sinks: sinks(name, &routes),
             routes,

@@ -4,8 +4,10 @@
 //! is right and cannot be done here ends with 1.
 
 mod answers;
+mod api;
 mod command;
 mod consumer;
+mod import;
 mod key;
 mod pool;
 mod proxy;
@@ -58,8 +60,10 @@ pub fn main() -> ExitCode {
         Command::Reload(asking) => ask(&asking, "/reload"),
         Command::Stop(asking) => ask(&asking, "/stop"),
         Command::Pool(pool) => pool.run(),
+        Command::Api(api) => api.run(),
         Command::Consumer(consumer) => consumer.run(),
         Command::Key(key) => key.run(),
+        Command::Import(import) => import.run(),
         Command::Demo => crate::demo::demo(),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -142,24 +146,26 @@ fn check(file: Option<&Path>, strict: bool) -> ExitCode {
         counted(snapshot.listeners.len(), "listener"),
         counted(routes, "route"),
         counted(snapshot.pools.len(), "pool"),
-        compositions(&snapshot) + &shared_limits(&snapshot),
+        compositions(&snapshot) + &bounds(&snapshot),
         hardening(&loaded.config),
     ));
     ExitCode::SUCCESS
 }
 
-/// What each composed answer costs in the worst case, a line for each.
-/// Limits that several processes share, and how much passes at most.
-fn shared_limits(snapshot: &Snapshot) -> String {
+/// Limits of which more may pass than they say, and how much at most: those that several processes share,
+/// and those that a kill makes forget.
+fn bounds(snapshot: &Snapshot) -> String {
     let mut told = BTreeSet::new();
     for route in snapshot.listeners.iter().flat_map(|listener| &listener.site.routes) {
-        let limits = route.chain.iter().filter(|policy| policy.kind() == "rate-limit");
-        let shared = limits.map(|policy| policy.describe()).filter(|text| text.contains("shared"));
-        told.extend(shared.map(|text| format!("{}: {text}\n", route.name)));
+        let limits = route.chain.iter().filter(|p| matches!(p.kind(), "rate-limit" | "quota"));
+        let bounded =
+            limits.map(|policy| policy.describe()).filter(|text| text.contains(" at most"));
+        told.extend(bounded.map(|text| format!("{}: {text}\n", route.name)));
     }
     told.into_iter().collect()
 }
 
+/// What each composed answer costs in the worst case, a line for each.
 fn compositions(snapshot: &Snapshot) -> String {
     let of = |listener: &Listening| {
         let routes = listener.site.routes.iter().filter(|route| route.action.kind() == "compose");

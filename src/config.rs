@@ -7,6 +7,7 @@
 mod action;
 mod admin;
 mod affinity;
+mod api;
 mod balancing;
 mod bandwidth;
 mod check;
@@ -44,13 +45,14 @@ pub use admin::{Admin, SHORTEST_TOKEN};
 pub use affinity::{
     Affinity, AffinityAddress, AffinityCookie, AffinityHeader, ApplicationCookie, SameSite, Split,
 };
+pub use api::{Api, ApiSettings, Placed, Reading, Served, Version, VersionRoutes, Way, expand};
 pub use balancing::{
     Algorithm, AlgorithmKind, HashKey, LoadFactor, Locality, Plain, ReportedLoad, Shards,
     SourceAddress,
 };
 pub use bandwidth::Bandwidth;
 pub use check::check;
-pub use clients::Addresses;
+pub use clients::{AddressPolicy, Addresses};
 pub use hardening::{Hardening, Relaxed, hardening};
 pub use headers::HeaderChanges;
 pub use health::{
@@ -126,6 +128,8 @@ settings! {
         pub resolver: Resolver = Resolver::default(),
         /// Where connections are accepted, by name.
         pub listeners: Map<Name, Listener>,
+        /// APIs with versions, by name. Each version becomes routes of listeners.
+        pub apis: Map<Name, Api> = Map::new(),
         /// Sets of interchangeable endpoints, by name.
         pub pools: Map<Name, Pool> = Map::new(),
         /// Divisions of requests between pools, by name. A forward names one like a pool.

@@ -5,7 +5,9 @@
 //! can be edited, explained and reloaded like any other file.
 
 mod instance;
+mod inventory;
 mod live;
+mod login;
 mod prompt;
 mod shop;
 
@@ -22,6 +24,7 @@ use crate::run::{CANNOT_START, Source, run};
 
 /// The first lesson, and what it serves.
 const FILE: &str = include_str!("../examples/shop/transom.yaml");
+const PROTO: &[u8] = include_bytes!("../examples/shop/inventory.proto");
 const PUBLIC: [(&str, &[u8]); 6] = [
     ("index.html", include_bytes!("../examples/shop/public/index.html")),
     ("static/shop.css", include_bytes!("../examples/shop/public/static/shop.css")),
@@ -82,6 +85,7 @@ fn open() -> io::Result<(Place, Ports, SocketAddr, oneshot::Sender<()>)> {
     for (path, content) in PUBLIC {
         place.write(&Path::new("public").join(path), content)?;
     }
+    place.write(Path::new("inventory.proto"), PROTO)?;
     place.write(Path::new("transom.yaml"), configuration(ports, &places, &place).as_bytes())?;
     place.write(Path::new("on-demand.yaml"), on_demand(ports)?.as_bytes())?;
     place.write(Path::new("report.yaml"), report(&place).as_bytes())?;
@@ -113,7 +117,8 @@ fn configuration(ports: Ports, places: &Places, place: &Place) -> String {
         .replace("${PORT:-8080}", &ports.plain.to_string())
         .replace("${TLS_PORT:-8443}", &ports.tls.to_string())
         .replace("${USERS:-127.0.0.1:9001}", &places.users.to_string())
-        .replace("${CART:-127.0.0.1:9002}", &places.cart.to_string());
+        .replace("${CART:-127.0.0.1:9002}", &places.cart.to_string())
+        .replace("${INVENTORY:-127.0.0.1:9003}", &places.inventory.to_string());
     for (at, address) in places.orders.iter().enumerate() {
         let variable = format!("${{ORDERS_{n}:-127.0.0.1:901{n}}}", n = at + 1);
         text = text.replace(&variable, &address.to_string());
@@ -235,12 +240,30 @@ To paste into another terminal:
   curl http://localhost:{plain}/api/users/2
   # four instances of the order service answer in turn: 1, 2, 3, 4
   for i in 1 2 3 4; do curl http://localhost:{plain}/api/orders; echo; done
-  # into the cart, then buy; one of the four takes the order. 401 without a token
+  # into the cart
   curl -d '{{\"product\":\"lamp\"}}' http://localhost:{plain}/api/cart
+  # buying needs a token: 401. Who logs in gets one, which the user service has signed
   curl -i -X POST http://localhost:{plain}/api/checkout
-  curl -X POST -H 'Authorization: Bearer token-of-ada-lovelace' http://localhost:{plain}/api/checkout
+  ADA=$(curl -s -d '{{\"name\":\"ada\"}}' http://localhost:{plain}/api/login)
+  GRACE=$(curl -s -d '{{\"name\":\"grace\"}}' http://localhost:{plain}/api/login)
+  EDSGER=$(curl -s -d '{{\"name\":\"edsger\"}}' http://localhost:{plain}/api/login)
+  # 403: his token is right, and says nothing of buying
+  curl -i -X POST -H \"Authorization: Bearer $EDSGER\" http://localhost:{plain}/api/checkout
+  # one of the four takes the order. The same key again: the same answer, and one order
+  curl -i -X POST -H \"Authorization: Bearer $ADA\" -H 'Idempotency-Key: 1' http://localhost:{plain}/api/checkout
+  curl -i -X POST -H \"Authorization: Bearer $ADA\" -H 'Idempotency-Key: 1' http://localhost:{plain}/api/checkout
+  # grace has 100 requests a minute: the 101st is a 429 with Retry-After. ada is a VIP and goes on
+  for i in $(seq 101); do curl -s -o /dev/null -w '%{{http_code}}\\n' -X POST -H \"Authorization: Bearer $GRACE\" http://localhost:{plain}/api/checkout; done | uniq -c
+  curl -i -X POST -H \"Authorization: Bearer $GRACE\" http://localhost:{plain}/api/checkout
+  curl -i -X POST -H \"Authorization: Bearer $ADA\" http://localhost:{plain}/api/checkout
   # what the route asks, and of whom
   {program} explain POST http://localhost:{plain}/api/checkout -c {file}
+  # a service that speaks gRPC: one call, a stream as a list, and an error
+  curl http://localhost:{plain}/api/inventory/lamp
+  curl http://localhost:{plain}/api/inventory
+  curl -i http://localhost:{plain}/api/inventory/unicorn
+  # the old address of the orders: still served, and says until when and what follows
+  curl -i http://localhost:{plain}/api/v1/orders
   # a page out of three services in one answer, without what only they should know
   curl -i http://localhost:{plain}/api/page/2
   # 404: no such file, and no route that would know better

@@ -381,10 +381,8 @@ impl Telling<'_> {
 
     /// The route as the file has it, and where.
     fn written(&self, index: usize) -> Option<(&Route, transom_settings::Span)> {
-        let mut all = self.snapshot.config.listeners.iter();
-        let (_, listener) = all.find(|(name, _)| ***name == *self.listening.name)?;
-        let route = listener.routes.iter().nth(index)?;
-        Some((&route.value, route.span))
+        let placed = self.snapshot.config.routes_of(&self.listening.name).into_iter().nth(index)?;
+        Some((&placed.route.value, placed.route.span))
     }
 
     fn chain(&mut self, route: &site::Route) {

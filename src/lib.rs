@@ -10,6 +10,7 @@ pub mod demo;
 pub mod door;
 pub mod errands;
 pub mod explain;
+pub mod import;
 pub mod load;
 pub mod log;
 pub mod materials;

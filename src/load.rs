@@ -57,7 +57,10 @@ pub fn from_text(
     let disk = Disk { base: &base, read: RefCell::new(vec![path.to_owned()]), variable };
     let mut findings = Diagnostics::new();
     let root = assemble(&path.display().to_string(), text, &disk, &mut findings);
-    let config = root.and_then(|root| Config::decode(&root, &mut findings));
+    let mut config = root.and_then(|root| Config::decode(&root, &mut findings));
+    if let Some(config) = &mut config {
+        config::expand(config, &|path| disk.bytes(path), &mut findings);
+    }
     if let Some(config) = &config {
         config::check(config, strict, &mut findings);
     }
@@ -132,14 +135,28 @@ struct Disk<'a> {
     variable: &'a dyn Fn(&str) -> Option<String>,
 }
 
-impl Outside for Disk<'_> {
-    fn read(&self, path: &str) -> Result<String, String> {
+impl Disk<'_> {
+    /// A file of which routes are made.
+    fn bytes(&self, path: &Path) -> Result<Vec<u8>, String> {
         let path = self.base.join(path);
-        let text = read(&path)?;
+        let bytes = read_bytes(&path)?;
+        self.note(path);
+        Ok(bytes)
+    }
+
+    fn note(&self, path: PathBuf) {
         let mut files = self.read.borrow_mut();
         if !files.contains(&path) {
             files.push(path);
         }
+    }
+}
+
+impl Outside for Disk<'_> {
+    fn read(&self, path: &str) -> Result<String, String> {
+        let path = self.base.join(path);
+        let text = read(&path)?;
+        self.note(path);
         Ok(text)
     }
 

@@ -17,7 +17,9 @@ use transom_net::tls::client::{Roots, system_roots};
 use transom_net::tls::server::Pem;
 use transom_settings::{Diagnostic, Diagnostics, HostPattern, Span, Spanned, StatusPattern, quote};
 
-use crate::config::{Action, Addresses, Config, Driver, Policy, PolicyUse, Source, Target, Tls};
+use crate::config::{
+    Action, Addresses, Config, Driver, Placed, Policy, PolicyUse, Source, Target, Tls,
+};
 use crate::load::{read_bytes, reason};
 
 /// What a configuration refers to, in memory.
@@ -104,27 +106,14 @@ impl Materials {
             }
             reading.pages(&listener.error_pages, &at);
             reading.lists(&listener.clients, &format!("{at}.clients"));
-            for (index, route) in listener.routes.numbered() {
-                let at = format!("{at}.routes[{index}]");
-                reading.pages(&route.error_pages, &at);
-                for (index, policy) in route.policies.numbered() {
-                    if let PolicyUse::Inline(policy) = policy {
-                        reading.policy(policy, &format!("{at}.policies[{index}]"));
-                    }
-                }
-                match &route.action {
-                    Action::Files(files) => reading.directory(&files.root, &at),
-                    Action::Forward(forward) => {
-                        if let Target::Address { tls: true, .. } = forward.to.value {
-                            reading.system_roots();
-                        }
-                    }
-                    Action::Compose(compose) => {
-                        if compose.targets().iter().any(|(_, target)| target.is_tls()) {
-                            reading.system_roots();
-                        }
-                    }
-                    Action::Redirect(_) | Action::Respond(_) => {}
+        }
+        for placed in config.written_routes() {
+            reading.route(&placed);
+        }
+        for (name, api) in config.apis.iter() {
+            for (version, settings) in api.settings.versions.iter() {
+                if let Some(document) = &settings.openapi {
+                    reading.file(document, format!("apis.{name}.versions.{version}.openapi"));
                 }
             }
         }
@@ -216,9 +205,33 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
+    fn route(&mut self, placed: &Placed<'_>) {
+        let (route, at) = (placed.route, &*placed.path);
+        self.pages(&route.error_pages, at);
+        for (index, policy) in route.policies.numbered() {
+            if let PolicyUse::Inline(policy) = policy {
+                self.policy(policy, &placed.policy(index));
+            }
+        }
+        match &route.action {
+            Action::Files(files) => self.directory(&files.root, at),
+            Action::Forward(forward) => {
+                if let Target::Address { tls: true, .. } = forward.to.value {
+                    self.system_roots();
+                }
+            }
+            Action::Compose(compose) => {
+                if compose.targets().iter().any(|(_, target)| target.is_tls()) {
+                    self.system_roots();
+                }
+            }
+            Action::Redirect(_) | Action::Respond(_) => {}
+        }
+    }
+
     fn policy(&mut self, policy: &Policy, at: &str) {
         match policy {
-            Policy::Address(addresses) => self.lists(addresses, &format!("{at}.address")),
+            Policy::Address(rule) => self.lists(&rule.addresses(), &format!("{at}.address")),
             Policy::Headers(_) => {}
             Policy::Rule(rule) => {
                 for file in rule.files() {

@@ -4,6 +4,7 @@
 
 mod control;
 mod rows;
+mod usage;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -65,6 +66,8 @@ pub struct Running {
     watches: Watches,
     errands: Errands,
     store: Option<Store>,
+    /// What was used of quotas and is not in the store yet.
+    unwritten: Mutex<usage::Unwritten>,
     pub draining: AtomicBool,
     pub stop_asked: Notify,
 }
@@ -198,6 +201,7 @@ impl Running {
             watches,
             errands,
             store,
+            unwritten: Mutex::default(),
             background,
             draining: AtomicBool::new(false),
             stop_asked: Notify::new(),
@@ -381,6 +385,7 @@ impl Running {
     /// Ends the workers and writes what still waits to be written.
     pub async fn end(&self) {
         self.workers.stop().await;
+        self.keep_usage().await;
         if let Some(access) = self.state.lock().await.access.take() {
             let _ =
                 tokio::task::spawn_blocking(move || access.handle.flush(Duration::from_secs(2)))
@@ -444,12 +449,20 @@ fn prepare(
 fn open_store(prepared: &Prepared) -> Result<Option<Store>, StartError> {
     let Some(directory) = &prepared.loaded.config.data else { return Ok(None) };
     let directory = prepared.materials.resolve(directory);
-    let stored = prepared.snapshot.consumers.stored.clone();
+    let shared = &prepared.snapshot.shared;
+    let memory = store::Memory {
+        stored: shared.stored(),
+        revoked: shared.revoked(),
+        ledgers: shared.ledgers(),
+    };
     let (store, loaded) =
-        Store::open(&directory, stored).map_err(|e| StartError::System(e.to_string()))?;
-    let store::Loaded { consumers, keys, took } = loaded;
+        Store::open(&directory, memory).map_err(|e| StartError::System(e.to_string()))?;
+    let store::Loaded { consumers, keys, revoked, counts, took } = loaded;
     let (directory, took) = (directory.display(), took.as_millis());
-    log::info(&format!("{directory}: {consumers} consumers and {keys} keys, read in {took} ms"));
+    log::info(&format!(
+        "{directory}: {consumers} consumers, {keys} keys, {revoked} revoked tokens and {counts} counts \
+         of quotas, read in {took} ms"
+    ));
     Ok(Some(store))
 }
 

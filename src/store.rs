@@ -1,10 +1,11 @@
-//! What was made while the program runs, and has to survive it: consumers and keys, in SQLite in the
-//! directory that `data:` names.
+//! What was made while the program runs, and has to survive it: consumers and keys, what was revoked, and
+//! what was used of quotas, in SQLite in the directory that `data:` names.
 //!
 //! One thread has the database ([`Writer`]), and everything that is asked of it is asked there. What
 //! requests need is read into memory at the start, and changed there as soon as a change is on disk:
 //! no request ever waits for this thread. A change is on disk before it is answered, so that it
-//! survives the process being killed, and the machine losing power.
+//! survives the process being killed, and the machine losing power; but what was used of quotas is
+//! written in batches, so that requests need not wait for it.
 
 use std::fs::{DirBuilder, Permissions};
 use std::io;
@@ -16,11 +17,15 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::oneshot;
 use transom_gateway::consumer::Stored;
+use transom_gateway::limit::ledger::Ledgers;
+use transom_gateway::token::revoked::Revoked;
 
 mod consumers;
 mod import;
 mod keys;
+mod revoked;
 mod row;
+mod usage;
 
 pub use consumers::StoredConsumer;
 pub use import::Import;
@@ -30,7 +35,8 @@ pub use keys::{KeyRow, MadeKey, NewKey};
 const FILE: &str = "transom.db";
 
 /// Changes of the schema, in their order; how many were made is in the file.
-const SCHEMA: [&str; 1] = ["
+const SCHEMA: [&str; 2] = [
+    "
     CREATE TABLE consumers (
         name TEXT PRIMARY KEY,
         groups TEXT NOT NULL,
@@ -51,7 +57,24 @@ const SCHEMA: [&str; 1] = ["
         followed_by TEXT
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX keys_of_consumer ON keys (consumer);
-"];
+",
+    "
+    CREATE TABLE revoked (
+        claim TEXT NOT NULL,
+        value TEXT NOT NULL,
+        until INTEGER NOT NULL,
+        PRIMARY KEY (claim, value)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE usage (
+        ledger TEXT NOT NULL,
+        key BLOB NOT NULL,
+        period TEXT NOT NULL,
+        until INTEGER NOT NULL,
+        used INTEGER NOT NULL,
+        PRIMARY KEY (ledger, key, period)
+    ) STRICT, WITHOUT ROWID;
+",
+];
 
 /// Why the store cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -97,22 +120,33 @@ pub struct Store(mpsc::Sender<Order>);
 pub struct Loaded {
     pub consumers: usize,
     pub keys: usize,
+    pub revoked: usize,
+    /// Counts of quotas.
+    pub counts: usize,
     pub took: Duration,
+}
+
+/// What of it requests need, in memory. Clones are the same.
+#[derive(Clone, Default)]
+pub struct Memory {
+    pub stored: Arc<Stored>,
+    pub revoked: Arc<Revoked>,
+    pub ledgers: Arc<Ledgers>,
 }
 
 /// Who has the database.
 pub struct Writer {
     database: Connection,
-    stored: Arc<Stored>,
+    memory: Memory,
 }
 
 impl Store {
     /// Opens the store in this directory, which is made where it is not there, and reads it into
-    /// `stored`. The thread ends with the last clone.
+    /// `memory`. The thread ends with the last clone.
     ///
     /// # Errors
     /// When the directory or the file in it cannot be used.
-    pub fn open(directory: &Path, stored: Arc<Stored>) -> Result<(Self, Loaded), OpenError> {
+    pub fn open(directory: &Path, memory: Memory) -> Result<(Self, Loaded), OpenError> {
         let failed = |error| OpenError::Directory(directory.to_owned(), error);
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
         let path = directory.join(FILE);
@@ -128,10 +162,10 @@ impl Store {
             database.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(broken)?;
         let made = usize::try_from(version).unwrap_or(usize::MAX);
         let Some(missing) = SCHEMA.get(made..) else { return Err(OpenError::Later(path)) };
-        let mut writer = Writer { database, stored };
+        let mut writer = Writer { database, memory };
         writer.grow(missing).map_err(broken)?;
-        let (consumers, keys) = writer.load().map_err(broken)?;
-        let loaded = Loaded { consumers, keys, took: begun.elapsed() };
+        let loaded = writer.load().map_err(broken)?;
+        let loaded = Loaded { took: begun.elapsed(), ..loaded };
         let (orders, given) = mpsc::channel::<Order>();
         let thread = std::thread::Builder::new().name("store".into());
         let run = move || given.into_iter().for_each(|order| order(&mut writer));
@@ -180,13 +214,30 @@ impl Writer {
     }
 
     /// Reads into memory what requests need.
-    fn load(&mut self) -> rusqlite::Result<(usize, usize)> {
+    fn load(&mut self) -> rusqlite::Result<Loaded> {
+        let now = now();
+        self.forget_what_is_over(now)?;
         let consumers = self.all_consumers()?;
-        let keys = self.all_held(now())?;
-        let counts = (consumers.len(), keys.len());
-        self.stored.consumers.replace(consumers);
-        self.stored.keys.replace(keys);
-        Ok(counts)
+        let keys = self.all_held(now)?;
+        let revoked = self.all_revoked()?;
+        let loaded = Loaded {
+            consumers: consumers.len(),
+            keys: keys.len(),
+            revoked: revoked.len(),
+            counts: self.restore_usage()?,
+            took: Duration::ZERO,
+        };
+        self.memory.stored.consumers.replace(consumers);
+        self.memory.stored.keys.replace(keys);
+        self.memory.revoked.restore(revoked);
+        Ok(loaded)
+    }
+
+    /// Takes out what nothing comes of any more at `now`.
+    pub fn forget_what_is_over(&mut self, now: i64) -> rusqlite::Result<()> {
+        self.database.execute("DELETE FROM revoked WHERE until <= ?1", [now])?;
+        self.database.execute("DELETE FROM usage WHERE until <= ?1", [now])?;
+        Ok(())
     }
 }
 

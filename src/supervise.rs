@@ -13,6 +13,12 @@ use crate::reload::Running;
 /// How often the files are looked at, where reloading by change is wanted.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// How often what was used of quotas is written.
+const KEEP: Duration = Duration::from_millis(500);
+
+/// After how many of these what is over is let go.
+const FORGET: u64 = 120;
+
 /// What was started on the control side, by name. Clones are the same.
 #[derive(Clone, Default)]
 pub struct Supervisor(Arc<Mutex<ByName>>);
@@ -81,6 +87,20 @@ pub async fn look_at_pools(running: Arc<Running>) {
     loop {
         seconds.tick().await;
         running.look_at_pools();
+    }
+}
+
+/// Writes what was used of quotas every so often: so much of it is lost with the process at most, and the
+/// time that writing takes.
+pub async fn keep_usage(running: Arc<Running>) {
+    let mut beat = tokio::time::interval(KEEP);
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    for count in 1_u64.. {
+        beat.tick().await;
+        running.keep_usage().await;
+        if count.is_multiple_of(FORGET) {
+            running.forget_what_is_over().await;
+        }
     }
 }
 

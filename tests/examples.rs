@@ -20,6 +20,11 @@ fn bring_along(folder: &Path) {
     for directory in ["certs", "site", "app", "public", "lists"] {
         std::fs::create_dir_all(folder.join(directory)).unwrap();
     }
+    std::fs::create_dir_all(folder.join("documents")).unwrap();
+    let document = "documents/orders.json";
+    std::fs::copy(examples().join(document), folder.join(document)).unwrap();
+    let description = include_str!("policies/orders.wsdl");
+    std::fs::write(folder.join("orders.wsdl"), description).unwrap();
     for list in ["blocked", "office"] {
         std::fs::write(folder.join(format!("lists/{list}.txt")), "192.0.2.0/24\n").unwrap();
     }
@@ -50,6 +55,12 @@ fn yaml_files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// What examples read that is not configuration, such as `.proto` files.
+fn documents(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.is_file() && path.extension().is_none_or(|end| end != "yaml"))
+}
+
 #[test]
 fn every_example_is_right_strictly_and_without_a_remark() {
     let files = yaml_files(&examples());
@@ -59,6 +70,9 @@ fn every_example_is_right_strictly_and_without_a_remark() {
         bring_along(folder.path());
         let copy = folder.path().join("transom.yaml");
         std::fs::copy(&file, &copy).unwrap();
+        for beside in documents(file.parent().unwrap()) {
+            std::fs::copy(&beside, folder.path().join(beside.file_name().unwrap())).unwrap();
+        }
         let wrong = |findings: transom_settings::Diagnostics| -> String {
             format!("{}:\n{}", file.display(), findings.render())
         };
@@ -95,6 +109,8 @@ fn files_shown_in_documents_are_right() {
         "docs/tokens.md",
         "docs/compose.md",
         "docs/grpc.md",
+        "docs/versions.md",
+        "docs/shaping.md",
     ];
     for document in documents {
         let text = std::fs::read_to_string(root.join(document)).unwrap();
@@ -213,16 +229,57 @@ fn the_demo_serves_the_shop_and_cleans_up_behind_itself() {
     let (_, head, body) = demo.get("/api/cart");
     assert_eq!(body, r#"{"items":["lamp"],"shopper":"127.0.0.1"}"#);
     assert!(head.contains("cache-control: no-store") && !head.contains("x-internal"), "{head}");
-    let (status, head, _) = demo.ask("POST", "/api/checkout", "");
+    let buy = |more: &str| demo.ask("POST", "/api/checkout", more);
+    let log_in = |name: &str| {
+        let (status, _, token) =
+            demo.ask("POST", "/api/login", &format!("\n\n{{\"name\":\"{name}\"}}"));
+        assert_eq!(status, 200, "{token}");
+        format!("authorization: Bearer {token}")
+    };
+    let (status, head, _) = buy("");
     assert_eq!(status, 401, "without a token");
-    assert!(head.contains("www-authenticate: apikey realm=\"shop\""), "{head}");
-    assert_eq!(demo.ask("POST", "/api/checkout", "authorization: Bearer nobody").0, 401);
-    let ada = "authorization: Bearer token-of-ada-lovelace\nx-user: root";
-    let (status, _, body) = demo.ask("POST", "/api/checkout", ada);
-    assert_eq!(status, 201, "{body}");
-    assert!(body.contains(r#""instance":2"#), "{body}");
-    assert!(body.contains(r#""user":"ada""#) && body.contains(r#""plan":"vip""#), "{body}");
-    assert_eq!(demo.ask("POST", "/api/checkout", ada).0, 409);
+    assert!(head.contains("www-authenticate: bearer"), "{head}");
+    assert_eq!(buy("authorization: Bearer nobody").0, 401);
+    assert_eq!(buy(&log_in("edsger")).0, 403, "his token says nothing of buying");
+
+    // paid once, however often it is asked; what the client says of itself is not believed
+    let ada = log_in("ada");
+    let once = format!("{ada}\nx-user: root\nidempotency-key: 1");
+    let (status, _, first) = buy(&once);
+    assert_eq!(status, 201, "{first}");
+    assert!(first.contains(r#""user":"ada""#) && first.contains(r#""plan":"vip""#), "{first}");
+    let (status, head, again) = buy(&once);
+    assert_eq!((status, again), (201, first));
+    assert!(head.contains("idempotent-replayed: true"), "{head}");
+    assert_eq!(buy(&ada).0, 409, "the cart is empty");
+
+    // 100 a minute are for each: the 101st of grace is one too many, and ada goes on
+    let grace = log_in("grace");
+    for nth in 1..=100 {
+        assert_eq!(buy(&grace).0, 409, "{nth}");
+    }
+    let (status, head, _) = buy(&grace);
+    assert_eq!(status, 429);
+    assert!(head.contains("retry-after: "), "{head}");
+    assert_eq!(buy(&ada).0, 409);
+
+    // a service that speaks gRPC
+    assert_eq!(demo.get("/api/inventory/lamp").2, r#"{"product":"lamp","left":12,"shelf":"A1"}"#);
+    let (status, head, body) = demo.get("/api/inventory/unicorn");
+    assert_eq!(status, 404, "{body}");
+    assert!(
+        head.contains("application/problem+json") && body.contains("no such product"),
+        "{body}"
+    );
+    let (_, _, all) = demo.get("/api/inventory");
+    assert!(["lamp", "chair", "teapot"].iter().all(|product| all.contains(product)), "{all}");
+
+    // the old version says what follows
+    let (status, head, _) = demo.get("/api/v1/orders");
+    assert_eq!(status, 200);
+    for field in ["deprecation: @", "sunset: ", "</api/orders>; rel=\"successor-version\""] {
+        assert!(head.contains(field), "{field}: {head}");
+    }
 
     // three services in one answer
     let (status, head, body) = demo.get("/api/page/2");

@@ -4,10 +4,12 @@
 #![allow(clippy::disallowed_methods, reason = "tests wait on threads of their own")]
 
 mod gateway {
+    mod apis;
     mod asking;
     mod browsers;
     mod compose;
     mod conditions;
+    mod detours;
     mod grants;
     mod graphql;
     mod grpc_web;
@@ -18,7 +20,10 @@ mod gateway {
     mod once;
     mod passwords;
     mod payloads;
+    mod quotas;
+    mod redis;
     mod rest_to_grpc;
+    mod rest_to_soap;
     mod rig;
     mod shared;
     mod signatures;
@@ -26,5 +31,6 @@ mod gateway {
     mod tokens;
     mod told;
     mod transforms;
+    mod tried;
     mod versions;
 }

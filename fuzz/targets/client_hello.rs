@@ -74,6 +74,7 @@ fn meet(bytes: &[u8], step: usize) -> Met {
         HandshakeError::PlainHttp => Met::Http,
         HandshakeError::NotTls => Met::NotTls,
         HandshakeError::UnknownName(name) => Met::Unknown(name),
+        HandshakeError::TooMany => panic!("it is the only one"),
         HandshakeError::HelloTooLarge => Met::Tls("too large".into(), false),
         HandshakeError::Tls(error) => {
             let kind = format!("{error:?}");

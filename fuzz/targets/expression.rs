@@ -15,12 +15,14 @@ use transom_proxy::message::{Method, Request};
 use transom_settings::json::{Value as Json, json};
 
 static CLAIMS: LazyLock<Arc<Json>> = LazyLock::new(|| {
-    Arc::new(json!({ "sub": "ada", "n": 7, "x": 1.5, "b": true, "z": null, "l": ["a", 1, {}], "o": { "k": "v" } }))
+    Arc::new(
+        json!({ "sub": "ada", "n": 7, "x": 1.5, "b": true, "z": null, "l": ["a", 1, {}], "o": { "k": "v" } }),
+    )
 });
 
 fuzz_target!(|text: &str| {
     let mut exchange = Exchange::alone(&Rc::new(Local::new(Worker::new(0))));
-    exchange.identity = Some(Box::new(Identity {
+    exchange.identity = Some(Arc::new(Identity {
         name: "ada".into(),
         groups: vec!["staff".into()],
         claims: Some(CLAIMS.clone()),

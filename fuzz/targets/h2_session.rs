@@ -105,7 +105,9 @@ fn site() -> Site {
         action: Box::new(Echo),
         keep: vec![],
         body_limit: None,
+        bandwidth: None,
         timeouts: Default::default(),
+        priority: 0,
         pages: Default::default(),
     };
     Site {
@@ -114,12 +116,14 @@ fn site() -> Site {
         router: Router::build(vec![rule]).expect("one rule without conditions is a router"),
         routes: vec![route],
         limits: Default::default(),
+        ceilings: None,
         timeouts: Default::default(),
         http2: Some(Http2::default()),
         paths: Default::default(),
         trusted: vec![],
         forwarded: Default::default(),
         request_id: Default::default(),
+        vouched: vec![],
         pages: Default::default(),
         sinks: vec![],
     }

@@ -3,7 +3,8 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /consumers` | those of the file and of the store by name; `?after=NAME&limit=N` |
-//! | `GET /consumers/NAME` | one, with its keys in the store |
+//! | `GET /consumers/NAME` | one, with its keys in the store and what it has used of quotas |
+//! | `GET /consumers/NAME/usage` | that alone; also of who is no consumer, such as the name in a token |
 //! | `PUT /consumers/NAME` | adds or changes one in the store: `groups`, `scopes`, `plan`, `labels` |
 //! | `DELETE /consumers/NAME` | takes one out of the store, with its keys |
 //! | `POST /consumers/NAME/keys` | makes a key: `expires`, `scopes`, `note`; the answer alone has it |
@@ -27,6 +28,7 @@ use serde_json::{Map, Value as Json, json};
 use transom_gateway::consumer::digest::Digest;
 use transom_gateway::consumer::written::SHORTEST_KEY;
 use transom_gateway::consumer::{Consumer, Consumers};
+use transom_gateway::limit::meter::Usage;
 use transom_gateway::moment::Moment;
 use transom_settings::{Duration, FromText, Name, quote};
 
@@ -46,6 +48,7 @@ pub(super) fn routes() -> Router<Arc<dyn Control>> {
         .route("/consumers", get(list).post(import).layer(DefaultBodyLimit::max(LONGEST_IMPORT)))
         .route("/consumers/{name}", get(show).put(put).delete(remove))
         .route("/consumers/{name}/keys", post(create))
+        .route("/consumers/{name}/usage", get(usage))
         .route("/keys", get(keys))
         .route("/keys/{id}", delete(revoke))
         .route("/keys/{id}/rotate", post(rotate))
@@ -98,9 +101,31 @@ async fn show(State(control): Operator, Path(name): Path<String>) -> Response {
         }
         let now = now();
         shown["keys"] = keys.iter().map(|row| shown_key(row, now)).collect();
+        shown["usage"] = used(&*control, &consumers, &name);
         Ok(axum::Json(shown).into_response())
     })
     .await
+}
+
+async fn usage(State(control): Operator, Path(name): Path<String>) -> Response {
+    axum::Json(used(&*control, &control.consumers(), &name)).into_response()
+}
+
+/// What somebody has used of each quota that holds for it.
+fn used(control: &dyn Control, consumers: &Consumers, name: &str) -> Json {
+    let known = consumers.named(name);
+    let consumer = known
+        .unwrap_or_else(|| Arc::new(Consumer { name: Arc::from(name), ..Consumer::default() }));
+    let row = |Usage { policy, quota, used, resets }: Usage| {
+        json!({
+            "policy": policy,
+            "quota": quota.to_string(),
+            "used": used,
+            "left": used.map(|used| quota.count.saturating_sub(used)),
+            "resets": moment(resets),
+        })
+    };
+    control.usage(&consumer).into_iter().map(row).collect()
 }
 
 async fn put(State(control): Operator, Path(name): Path<String>, body: String) -> Response {

@@ -7,8 +7,9 @@
 //! | `DELETE /revoked/CLAIM/VALUE` | 204: it is taken out |
 //!
 //! `claim` is `jti` unless it says otherwise; after `for` (24 hours) the entry is forgotten, which
-//! should be longer than tokens live. The list goes on over reloads and ends with the process: what has to
-//! stay belongs into the file that `revoked` of the policy names.
+//! should be longer than tokens live. The list goes on over reloads. With `data:` it is on disk before it is
+//! answered, and survives a restart; otherwise it ends with the process, and what has to stay belongs into
+//! the file that `revoked` of the policy names.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -55,9 +56,14 @@ async fn add(State(control): Operator, Json(body): Json<Value>) -> Response {
     let lasts = i64::try_from(time.get().as_secs()).unwrap_or(i64::MAX);
     let claim = text("claim").unwrap_or("jti").to_owned();
     let entry = Entry { claim, value: value.to_owned(), until: now.saturating_add(lasts) };
-    match control.revoked().add(&entry, now) {
-        true => (StatusCode::CREATED, "revoked\n").into_response(),
-        false => {
+    let added = match control.store() {
+        Some(store) => store.ask(move |writer| writer.revoke(&entry, now)).await,
+        None => Ok(control.revoked().add(&entry, now)),
+    };
+    match added {
+        Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n")).into_response(),
+        Ok(true) => (StatusCode::CREATED, "revoked\n").into_response(),
+        Ok(false) => {
             let sentence = format!("the list has {} entries already\n", Revoked::MOST);
             (StatusCode::INSUFFICIENT_STORAGE, sentence).into_response()
         }
@@ -67,9 +73,14 @@ async fn add(State(control): Operator, Json(body): Json<Value>) -> Response {
 async fn remove(
     State(control): Operator,
     Path((claim, value)): Path<(String, String)>,
-) -> StatusCode {
-    match control.revoked().remove(&claim, &value) {
-        true => StatusCode::NO_CONTENT,
-        false => StatusCode::NOT_FOUND,
+) -> Response {
+    let was = match control.store() {
+        Some(store) => store.ask(move |writer| writer.restore(&claim, &value)).await,
+        None => Ok(control.revoked().remove(&claim, &value)),
+    };
+    match was {
+        Ok(true) => StatusCode::NO_CONTENT.into_response(),
+        Ok(false) => StatusCode::NOT_FOUND.into_response(),
+        Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n")).into_response(),
     }
 }

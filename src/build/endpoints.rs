@@ -12,6 +12,7 @@ use transom_balance::scale::Scaled;
 use transom_balance::{Pool, pool};
 use transom_gateway::Kept;
 use transom_gateway::consumer::Stored;
+use transom_gateway::limit::ledger::Ledgers;
 use transom_gateway::token::revoked::Revoked;
 use transom_net::proxy_protocol::Version;
 use transom_net::tls::client::{ClientTls, Settings};
@@ -39,6 +40,8 @@ pub struct Shared {
     stored: Arc<Stored>,
     /// Tokens that were revoked while the program runs.
     revoked: Arc<Revoked>,
+    /// What was used of quotas.
+    ledgers: Arc<Ledgers>,
     /// What policies have.
     kept: Kept,
     /// What may be taken over, until the build is done.
@@ -53,7 +56,8 @@ impl Shared {
         let kept = Kept::following(previous.map(|previous| &previous.kept));
         let stored = previous.map(|previous| previous.stored.clone()).unwrap_or_default();
         let revoked = previous.map(|previous| previous.revoked.clone()).unwrap_or_default();
-        Shared { keys, kept, stored, revoked, earlier, ..Shared::default() }
+        let ledgers = previous.map(|previous| previous.ledgers.clone()).unwrap_or_default();
+        Shared { keys, kept, stored, revoked, ledgers, earlier, ..Shared::default() }
     }
 
     /// Forgets what was not taken over.
@@ -71,6 +75,11 @@ impl Shared {
     /// Tokens that were revoked while the program runs.
     pub fn revoked(&self) -> Arc<Revoked> {
         self.revoked.clone()
+    }
+
+    /// What was used of quotas.
+    pub fn ledgers(&self) -> Arc<Ledgers> {
+        self.ledgers.clone()
     }
 
     /// What policies have.

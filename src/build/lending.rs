@@ -6,6 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use transom_balance::log::Log;
 use transom_gateway::consumer::Consumers;
+use transom_gateway::limit::ledger::Ledgers;
+use transom_gateway::limit::meter::Meter;
 use transom_gateway::task::Task;
 use transom_gateway::token::revoked::Revoked;
 use transom_gateway::{Kept, Lender};
@@ -45,6 +47,18 @@ impl Lender for Build<'_> {
 
     fn revoked(&self) -> Arc<Revoked> {
         self.shared.revoked()
+    }
+
+    fn ledgers(&self) -> Arc<Ledgers> {
+        self.shared.ledgers()
+    }
+
+    fn survives(&self) -> bool {
+        self.config.data.is_some()
+    }
+
+    fn metered(&mut self, meter: Arc<Meter>) {
+        self.meters.push(meter);
     }
 
     fn log(&self) -> Log {

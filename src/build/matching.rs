@@ -4,22 +4,22 @@ use transom_proxy::route::{BuildError, Condition, HostMatch, PathMatch, Router, 
 use transom_settings::{HostPattern, Map, PathPattern};
 
 use super::Build;
-use crate::config::{Listener, Match, ValueMatch};
+use crate::config::{Match, Placed, ValueMatch};
 
 impl Build<'_> {
-    /// The router of a listener's matches, if all of them can run.
-    pub(super) fn router(&mut self, listener: &Listener, at: &str) -> Option<Router> {
-        let mut rules = Vec::with_capacity(listener.routes.len());
-        for (index, route) in listener.routes.numbered() {
+    /// The router of these matches, if all of them can run.
+    pub(super) fn router(&mut self, routes: &[Placed<'_>]) -> Option<Router> {
+        let mut rules = Vec::with_capacity(routes.len());
+        for Placed { route, path, .. } in routes {
             match rule(&route.r#match) {
                 Ok(rule) => rules.push(rule),
                 Err(why) => {
-                    let at = format!("{at}.routes[{index}].match.path");
+                    let at = format!("{path}.match.path");
                     self.error(route.span, at, why, "write the path as clients ask for it");
                 }
             }
         }
-        if rules.len() < listener.routes.len() {
+        if rules.len() < routes.len() {
             return None;
         }
         let errors = match Router::build(rules) {
@@ -27,10 +27,8 @@ impl Build<'_> {
             Err(errors) => errors,
         };
         for BuildError { route, fix } in errors {
-            let written = listener.routes.iter().nth(route as usize);
-            let place = written.map(|route| route.span).unwrap_or_default();
-            let at = format!("{at}.routes[{route}].match");
-            self.error(place, at, fix.to_string(), "correct the match");
+            let Some(Placed { route, path, .. }) = routes.get(route as usize) else { continue };
+            self.error(route.span, format!("{path}.match"), fix.to_string(), "correct the match");
         }
         None
     }
@@ -69,12 +67,18 @@ fn values<K: ToString>(
     make: impl Fn(String, Test) -> Condition,
 ) {
     for (name, value) in written.iter() {
-        let test = match value {
-            ValueMatch::Is(value) => Test::Equals(value.clone().into_bytes()),
-            ValueMatch::Present(true) => Test::Present,
-            ValueMatch::Present(false) => Test::Absent,
-            ValueMatch::Regex(regex) => Test::Matches(regex.to_string()),
-        };
-        conditions.push(make(name.value.to_string(), test));
+        let mut ask = |test| conditions.push(make(name.value.to_string(), test));
+        match value {
+            ValueMatch::Is(value) => ask(Test::Equals(value.clone().into_bytes())),
+            ValueMatch::Present(true) => ask(Test::Present),
+            ValueMatch::Present(false) => ask(Test::Absent),
+            ValueMatch::Regex(regex) => ask(Test::Matches(regex.to_string())),
+            ValueMatch::Unlike { like, unlike } => {
+                if let Some(like) = like {
+                    ask(Test::Matches(like.to_string()));
+                }
+                ask(Test::Unlike(unlike.to_string()));
+            }
+        }
     }
 }

@@ -32,12 +32,15 @@ use transom_settings::{
 
 use super::{Build, balancing, timeouts};
 use crate::config::{
-    self, Action, Encoding, HeaderChanges, HostRewrite, Listener, Policy, PolicyUse, Priority,
-    Route, Target, Upgrade,
+    self, Action, Encoding, HeaderChanges, HostRewrite, Listener, Placed, Policy, PolicyUse,
+    Priority, Route, Target, Upgrade,
 };
 
 /// Policies with a name, built once for all routes that use them; nothing for one that cannot be.
 pub(super) type NamedPolicies<'a> = HashMap<&'a str, Option<Arc<dyn Running>>>;
+
+/// Policies of versions, by their place in the file.
+pub(super) type VersionPolicies<'a> = HashMap<String, Vec<(&'a Policy, Option<Arc<dyn Running>>)>>;
 
 impl<'a> Build<'a> {
     /// The routes of a listener in the order of the file, if all of them can run.
@@ -45,22 +48,16 @@ impl<'a> Build<'a> {
         &mut self,
         listener_name: &str,
         listener: &'a Listener,
-        at: &str,
+        written: &[Placed<'a>],
     ) -> Option<Vec<site::Route>> {
-        let mut routes = Vec::with_capacity(listener.routes.len());
+        let mut routes = Vec::with_capacity(written.len());
         let shared = Shared::of(&listener.limits.bandwidth);
-        for (index, route) in listener.routes.numbered() {
-            let name = match &route.name {
+        for (index, placed) in written.iter().enumerate() {
+            let name = match &placed.route.name {
                 Some(name) => name.to_string(),
                 None => format!("{listener_name}[{index}]"),
             };
-            routes.push(self.route(
-                name,
-                listener,
-                &shared,
-                route,
-                &format!("{at}.routes[{index}]"),
-            ));
+            routes.push(self.route(name, listener, &shared, placed));
         }
         routes.into_iter().collect()
     }
@@ -70,9 +67,9 @@ impl<'a> Build<'a> {
         name: String,
         listener: &Listener,
         shared: &Shared,
-        route: &'a Spanned<Route>,
-        at: &str,
+        placed: &Placed<'a>,
     ) -> Option<site::Route> {
+        let (route, at) = (placed.route, &*placed.path);
         let limits = listener.limits.with(&route.limits);
         let pool = match &route.action {
             Action::Forward(forward) => match &forward.to.value {
@@ -82,7 +79,8 @@ impl<'a> Build<'a> {
             _ => None,
         };
         let times = listener.timeouts.with(&route.timeouts, pool.map(|pool| &pool.timeouts));
-        let chain = self.chain(&name, route, at);
+        let chain = self.chain(&name, placed);
+        self.warn_of_futile(listener, route, chain.as_deref().unwrap_or_default(), at);
         let action = self.action(&name, route, &limits, at)?;
         Some(site::Route {
             name: name.into(),
@@ -103,19 +101,19 @@ impl<'a> Build<'a> {
 
     /// The route's policies in running order: by stage, and within one as they are written, before
     /// the route's own rewrite and header changes.
-    fn chain(
-        &mut self,
-        route_name: &str,
-        route: &'a Route,
-        at: &str,
-    ) -> Option<Vec<Arc<dyn Running>>> {
+    fn chain(&mut self, route_name: &str, placed: &Placed<'a>) -> Option<Vec<Arc<dyn Running>>> {
+        let (route, at) = (placed.route, &*placed.path);
         let mut chain: Vec<Arc<dyn Running>> = Vec::new();
         let mut whole = true;
         for (index, policy) in route.policies.numbered() {
             let running = match policy {
                 PolicyUse::Inline(policy) => {
                     let name = format!("{route_name} {} {index}", policy.kind());
-                    self.running(policy, &name, &format!("{at}.policies[{index}]"))
+                    let at = placed.policy(index);
+                    match placed.version {
+                        None => self.running(policy, &name, &at),
+                        Some(_) => self.together(policy, &name, &at),
+                    }
                 }
                 PolicyUse::Named(name) => self.named(name),
             };
@@ -124,6 +122,10 @@ impl<'a> Build<'a> {
         }
         if !whole {
             return None;
+        }
+        if let Some((api, version)) = placed.version {
+            // before all others, so that what they refuse is counted
+            chain.insert(0, Arc::new(self.tally(api, &version.version)));
         }
         match rewrite(&route.rewrite) {
             Ok(None) => {}
@@ -155,6 +157,19 @@ impl<'a> Build<'a> {
         Some(chain)
     }
 
+    /// A policy of a version, built once for all its routes; and for all versions, where it is one of
+    /// their API.
+    fn together(&mut self, policy: &'a Policy, name: &str, at: &str) -> Option<Arc<dyn Running>> {
+        // those that are told the path of their route may differ from one to the other
+        let known = self.versioned.get(at).into_iter().flatten();
+        if let Some((_, built)) = known.into_iter().find(|(known, _)| *known == policy) {
+            return built.clone();
+        }
+        let built = self.running(policy, name, at);
+        self.versioned.entry(at.to_owned()).or_default().push((policy, built.clone()));
+        built
+    }
+
     /// The policy of this name, built once for all routes that use it.
     fn named(&mut self, name: &'a Name) -> Option<Arc<dyn Running>> {
         if let Some(built) = self.named.get(&**name) {
@@ -169,7 +184,10 @@ impl<'a> Build<'a> {
 
     fn running(&mut self, policy: &Policy, name: &str, at: &str) -> Option<Arc<dyn Running>> {
         Some(match policy {
-            Policy::Address(addresses) => Arc::new(Address(self.addresses(addresses))),
+            Policy::Address(written) => Arc::new(Address {
+                rule: self.addresses(&written.addresses()),
+                dry_run: written.dry_run.then(|| name.into()),
+            }),
             Policy::Headers(headers) => Arc::new(Edit {
                 request: edits(&headers.request),
                 response: edits(&headers.response),
@@ -260,6 +278,7 @@ impl<'a> Build<'a> {
         mirror.share = written.share.ratio();
         mirror.body = written.max_body.len();
         mirror.most = written.at_once as usize;
+        mirror.credentials = written.credentials;
         Some(mirror)
     }
 

@@ -25,6 +25,7 @@ use crate::reload::socket_address;
 pub(super) type Named = (String, Box<dyn discovery::Source>);
 
 /// A source or name of a pool, and where the file says so.
+#[derive(PartialEq, Eq)]
 pub(super) struct Origin {
     pub(super) pool: String,
     pub(super) source: String,
@@ -45,12 +46,13 @@ impl Build<'_> {
             return None;
         }
         if let EndpointAddress::Tcp { host: EndpointHost::Name(name), .. } = &written.value {
-            self.origins.push(Origin {
-                pool: maker.pool.to_string(),
-                source: format!("dns {name}"),
-                place: written.span,
-                path: at.to_owned(),
-            });
+            let source = format!("dns {name}");
+            let (pool, path) = (maker.pool.to_string(), at.to_owned());
+            let origin = Origin { pool, source, place: written.span, path };
+            // the routes of a version have one place
+            if !self.origins.contains(&origin) {
+                self.origins.push(origin);
+            }
         }
         Some(Listed::new(written.value.clone()))
     }

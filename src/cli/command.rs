@@ -132,6 +132,15 @@ A change is kept over reloads until the file says otherwise of that endpoint: th
 is forgotten when Transom ends. With --save it is written into the file as well.")]
     Pool(super::pool::Pool),
 
+    /// Show the APIs of the running program, their versions and who calls them.
+    #[command(after_help = "\
+Examples:
+  transom api list
+  transom api show orders            who still calls the version that is deprecated?
+
+Calls are counted since the program started, by consumer.")]
+    Api(super::api::Api),
+
     /// Show who may ask, and change what of them is in the store.
     #[command(after_help = "\
 Examples:
@@ -152,6 +161,16 @@ Examples:
 A key is printed when it is made, and never again: only its digest is kept. A change is on disk
 before it is told, and holds from the next request on.")]
     Key(super::key::Key),
+
+    /// Write a configuration for what others have written.
+    #[command(after_help = "\
+Examples:
+  transom import openapi orders.json > transom.yaml
+  transom import openapi orders.json --to 127.0.0.1:3000 --name orders
+
+What is printed is a whole file. To add it to another, take out its listeners and `include` it. What could not
+be carried over stands in comments at its end.")]
+    Import(super::import::Import),
 
     /// Run a shop with all its services in one process, to try things out on.
     Demo,

@@ -29,7 +29,7 @@ enum What {
         #[command(flatten)]
         how: How,
     },
-    /// A consumer, and its keys in the store.
+    /// A consumer, what it has used of quotas, and its keys in the store.
     Show {
         name: String,
         #[command(flatten)]
@@ -122,6 +122,13 @@ fn show(consumer: &Json) -> String {
     for (label, value) in consumer["labels"].as_object().into_iter().flatten() {
         out.push_str(&format!("{label}: {}\n", text(value)));
     }
+    let mut rows = vec![["QUOTA", "POLICY", "USED", "LEFT", "RESETS"].map(String::from)];
+    for usage in consumer["usage"].as_array().into_iter().flatten() {
+        rows.push(["quota", "policy", "used", "left", "resets"].map(|key| text(&usage[key])));
+    }
+    if rows.len() > 1 {
+        out.push_str(&format!("\n{}", aligned(&rows)));
+    }
     match consumer["keys"].as_array().is_some_and(|keys| !keys.is_empty()) {
         true => out.push_str(&format!("\n{}", super::key::list(&consumer["keys"]))),
         false => out.push_str("\nno keys in the store\n"),
@@ -138,6 +145,12 @@ mod tests {
         let ann = json!({
             "name": "ann", "groups": ["staff", "night"], "scopes": [], "plan": "vip", "from": "store",
             "labels": { "team": "sales\u{1b}[2J" },
+            "usage": [
+                { "policy": "per-day", "quota": "1000/day", "used": 42, "left": 958,
+                    "resets": "2026-01-02T00:00:00Z" },
+                { "policy": "all", "quota": "20000/month", "used": null, "left": null,
+                    "resets": "2026-02-01T00:00:00Z" },
+            ],
             "keys": [{ "id": "abc", "consumer": "ann", "standing": "leaving", "scopes": null,
                 "note": "ci", "created": "2026-01-01T00:00:00Z", "expires": "2026-02-01T00:00:00Z" }],
         });
@@ -145,6 +158,10 @@ mod tests {
 CONSUMER  GROUPS        SCOPES  PLAN  FROM
 ann       staff, night          vip   store
 team: sales [2J
+
+QUOTA        POLICY   USED  LEFT  RESETS
+1000/day     per-day  42    958   2026-01-02T00:00:00Z
+20000/month  all                  2026-02-01T00:00:00Z
 
 KEY  CONSUMER  STANDING  SCOPES  CREATED               EXPIRES               NOTE
 abc  ann       leaving           2026-01-01T00:00:00Z  2026-02-01T00:00:00Z  ci

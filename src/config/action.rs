@@ -59,6 +59,9 @@ settings! {
         pub max_body: ByteSize = ByteSize(64 * 1024),
         /// How many copies may be on their way at once; what is more is not copied.
         pub at_once: u32 = 100,
+        /// Whether copies have the client's `Authorization` and `Cookie`: whoever gets them can act as
+        /// the client.
+        pub credentials: bool = false,
     }
 
     /// When a request is tried again at another endpoint.

@@ -2,6 +2,7 @@
 //! times fit into each other. Everything is reported together.
 
 mod addresses;
+mod apis;
 mod attempts;
 mod balancing;
 mod http2;
@@ -20,8 +21,8 @@ use transom_settings::{
 };
 
 use super::{
-    Action, Admin, ClientAuth, Config, HeaderChanges, Listener, Policy, PolicyUse, Pool, Rewrite,
-    Route, Target, Template, Tls, UpstreamHttp, UpstreamHttp2, UpstreamTls, ValueMatch, Variable,
+    Action, Admin, ClientAuth, Config, HeaderChanges, Listener, Placed, Policy, PolicyUse, Pool,
+    Rewrite, Route, Target, Template, Tls, UpstreamHttp, UpstreamHttp2, UpstreamTls, Variable,
     hardening,
 };
 
@@ -57,6 +58,7 @@ pub fn check(config: &Config, strict: bool, findings: &mut Diagnostics) {
     for (name, split) in config.splits.iter() {
         check.split(name, split);
     }
+    check.apis();
     for (name, policy) in config.policies.iter() {
         check.policy(policy, &format!("policies.{name}"), None);
     }
@@ -193,7 +195,7 @@ impl<'a> Check<'a> {
                     .note(first, "it stands here")
                     .done();
             }
-            self.route(route, listener, &path);
+            self.route(Placed { route, path, version: None }, listener);
         }
         self.reached(&listener.routes, &path);
     }
@@ -239,10 +241,11 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn route(&mut self, route: &'a Route, listener: &Listener, path: &str) {
+    fn route(&mut self, placed: Placed<'a>, listener: &Listener) {
+        let (route, path) = (&placed.route.value, &*placed.path);
         self.regexes(route, path);
         for (index, policy) in route.policies.numbered() {
-            let path = format!("{path}.policies[{index}]");
+            let path = placed.policy(index);
             match policy {
                 PolicyUse::Inline(policy) => self.policy(policy, &path, Some(route)),
                 PolicyUse::Named(name) if self.config.policies.mentions(&**name) => {
@@ -403,10 +406,10 @@ impl<'a> Check<'a> {
                     self.captures(text, rule.span, &path, route);
                 }
             }
-            Policy::Address(addresses) => {
-                if addresses.is_empty() && self.decoded(path) {
+            Policy::Address(rule) => {
+                if rule.addresses().is_empty() && self.decoded(path) {
                     let path = format!("{path}.address");
-                    self.error(addresses.span, path, "it names no addresses")
+                    self.error(rule.span, path, "it names no addresses")
                         .hint("add `deny: [192.0.2.0/24]` or `deny-files: [blocked.txt]`")
                         .done();
                 }
@@ -477,8 +480,8 @@ impl<'a> Check<'a> {
         let query = matched.query.values().map(|value| (values("query"), value));
         let cookie = matched.cookie.values().map(|value| (values("cookie"), value));
         for (path, value) in header.chain(query).chain(cookie) {
-            if let ValueMatch::Regex(regex) = value {
-                self.regex(regex, regex.span, path);
+            for regex in value.regexes() {
+                self.regex(regex, regex.span, path.clone());
             }
         }
         if let Some(rewrite) = &route.rewrite.regex {

@@ -20,6 +20,34 @@ settings! {
         /// Files of those who do not.
         pub deny_files: Vec<Spanned<PathBuf>> = Vec::new(),
     }
+
+    /// Lets clients pass or not, by their address. The most specific block decides; one that stands on
+    /// both sides is denied. Where there is anything to allow, who is on neither side is denied.
+    pub struct AddressPolicy {
+        /// Who passes.
+        pub allow: Vec<Spanned<Cidr>> = Vec::new(),
+        /// Files of those who pass, with one block a line.
+        pub allow_files: Vec<Spanned<PathBuf>> = Vec::new(),
+        /// Who does not.
+        pub deny: Vec<Spanned<Cidr>> = Vec::new(),
+        /// Files of those who do not.
+        pub deny_files: Vec<Spanned<PathBuf>> = Vec::new(),
+        /// Whether who would be denied passes: the request is marked in the access log (`dry_run`) and
+        /// counted in `transom_dry_run_total`.
+        pub dry_run: bool = false,
+    }
+}
+
+impl AddressPolicy {
+    /// Who passes.
+    pub fn addresses(&self) -> Addresses {
+        Addresses {
+            allow: self.allow.clone(),
+            allow_files: self.allow_files.clone(),
+            deny: self.deny.clone(),
+            deny_files: self.deny_files.clone(),
+        }
+    }
 }
 
 impl Addresses {

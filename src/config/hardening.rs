@@ -4,7 +4,7 @@ use std::fmt;
 
 use transom_settings::{Limit, Span, Spanned};
 
-use super::{Action, Config, EncodedSlashes, MemoryBudget, Target, UnknownNames};
+use super::{Action, Config, EncodedSlashes, MemoryBudget, Route, Target, UnknownNames};
 
 /// How much of what is safe by default still is.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -69,24 +69,11 @@ pub fn hardening(config: &Config) -> Hardening {
             found.setting(first, tls.unknown_names.span, &path, "unknown-names", &"first");
         }
         for (index, route) in listener.routes.numbered() {
-            let path = format!("{at}.routes[{index}].limits");
-            found.own_limit(&path, "body", &route.limits.body);
-            let path = format!("{at}.routes[{index}].timeouts");
-            let times = &route.timeouts;
-            found.own_limit(&path, "body-idle", &times.body_idle);
-            found.own_limit(&path, "body-min-rate", &times.body_min_rate);
-            found.own_limit(&path, "send-idle", &times.send_idle);
-            found.own_limit(&path, "connect", &times.connect);
-            found.own_limit(&path, "response", &times.response);
-            found.own_limit(&path, "response-idle", &times.response_idle);
-            found.own_limit(&path, "tunnel-idle", &times.tunnel_idle);
-            if let Action::Forward(forward) = &route.action
-                && let Target::Address { tls: true, .. } = forward.to.value
-            {
-                // always verified: there is no setting to relax it
-                found.total += 1;
-            }
+            found.route(route, &format!("{at}.routes[{index}]"));
         }
+    }
+    for (placed, _) in config.written_versions() {
+        found.route(placed.route, &placed.path);
     }
     let memory = &config.overload.memory;
     let unwatched = memory.value == MemoryBudget::Off;
@@ -113,6 +100,25 @@ pub fn hardening(config: &Config) -> Hardening {
 }
 
 impl Hardening {
+    fn route(&mut self, route: &Route, at: &str) {
+        self.own_limit(&format!("{at}.limits"), "body", &route.limits.body);
+        let path = format!("{at}.timeouts");
+        let times = &route.timeouts;
+        self.own_limit(&path, "body-idle", &times.body_idle);
+        self.own_limit(&path, "body-min-rate", &times.body_min_rate);
+        self.own_limit(&path, "send-idle", &times.send_idle);
+        self.own_limit(&path, "connect", &times.connect);
+        self.own_limit(&path, "response", &times.response);
+        self.own_limit(&path, "response-idle", &times.response_idle);
+        self.own_limit(&path, "tunnel-idle", &times.tunnel_idle);
+        if let Action::Forward(forward) = &route.action
+            && let Target::Address { tls: true, .. } = forward.to.value
+        {
+            // always verified: there is no setting to relax it
+            self.total += 1;
+        }
+    }
+
     fn setting(
         &mut self,
         relaxed: bool,

@@ -8,7 +8,7 @@ use transom_settings::{
     only_key, settings,
 };
 
-use super::{Addresses, HeaderChanges};
+use super::{AddressPolicy, HeaderChanges};
 
 settings! {
     /// Changes header fields.
@@ -23,7 +23,7 @@ settings! {
 /// A rule wrapped around an action.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Policy {
-    Address(Spanned<Addresses>),
+    Address(Spanned<AddressPolicy>),
     Headers(HeadersPolicy),
     /// One that knows who asks, what they may do, or in what shape they want it.
     Rule(Spanned<Rule>),
@@ -52,7 +52,7 @@ impl Choice for Policy {
             (
                 "address",
                 "Lets clients pass or not, by their address.".to_owned(),
-                Addresses::schema(definitions),
+                AddressPolicy::schema(definitions),
             ),
             ("headers", "Changes header fields.".to_owned(), HeadersPolicy::schema(definitions)),
         ];
@@ -66,7 +66,7 @@ impl Choice for Policy {
 
     fn kind_to_json(&self) -> (&'static str, Json) {
         match self {
-            Policy::Address(addresses) => ("address", addresses.to_json()),
+            Policy::Address(rule) => ("address", rule.to_json()),
             Policy::Headers(headers) => ("headers", headers.to_json()),
             Policy::Rule(rule) => (rule.kind(), rule.value.to_json()),
         }

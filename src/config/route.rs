@@ -59,7 +59,8 @@ settings! {
         pub path: Option<OneOrMany<Spanned<PathPattern>>> = None,
         /// Methods. `GET` is for HEAD too.
         pub method: Option<OneOrMany<Method>> = None,
-        /// Header fields: a value, `~REGEX` for the whole value, or `present: true`.
+        /// Header fields: a value, `~REGEX` for the whole value, `present: true`, or `unlike: REGEX` for
+        /// what must not be there; with `like: REGEX`, something else must.
         pub header: Map<HeaderName, ValueMatch> = Map::new(),
         /// Parameters of the query, likewise.
         pub query: Map<String, ValueMatch> = Map::new(),
@@ -111,9 +112,29 @@ pub enum ValueMatch {
     Present(bool),
     /// The whole value must match.
     Regex(Spanned<Regex>),
+    /// No value may match; where `like` is given there must be one, and it must match that.
+    Unlike {
+        like: Option<Spanned<Regex>>,
+        unlike: Spanned<Regex>,
+    },
 }
 
 impl ValueMatch {
+    /// As how many conditions the router counts it.
+    pub fn conditions(&self) -> usize {
+        if matches!(self, ValueMatch::Unlike { like: Some(_), .. }) { 2 } else { 1 }
+    }
+
+    /// The regular expressions in it.
+    pub fn regexes(&self) -> impl Iterator<Item = &Spanned<Regex>> {
+        let (first, second) = match self {
+            ValueMatch::Regex(regex) => (Some(regex), None),
+            ValueMatch::Unlike { like, unlike } => (like.as_ref(), Some(unlike)),
+            ValueMatch::Is(_) | ValueMatch::Present(_) => (None, None),
+        };
+        first.into_iter().chain(second)
+    }
+
     /// Whether everything that the other accepts is accepted.
     pub fn covers(&self, other: &ValueMatch) -> bool {
         self == other
@@ -128,7 +149,13 @@ impl Setting for ValueMatch {
     fn decode(node: &Node, at: &mut Context<'_>) -> Option<Self> {
         match &node.value {
             Value::Map(_) => {
-                let mut fields = Fields::open(node, at, &["present".to_owned()], None)?;
+                let keys = ["like", "present", "unlike"].map(str::to_owned);
+                let mut fields = Fields::open(node, at, &keys, None)?;
+                let like: Option<Spanned<Regex>> = fields.optional("like", || None, at);
+                let unlike: Option<Spanned<Regex>> = fields.optional("unlike", || None, at);
+                if let Some(unlike) = unlike {
+                    return Some(ValueMatch::Unlike { like, unlike });
+                }
                 let doc = "Whether it must be there or must be absent.";
                 fields.required("present", doc, at).map(ValueMatch::Present)
             }
@@ -157,6 +184,12 @@ impl Setting for ValueMatch {
                 "required": ["present"],
                 "additionalProperties": false,
             },
+            {
+                "type": "object",
+                "properties": { "like": { "type": "string" }, "unlike": { "type": "string" } },
+                "required": ["unlike"],
+                "additionalProperties": false,
+            },
         ] })
     }
 
@@ -165,6 +198,10 @@ impl Setting for ValueMatch {
             ValueMatch::Is(value) => value.clone().into(),
             ValueMatch::Regex(regex) => format!("~{regex}").into(),
             ValueMatch::Present(present) => json!({ "present": present }),
+            ValueMatch::Unlike { like: None, unlike } => json!({ "unlike": unlike.to_json() }),
+            ValueMatch::Unlike { like: Some(like), unlike } => {
+                json!({ "like": like.to_json(), "unlike": unlike.to_json() })
+            }
         }
     }
 }

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::instance::Instance;
+use super::inventory::inventory;
+use super::login::login;
 
 /// Instances of the order service.
 pub(super) const INSTANCES: usize = 4;
@@ -20,6 +22,8 @@ pub(super) const INSTANCES: usize = 4;
 pub(super) struct Shop {
     users: TcpListener,
     cart: TcpListener,
+    inventory: TcpListener,
+    login: Router,
     store: Store,
     /// These answer already.
     pub(super) orders: Vec<Instance>,
@@ -29,6 +33,7 @@ pub(super) struct Shop {
 pub(super) struct Places {
     pub(super) users: SocketAddr,
     pub(super) cart: SocketAddr,
+    pub(super) inventory: SocketAddr,
     pub(super) orders: Vec<SocketAddr>,
 }
 
@@ -41,12 +46,15 @@ impl Shop {
         let shop = Shop {
             users: free().await?,
             cart: free().await?,
+            inventory: free().await?,
+            login: login()?,
             orders: (1..=INSTANCES).map(instance).collect::<io::Result<_>>()?,
             store,
         };
         let places = Places {
             users: shop.users.local_addr()?,
             cart: shop.cart.local_addr()?,
+            inventory: shop.inventory.local_addr()?,
             orders: shop.orders.iter().map(|instance| instance.address).collect(),
         };
         Ok((shop, places))
@@ -54,7 +62,11 @@ impl Shop {
 
     /// Answers without end.
     pub(super) async fn serve(self) {
-        tokio::join!(serve(self.users, users()), serve(self.cart, cart(self.store)));
+        tokio::join!(
+            serve(self.users, users().merge(self.login)),
+            serve(self.cart, cart(self.store)),
+            serve(self.inventory, inventory()),
+        );
     }
 }
 

@@ -99,7 +99,7 @@ pub(super) fn site(sinks: Vec<Arc<dyn Sink>>) -> Site {
         trusted: vec![],
         forwarded: Default::default(),
         request_id: Default::default(),
-        vouched: Vec::new(),
+        vouched: Arc::default(),
         pages: Default::default(),
         sinks,
     }

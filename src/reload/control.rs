@@ -5,10 +5,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 use transom_balance::discovery::Roster;
-use transom_gateway::consumer::Consumers;
+use transom_gateway::catalog::Api;
+use transom_gateway::consumer::{Consumer, Consumers};
+use transom_gateway::limit::meter::Usage;
 use transom_gateway::token::revoked::Revoked;
+use transom_gateway::token::seconds;
 use transom_net::pressure::Level;
 
 use super::Running;
@@ -66,6 +70,15 @@ impl Control for Running {
 
     fn consumers(&self) -> Consumers {
         self.shown().snapshot.consumers.clone()
+    }
+
+    fn usage(&self, consumer: &Consumer) -> Vec<Usage> {
+        let (snapshot, now) = (self.shown().snapshot, seconds(SystemTime::now()));
+        snapshot.meters.iter().flat_map(|meter| meter.usage(consumer, now)).collect()
+    }
+
+    fn apis(&self) -> Arc<Vec<Api>> {
+        self.shown().snapshot.apis.clone()
     }
 
     fn store(&self) -> Option<Store> {

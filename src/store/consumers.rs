@@ -56,7 +56,7 @@ impl Writer {
     pub fn put_consumer(&mut self, consumer: Consumer) -> Result<bool, Refused> {
         let new = self.consumer(&consumer.name)?.is_none();
         write(&self.database, &consumer)?;
-        self.stored.consumers.insert(consumer.name.clone(), Arc::new(consumer));
+        self.memory.stored.consumers.insert(consumer.name.clone(), Arc::new(consumer));
         Ok(new)
     }
 
@@ -74,9 +74,9 @@ impl Writer {
             rows.collect::<rusqlite::Result<Vec<_>>>()?
         };
         transaction.commit()?;
-        self.stored.consumers.remove(name);
+        self.memory.stored.consumers.remove(name);
         for digest in &digests {
-            self.stored.keys.remove(&super::keys::digest(*digest));
+            self.memory.stored.keys.remove(&super::keys::digest(*digest));
         }
         Ok(digests.len())
     }

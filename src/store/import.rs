@@ -41,10 +41,10 @@ impl Writer {
         }
         transaction.commit()?;
         for Import { consumer, .. } in all {
-            self.stored.consumers.insert(consumer.name.clone(), Arc::new(consumer));
+            self.memory.stored.consumers.insert(consumer.name.clone(), Arc::new(consumer));
         }
         let count = known.len();
-        self.stored.keys.extend(known);
+        self.memory.stored.keys.extend(known);
         Ok(count)
     }
 }

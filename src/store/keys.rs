@@ -217,7 +217,7 @@ impl Writer {
             let revoke = "UPDATE keys SET revoked = ?2 WHERE id = ?1";
             self.database.execute(revoke, params![id, row.revoked])?;
         }
-        self.stored.keys.remove(&digest);
+        self.memory.stored.keys.remove(&digest);
         Ok(row)
     }
 
@@ -238,6 +238,6 @@ impl Writer {
 
     fn know(&self, row: &KeyRow, digest: Digest) {
         let held = held(Arc::from(&*row.consumer), row.expires, row.scopes.clone());
-        self.stored.keys.insert(digest, held);
+        self.memory.stored.keys.insert(digest, held);
     }
 }

@@ -98,6 +98,59 @@ fn gw_11_what_refuses_is_given_to_the_client_and_nothing_else_of_it() {
 }
 
 #[test]
+fn gw_11_a_service_is_told_the_body_by_choice_and_the_endpoint_still_gets_it() {
+    let authority = authority();
+    let rig = rig(&authority, "body: 16B, remember: 1m");
+    let send = |framing: &str, body: &str| {
+        rig.ask("POST /a", &["Content-Type: text/x", framing, "", body]).status
+    };
+    assert_eq!(send("Content-Length: 5", "hello"), 200);
+    let asked = authority.request();
+    assert_eq!((&*asked.method, &*asked.text()), ("POST", "hello"));
+    assert_eq!(asked.field("content-type"), Some("text/x"));
+    assert_eq!(rig.seen().text(), "hello");
+    assert_eq!(send("Transfer-Encoding: chunked", "3\r\nhel\r\n2\r\nlo\r\n0\r\n"), 200);
+    assert_eq!(authority.requests().len(), 1, "it is the same question");
+    assert_eq!(rig.seen().text(), "hello");
+    assert_eq!(send("Content-Length: 5", "other"), 200);
+    assert_eq!(authority.requests().len(), 2);
+    let long = "x".repeat(17);
+    assert_eq!(send("Content-Length: 17", &long), 413);
+    assert_eq!(send("Transfer-Encoding: chunked", &format!("11\r\n{long}\r\n0\r\n")), 413);
+    assert_eq!(rig.get("/a", &[]).status, 200);
+    assert_eq!(authority.requests().pop().unwrap().method, "GET");
+    assert_eq!((authority.requests().len(), rig.endpoint.requests().len()), (3, 4));
+}
+
+#[test]
+fn gw_13_opa_is_told_the_body_by_choice_where_it_has_one_reading() {
+    let agent = Endpoint::new(|request, line| {
+        let input: Value = serde_json::from_str(&request.text()).unwrap();
+        let allow = input["input"]["body"]["amount"] == 7 || input["input"]["body"] == "seven";
+        line.send(transom_testkit::endpoint::ok(&json!({ "result": allow }).to_string()));
+    });
+    let rules = format!("rules: {{ opa: {{ url: 'http://{}/', body: 1KiB }} }}", agent.address);
+    let rig = Rig::with(&[&rules], "");
+    for (media, body, status) in [
+        ("application/json", r#"{"amount":7}"#, 200),
+        ("application/json", r#"{"amount":8}"#, 403),
+        ("application/json", r#"{"amount":7,"amount":8}"#, 400),
+        ("application/json", "{", 400),
+        ("text/plain", "seven", 200),
+        ("text/plain", r#"{"amount":7}"#, 403),
+    ] {
+        let (media_line, length) =
+            (format!("Content-Type: {media}"), format!("Content-Length: {}", body.len()));
+        let response = rig.ask("POST /a", &[&media_line, &length, "", body]);
+        assert_eq!(response.status, status, "{media} {body}");
+        if status == 200 {
+            assert_eq!(rig.seen().text(), body);
+        }
+    }
+    assert_eq!(rig.get("/a", &[]).status, 403);
+}
+
+#[test]
 fn a_14_nothing_passes_unasked() {
     let authority = authority();
     let closed = rig(&authority, "");
@@ -224,7 +277,7 @@ async fn check(mut exchange: H2Exchange) {
 fn gw_11_a_service_written_for_envoy_is_asked_over_grpc() {
     let authority = H2Endpoint::new(Manners::default(), check);
     let policy = "ask: { ext-authz: { to: authz, send: [authorization, x-say], timeout: 2s, \
-                  context: { area: shop } } }";
+                  body: 1KiB, context: { area: shop } } }";
     let pools = Endpoint::echo();
     let config = format!(
         "workers: 2\n\
@@ -245,7 +298,12 @@ fn gw_11_a_service_written_for_envoy_is_asked_over_grpc() {
     assert_eq!((no.status, no.text()), (401, "go away".to_owned()));
     assert_eq!(no.field("x-why"), Some("no"));
     assert_eq!(rig.get("/fail", &["X-Say: fail"]).status, 503);
+    assert_eq!(rig.ask("POST /body", &["Content-Length: 7", "", "payload"]).status, 200);
+    assert_eq!(rig.seen().text(), "payload");
     let log = authority.log();
+    // `body`, and `size`
+    let said = log.requests.last().unwrap().text();
+    assert!(said.contains("\u{5a}\u{7}payload") && said.contains("\u{48}\u{7}"), "{said:?}");
     let asked = &log.requests[0];
     assert_eq!(asked.target, "/envoy.service.auth.v3.Authorization/Check");
     assert_eq!(asked.field("te"), Some("trailers"));

@@ -361,6 +361,18 @@ fn a_reload_goes_on_with_the_keys() {
     assert_eq!(issuer.asked(), 1);
 }
 
+/// What the admin socket says, and its status.
+fn operator(transom: &Transom, method: &str, path: &str, body: &str) -> String {
+    let output = std::process::Command::new("curl")
+        .args(["-s", "-o", "-", "-w", "%{http_code}", "-X", method, "--unix-socket"])
+        .arg(transom.folder().join("admin.sock"))
+        .args(["-H", "Content-Type: application/json", "-d", body])
+        .arg(format!("http://admin{path}"))
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[test]
 fn gw_14_a_token_is_revoked_from_the_next_request_on() {
     let key = Key::hs256(SECRET);
@@ -383,17 +395,7 @@ fn gw_14_a_token_is_revoked_from_the_next_request_on() {
     assert_eq!(ask(&token(json!({"jti": "id-1"}))), 401);
     assert_eq!(ask(&token(json!({"sub": "eve"}))), 401);
     assert_eq!((ask(&good), ask(&good), ask(&other)), (200, 200, 200));
-    let admin = |method: &str, path: &str, body: &str| {
-        let socket = transom.folder().join("admin.sock");
-        let output = std::process::Command::new("curl")
-            .args(["-s", "-o", "-", "-w", "%{http_code}", "-X", method, "--unix-socket"])
-            .arg(socket)
-            .args(["-H", "Content-Type: application/json", "-d", body])
-            .arg(format!("http://admin{path}"))
-            .output()
-            .unwrap();
-        String::from_utf8(output.stdout).unwrap()
-    };
+    let admin = |method: &str, path: &str, body: &str| operator(&transom, method, path, body);
     assert!(admin("POST", "/revoked", r#"{"value":"id-2","for":"1h"}"#).ends_with("201"));
     assert_eq!((ask(&good), ask(&other)), (401, 200), "one that is remembered, too");
     assert_eq!(transom.admin("POST", "/reload").status, 200);
@@ -405,4 +407,34 @@ fn gw_14_a_token_is_revoked_from_the_next_request_on() {
     assert!(admin("DELETE", "/revoked/sub/ada", "").ends_with("204"));
     assert!(admin("POST", "/revoked", r#"{"for":"soon","value":"x"}"#).ends_with("422"));
     assert_eq!((ask(&good), ask(&other)), (401, 200));
+}
+
+#[test]
+fn gw_14_what_was_revoked_stays_so_over_a_kill_until_its_time_is_over() {
+    let key = Key::hs256(SECRET);
+    let config = format!(
+        "workers: 2\ndata: '@folder/data'\n\
+         listeners:\n  \
+           web: {{ address: '@WEB', routes: [{{ policies: [staff], respond: hello }}] }}\n\
+         policies: {{ staff: {{ jwt: {{ secret: '{SECRET}', {RULES} }} }} }}\n"
+    );
+    let mut transom = Transom::run(TRANSOM, &config);
+    let ask = |transom: &Transom, id: &str| {
+        let line = bearer(&key.token("", &claims(json!({"jti": id}))));
+        client::ask(transom.web(), format!("GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n\r\n")).status
+    };
+    for body in [
+        r#"{"value":"id-1","for":"1h"}"#,
+        r#"{"value":"id-2","for":"1h"}"#,
+        r#"{"value":"id-3","for":"1s"}"#,
+    ] {
+        assert!(operator(&transom, "POST", "/revoked", body).ends_with("201"));
+    }
+    assert!(operator(&transom, "DELETE", "/revoked/jti/id-2", "").ends_with("204"));
+    transom.kill();
+    transom.run_again(TRANSOM);
+    assert_eq!((ask(&transom, "id-1"), ask(&transom, "id-2")), (401, 200));
+    until("its time is over", || ask(&transom, "id-3") == 200);
+    let list = transom.admin("GET", "/revoked").text();
+    assert!(list.contains("id-1") && !list.contains("id-2") && !list.contains("id-3"), "{list}");
 }

@@ -73,3 +73,26 @@ fn h1_49_a_name_that_some_server_takes_for_one_of_ours_is_refused() {
     let refused = client.try_ask(http2::request("GET", "/", &lines), b"");
     assert!(refused.is_ok_and(|response| response.status == 400));
 }
+
+#[test]
+fn p_15_nobody_outside_says_it_in_trailers_either() {
+    let rig = Rig::with(
+        &[
+            "key: { api-key: {} }",
+            "token: { jwt: { secret: 'a-secret-of-thirty-two-bytes-at-least', headers: { x-tenant: tenant } } }",
+        ],
+        "consumers: { ada: { keys: [ada-secret-1234567890] } }",
+    );
+    let key = "X-Api-Key: ada-secret-1234567890";
+    let trailers = "X-Consumer-Name: root\r\nX-Tenant: all\r\nX-Sum: 7\r\n";
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: a\r\n{key}\r\nTransfer-Encoding: chunked\r\n\
+         Trailer: X-Consumer-Name, X-Tenant, X-Sum\r\n\r\n3\r\npay\r\n0\r\n{trailers}\r\n"
+    );
+    assert_eq!(transom_testkit::client::ask(rig.transom.web(), request).status, 200);
+    let seen = rig.seen();
+    assert_eq!(seen.body, b"pay");
+    let trailers = format!("{:?}", seen.trailers).to_ascii_lowercase();
+    assert!(trailers.contains("x-sum"), "{trailers}");
+    assert!(!trailers.contains("consumer") && !trailers.contains("tenant"), "{trailers}");
+}

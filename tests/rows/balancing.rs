@@ -378,6 +378,23 @@ fn a_mirror_gets_whole_copies() {
 }
 
 #[test]
+fn a_16_a_mirror_gets_no_credentials_unless_the_file_says_so() {
+    for (settings, expected) in
+        [("at-once: 9", [None, None]), ("credentials: true", [Some("Bearer t"), Some("a=b")])]
+    {
+        let (a, shadow) = (named("a", ""), named("shadow", ""));
+        let transom = mirrored(&a, shadow.address, settings);
+        let lines = "Authorization: Bearer t\r\nCookie: a=b\r\nX-A: b\r\n";
+        assert_eq!(get(&transom, "/", lines).text(), "a");
+        shadow.until("the copy came", |log| log.requests.len() == 1);
+        let copy = &shadow.requests()[0];
+        assert_eq!([copy.field("authorization"), copy.field("cookie")], expected, "{settings}");
+        assert_eq!(copy.field("x-a"), Some("b"));
+        assert_eq!(a.requests()[0].field("authorization"), Some("Bearer t"));
+    }
+}
+
+#[test]
 fn u_08_a_mirror_never_matters_to_the_client() {
     let a = named("a", "");
     let stuck = Endpoint::raw(|line| line.stall());

@@ -81,8 +81,22 @@ pub trait Authority: Send + Sync + 'static {
         &[]
     }
 
-    /// The question, with everything that the answer may depend on but the client's address.
-    fn question(&self, exchange: &Exchange, request: &Request) -> Request;
+    /// The longest body of a request that it is told, in bytes; nothing where it is told none.
+    fn told(&self) -> Option<usize> {
+        None
+    }
+
+    /// The question, with everything that the answer may depend on but the client's address. `body` is
+    /// that of the request where it is told, and else empty.
+    ///
+    /// # Errors
+    /// When the request cannot be told of, because it may be read in two ways.
+    fn question(
+        &self,
+        exchange: &Exchange,
+        request: &Request,
+        body: &Bytes,
+    ) -> Result<Request, Fault>;
 
     /// What an answer means.
     ///
@@ -248,7 +262,11 @@ impl<A: Authority> Policy for Asking<A> {
         next: Next,
     ) -> Answering<'a> {
         Box::pin(async move {
-            let question = self.authority.question(exchange, &request);
+            let body = match self.authority.told() {
+                Some(most) => whole(&mut request, most, A::KIND).await?,
+                None => Bytes::new(),
+            };
+            let question = self.authority.question(exchange, &request, &body)?;
             let verdict = match self.ask(exchange, question).await {
                 Ok(verdict) => verdict,
                 Err(fault) if self.dry_run.is_some() || self.unanswered == Unanswered::Pass => {
@@ -305,6 +323,16 @@ impl<A: Authority> Asking<A> {
         let called = called.map_err(|fault| unavailable(fault.to_string()))?;
         self.authority.verdict(called).map_err(unavailable)
     }
+}
+
+/// The body of a request, which it keeps.
+async fn whole(request: &mut Request, most: usize, kind: &str) -> Result<Bytes, Fault> {
+    let Some(body) = request.body.whole(most).await? else {
+        let why = format!("{kind}: the body is longer than `body`");
+        return Err(Fault::new(Code::TooLarge, why));
+    };
+    request.body = if body.is_empty() { Body::Empty } else { Body::of(body.clone()) };
+    Ok(body)
 }
 
 /// Everything that an answer may depend on. Two questions with the same key are the same question.

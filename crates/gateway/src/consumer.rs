@@ -12,6 +12,7 @@ use transom_proxy::exchange::Identity;
 
 pub mod certificates;
 pub mod digest;
+pub mod joined;
 pub mod password;
 pub mod settings;
 pub mod shards;

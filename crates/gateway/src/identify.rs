@@ -21,7 +21,7 @@ use transom_proxy::chain::Next;
 use transom_proxy::exchange::{Exchange, Identity};
 use transom_proxy::fault::{Code, Fault};
 use transom_proxy::message::{Request, Response};
-use transom_proxy::policy::{Answering, Policy};
+use transom_proxy::policy::{Ahead, Answering, Policy};
 use transom_proxy::stage::Stage;
 use transom_settings::{HeaderName, settings};
 
@@ -207,16 +207,9 @@ impl Policy for Opening {
         "all of the following must be shown".to_owned()
     }
 
-    fn handle<'a>(
-        &'a self,
-        exchange: &'a mut Exchange,
-        request: Request,
-        next: Next,
-    ) -> Answering<'a> {
-        Box::pin(async move {
-            stand(exchange).all = true;
-            Ok(next.run(exchange, request).await)
-        })
+    fn ahead(&self, exchange: &mut Exchange, _: &mut Request) -> Result<Ahead, Fault> {
+        stand(exchange).all = true;
+        Ok(Ahead::Done)
     }
 }
 
@@ -270,15 +263,8 @@ impl Policy for Gate {
         }
     }
 
-    fn handle<'a>(
-        &'a self,
-        exchange: &'a mut Exchange,
-        request: Request,
-        next: Next,
-    ) -> Answering<'a> {
-        Box::pin(async move {
-            self.judge(exchange)?;
-            Ok(next.run(exchange, request).await)
-        })
+    fn ahead(&self, exchange: &mut Exchange, _: &mut Request) -> Result<Ahead, Fault> {
+        self.judge(exchange)?;
+        Ok(Ahead::Done)
     }
 }

@@ -43,6 +43,12 @@ pub trait Kind: Setting + Clone + Debug + PartialEq + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// It is used where requests are described by this document, whose paths stand below `base`: for
+    /// kinds that need one and name none.
+    fn described(&mut self, document: &Spanned<PathBuf>, base: &str) {
+        let _ = (document, base);
+    }
+
     /// Makes what runs. Nothing where that cannot be: `making` then has the findings that say why.
     fn build(&self, making: &mut Making<'_>) -> Option<Arc<dyn Policy>>;
 }
@@ -89,6 +95,7 @@ trait Configured: Any + Debug + Send + Sync {
     fn targets(&self) -> Vec<(&'static str, &Spanned<Target>)>;
     fn templates(&self) -> Vec<&Template>;
     fn vouched(&self) -> Vec<&HeaderName>;
+    fn described(&mut self, document: &Spanned<PathBuf>, base: &str);
     fn stage(&self) -> Stage;
     fn build(&self, making: &mut Making<'_>) -> Option<Arc<dyn Policy>>;
     fn copy(&self) -> Box<dyn Configured>;
@@ -120,6 +127,10 @@ impl<K: Kind> Configured for K {
         Kind::vouched(self)
     }
 
+    fn described(&mut self, document: &Spanned<PathBuf>, base: &str) {
+        Kind::described(self, document, base);
+    }
+
     fn stage(&self) -> Stage {
         K::STAGE
     }
@@ -138,6 +149,16 @@ impl<K: Kind> Configured for K {
 }
 
 impl Rule {
+    /// Of settings that were not decoded with the list of kinds.
+    pub fn of<K: Kind>(settings: K) -> Self {
+        Rule(Box::new(settings))
+    }
+
+    /// See [`Kind::described`].
+    pub fn described(&mut self, document: &Spanned<PathBuf>, base: &str) {
+        self.0.described(document, base);
+    }
+
     /// The name of the kind.
     pub fn kind(&self) -> &'static str {
         self.0.name()

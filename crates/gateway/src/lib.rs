@@ -5,6 +5,7 @@
 
 pub mod authority;
 pub mod call;
+pub mod catalog;
 pub mod compose;
 pub mod consumer;
 pub mod content;
@@ -12,6 +13,7 @@ pub mod escapes;
 pub mod expression;
 pub mod grpc;
 pub mod identify;
+pub mod joined;
 pub mod kind;
 pub mod limit;
 pub mod making;
@@ -23,8 +25,10 @@ pub mod origin;
 mod pairs;
 pub mod plan;
 pub mod policy;
+pub mod redis;
 pub mod seal;
 pub mod signing;
+pub mod soap;
 pub mod task;
 pub mod token;
 

@@ -11,6 +11,8 @@ use transom_proxy::destination::Destination;
 use transom_settings::{Span, Spanned, Target};
 
 use crate::consumer::Consumers;
+use crate::limit::ledger::Ledgers;
+use crate::limit::meter::Meter;
 use crate::task::Task;
 use crate::token::revoked::Revoked;
 
@@ -38,6 +40,15 @@ pub trait Lender {
 
     /// Tokens that were revoked while the program runs.
     fn revoked(&self) -> Arc<Revoked>;
+
+    /// What was used of quotas.
+    fn ledgers(&self) -> Arc<Ledgers>;
+
+    /// Whether that is written to a place where it outlives the process.
+    fn survives(&self) -> bool;
+
+    /// A quota that operators can ask for who has used what.
+    fn metered(&mut self, meter: Arc<Meter>);
 
     /// Where what happens beside requests is told.
     fn log(&self) -> Log;

@@ -24,13 +24,15 @@ mod idempotency;
 mod identity_headers;
 mod introspection;
 mod jwt;
-mod lifecycle;
+pub mod lifecycle;
 mod mock;
 mod oidc;
 mod opa;
 mod payload;
+mod quota;
 mod rate_limit;
 mod security_headers;
+mod soap;
 mod transform;
 mod validate;
 
@@ -63,8 +65,10 @@ pub const POLICIES: &[Entry] = &[
     entry::<oidc::Oidc>(),
     entry::<opa::Opa>(),
     entry::<payload::Payload>(),
+    entry::<quota::Quotas>(),
     entry::<rate_limit::RateLimit>(),
     entry::<security_headers::SecurityHeaders>(),
+    entry::<soap::Soap>(),
     entry::<transform::Transform>(),
     entry::<validate::Validate>(),
 ];

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 
 pub mod bandwidth;
 pub mod replay;
+pub mod unsaid;
 
 use crate::fault::Fault;
 use crate::fields::Fields;

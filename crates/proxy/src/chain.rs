@@ -9,6 +9,7 @@ use crate::answer;
 use crate::exchange::Exchange;
 use crate::fault::{Code, Fault};
 use crate::message::{Request, Response};
+use crate::policy::Ahead;
 use crate::site::Site;
 use crate::variables::Kept;
 
@@ -22,20 +23,21 @@ pub struct Next {
 impl Next {
     /// Runs the rest of the chain. A fault inside has become an answer: what wraps this sees one
     /// kind of thing.
-    pub async fn run(self, exchange: &mut Exchange, request: Request) -> Response {
-        let Some(route) = self.site.routes.get(self.route as usize) else {
+    pub async fn run(mut self, exchange: &mut Exchange, mut request: Request) -> Response {
+        let site = self.site.clone();
+        let Some(route) = site.routes.get(self.route as usize) else {
             return answer::to(exchange, Fault::new(Code::Internal, "the route does not exist"));
         };
-        let outcome = match route.chain.get(self.position) {
-            Some(policy) => {
-                let next = Next {
-                    site: self.site.clone(),
-                    route: self.route,
-                    position: self.position + 1,
-                };
-                policy.handle(exchange, request, next).await
+        let outcome = loop {
+            let Some(policy) = route.chain.get(self.position) else {
+                break route.action.run(exchange, request).await;
+            };
+            self.position += 1;
+            match policy.ahead(exchange, &mut request) {
+                Ok(Ahead::Done) => {}
+                Ok(Ahead::Around) => break policy.handle(exchange, request, self).await,
+                Err(fault) => break Err(fault),
             }
-            None => route.action.run(exchange, request).await,
         };
         outcome.unwrap_or_else(|fault| answer::to(exchange, fault))
     }

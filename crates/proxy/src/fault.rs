@@ -165,6 +165,10 @@ faults! {
         "Too many requests.",
         "the client has used up what it may ask for in this time",
         "wait for as long as Retry-After says, or raise the limit";
+    QuotaExceeded "quota-exceeded" 429 RESOURCE_EXHAUSTED http_request_denied Client No
+        "The quota is used up.",
+        "the client has used up its quota of this hour, day, week or month",
+        "it begins anew as Retry-After says; raise the quota, or give the consumer another plan";
     FieldsTooLarge "fields-too-large" 431 RESOURCE_EXHAUSTED http_request_error Client No
         "The header fields are too large.",
         "a header field, all of them together, or their number is over the listener's limits",

@@ -1,8 +1,11 @@
 //! Requests and responses as the chain sees them, whatever version carried them.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
-use crate::body::Body;
+use transom_settings::HeaderName;
+
+use crate::body::{Body, unsaid};
 use crate::fields::Fields;
 
 /// A request method. Case matters (RFC 9110 §9.1).
@@ -141,6 +144,16 @@ impl Request {
             body: Body::Empty,
             takes_trailers: false,
             upgrade: None,
+        }
+    }
+
+    /// Takes these fields off what may come behind the body (P-14, P-15). Where nothing can come, it costs
+    /// nothing.
+    pub fn leave_out_of_trailers(&mut self, names: &Arc<[HeaderName]>) {
+        // in HTTP/1 only a chunked body has trailers (RFC 9112 §7.1.2)
+        let may_come = self.version == Version::Http2 || self.body.length().is_none();
+        if !names.is_empty() && may_come {
+            self.body = unsaid::leave_out(names, std::mem::take(&mut self.body));
         }
     }
 }

@@ -48,11 +48,33 @@ pub trait Policy: Send + Sync {
         Ok(())
     }
 
-    /// Handles one request: calls `next.run` to let it pass, at most once.
+    /// What it does before the rest of the chain, where it has to wait for nothing and does not look at
+    /// the response; that costs no future. A fault refuses the request.
+    ///
+    /// # Errors
+    /// The reason to refuse it.
+    fn ahead(&self, exchange: &mut Exchange, request: &mut Request) -> Result<Ahead, Fault> {
+        let _ = (exchange, request);
+        Ok(Ahead::Around)
+    }
+
+    /// Handles one request for which [`Policy::ahead`] has said [`Ahead::Around`]: calls `next.run` to let
+    /// it pass, at most once.
     fn handle<'a>(
         &'a self,
         exchange: &'a mut Exchange,
         request: Request,
         next: Next,
-    ) -> Answering<'a>;
+    ) -> Answering<'a> {
+        Box::pin(async move { Ok(next.run(exchange, request).await) })
+    }
+}
+
+/// What is left for a policy to do, once it was asked ahead of the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ahead {
+    /// Nothing: the next policy is asked.
+    Done,
+    /// It has to wait, or to see the response.
+    Around,
 }

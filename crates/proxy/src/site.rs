@@ -43,7 +43,7 @@ pub struct Site {
     pub forwarded: ForwardedStyle,
     pub request_id: RequestIdRule,
     /// Fields in which endpoints are told who asks: whoever sends one lies.
-    pub vouched: Vec<HeaderName>,
+    pub vouched: Arc<[HeaderName]>,
     pub pages: Pages,
     pub sinks: Vec<Arc<dyn Sink>>,
 }
@@ -64,7 +64,7 @@ impl Site {
             trusted: Vec::new(),
             forwarded: ForwardedStyle { x_forwarded: false, forwarded: false, via: false },
             request_id: RequestIdRule { field: None, trust: false },
-            vouched: Vec::new(),
+            vouched: Arc::default(),
             pages: Pages::default(),
             sinks: Vec::new(),
         }

@@ -28,7 +28,7 @@ pub(crate) fn site(routes: Vec<Route>) -> Site {
         trusted: Vec::new(),
         forwarded: Default::default(),
         request_id: RequestIdRule::default(),
-        vouched: Vec::new(),
+        vouched: Arc::default(),
         pages: Pages::default(),
         sinks: Vec::new(),
     }

@@ -112,7 +112,8 @@ fn takes_all(earlier: &Match, later: &Match) -> bool {
 
 /// What the router counts: each value, the methods together and the clients together.
 fn conditions(matched: &Match) -> usize {
-    let values = matched.header.len() + matched.query.len() + matched.cookie.len();
+    let values = matched.header.values().chain(matched.query.values());
+    let values = values.chain(matched.cookie.values()).map(ValueMatch::conditions).sum::<usize>();
     values + usize::from(matched.method.is_some()) + usize::from(matched.client.is_some())
 }
 
@@ -176,5 +177,6 @@ fn example(value: &ValueMatch) -> String {
         ValueMatch::Present(true) => "any".to_owned(),
         ValueMatch::Present(false) => "(absent)".to_owned(),
         ValueMatch::Regex(regex) => format!("~{regex}"),
+        ValueMatch::Unlike { unlike, .. } => format!("(unlike ~{unlike})"),
     }
 }

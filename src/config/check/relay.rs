@@ -44,6 +44,10 @@ impl<'a> Check<'a> {
         let (tcp, udp) = (listener.tcp.as_ref(), listener.udp.as_ref());
         let other = tcp.map(|tcp| (tcp.span, "tcp")).or(udp.map(|udp| (udp.span, "udp")));
         let Some((span, key)) = other else {
+            let apis = self.config.apis.iter().any(|(_, api)| api.is_on(name));
+            if apis || !self.decoded("apis") {
+                return;
+            }
             if routes.span == Span::NOWHERE && self.decoded(path) {
                 let hint =
                     "add `routes:` for HTTP, or `tcp:` or `udp:` to carry what comes as it is";

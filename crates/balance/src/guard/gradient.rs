@@ -155,6 +155,35 @@ mod tests {
     }
 
     #[test]
+    fn l_09_ten_times_the_latency_cuts_it_within_two_updates_and_it_recovers() {
+        let rule = GradientRule { measure: Duration::from_secs(3600), ..GradientRule::default() };
+        let mut now = Instant::now();
+        let mut gradient = Gradient::new(rule, now);
+        // so many rounds of as many requests as are let through, to a server that does 100 at once
+        let mut rounds = |gradient: &mut Gradient, milliseconds: u64, count: usize| -> Vec<usize> {
+            let round = |_| {
+                let running = gradient.limit();
+                let latency =
+                    Duration::from_millis(milliseconds).mul_f64((running as f64 / 100.0).max(1.0));
+                now += latency.max(UPDATE);
+                (0..running).for_each(|_| gradient.sample(latency, now, 0.5));
+                gradient.limit()
+            };
+            (0..count).map(round).collect()
+        };
+        let calm = rounds(&mut gradient, 10, 300).split_off(200);
+        let mean = calm.iter().sum::<usize>() / calm.len();
+        let swing = calm.iter().map(|limit| limit.abs_diff(mean)).max().unwrap();
+        assert!(swing * 5 <= mean, "it swings by {swing} about {mean}");
+        let slow = rounds(&mut gradient, 100, 20);
+        // the first update still goes by what was measured before
+        assert!(slow[2] * 2 <= mean, "{mean} became {slow:?}");
+        assert!(slow.iter().rev().take(5).all(|limit| *limit <= 10), "{slow:?}");
+        let again = rounds(&mut gradient, 10, 50);
+        assert!(*again.last().unwrap() * 5 >= mean * 4, "{mean} became {again:?}");
+    }
+
+    #[test]
     fn it_keeps_its_bounds() {
         let rule = GradientRule { most: 20, ..GradientRule::default() };
         assert_eq!(settled(1000, rule, Duration::from_secs(30)), 20);

@@ -3,13 +3,15 @@
 use transom_proxy::exchange::Exchange;
 use transom_settings::json::{Value as Json, json};
 
+use crate::escapes;
+
 /// `request` and `identity`, as programs and templates see them.
 pub fn of(exchange: &Exchange) -> Json {
     let asked = &exchange.asked;
     let router = &exchange.site.router;
     let captures = exchange.captures.as_ref().map(|captures| {
         let values = router.captures(captures, asked.path.as_bytes());
-        let text = |value: &[u8]| Json::from(String::from_utf8_lossy(value));
+        let text = |value: &[u8]| Json::from(escapes::text(&escapes::undone(value)));
         values.map(|(name, value)| (name.to_owned(), text(value))).collect::<Json>()
     });
     json!({

@@ -6,15 +6,16 @@
 //! stay as they are. All values are texts: XML knows no others. Elements are written in the order of
 //! their names, since objects have none; where another is asked for, a template writes it.
 
-use quick_xml::Reader;
-use quick_xml::escape::{escape, partial_escape, unescape};
-use quick_xml::events::{BytesStart, Event};
+pub mod element;
+mod walk;
+
+use quick_xml::escape::{escape, partial_escape};
 use transom_settings::json::{Map, Value as Json};
+
+use self::walk::{Builder, walk};
 
 /// How deep elements may lie in each other.
 const DEEPEST: usize = 64;
-/// Elements and attributes in all.
-const MOST: usize = 100_000;
 
 /// Why a text is no XML that is read here, or a value cannot be written as XML.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +32,24 @@ pub enum XmlError {
     Name(String),
 }
 
+/// The document as JSON.
+///
+/// # Errors
+/// When it is malformed, too deep or too large, or declares what would have to be expanded.
+pub fn read(text: &str) -> Result<Json, XmlError> {
+    let mut reading = Reading::default();
+    walk(text, &mut reading)?;
+    Ok(Json::Object(reading.root))
+}
+
+/// Whether the text is a document that [`read`] reads.
+///
+/// # Errors
+/// As with [`read`].
+pub fn check(text: &str) -> Result<(), XmlError> {
+    walk(text, &mut Nothing)
+}
+
 /// An element that is being read.
 struct Open {
     name: String,
@@ -38,117 +57,62 @@ struct Open {
     text: String,
 }
 
-/// The document as JSON.
-///
-/// # Errors
-/// When it is malformed, too deep or too large, or declares what would have to be expanded.
-pub fn read(text: &str) -> Result<Json, XmlError> {
-    let mut reader = Reader::from_str(text.trim_start_matches('\u{feff}'));
-    reader.config_mut().check_comments = true;
-    let (mut open, mut count): (Vec<Open>, usize) = (Vec::new(), 0);
-    let mut root: Option<(String, Json)> = None;
-    let malformed = |error: quick_xml::Error| XmlError::Malformed(error.to_string());
-    loop {
-        match reader.read_event().map_err(malformed)? {
-            Event::Start(start) => {
-                if open.len() >= DEEPEST {
-                    return Err(XmlError::TooDeep);
-                }
-                open.push(begin(&start, &root, open.is_empty(), &mut count)?);
-            }
-            Event::Empty(start) => {
-                let element = begin(&start, &root, open.is_empty(), &mut count)?;
-                end(element, &mut open, &mut root);
-            }
-            Event::End(_) => match open.pop() {
-                Some(element) => end(element, &mut open, &mut root),
-                None => return Err(XmlError::Malformed("an end without a beginning".to_owned())),
-            },
-            Event::Text(text) => add_text(&mut open, &text.xml10_content())?,
-            Event::CData(text) => add_text(&mut open, &text.xml10_content())?,
-            Event::GeneralRef(name) => {
-                let character = name.resolve_char_ref().map_err(malformed)?;
-                let known =
-                    character.map(String::from).or_else(|| entity(&name).map(str::to_owned));
-                add_text(&mut open, &known.ok_or(XmlError::Declares)?)?;
-            }
-            Event::DocType(_) => return Err(XmlError::Declares),
-            Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
-            Event::Eof => break,
+#[derive(Default)]
+struct Reading {
+    open: Vec<Open>,
+    root: Map<String, Json>,
+}
+
+impl Builder for Reading {
+    fn begin(&mut self, name: &str, attributes: Vec<(String, String)>) -> Result<(), XmlError> {
+        let attributes = attributes.into_iter();
+        let inside = attributes.map(|(name, value)| (format!("@{name}"), value.into())).collect();
+        self.open.push(Open { name: name.to_owned(), inside, text: String::new() });
+        Ok(())
+    }
+
+    fn text(&mut self, text: &str) {
+        if let Some(element) = self.open.last_mut() {
+            element.text.push_str(text);
         }
     }
-    match (root, open.is_empty()) {
-        (Some((name, value)), true) => Ok(Json::Object(Map::from_iter([(name, value)]))),
-        _ => Err(XmlError::Malformed("it ends too early".to_owned())),
+
+    fn end(&mut self) {
+        let Some(Open { name, mut inside, text }) = self.open.pop() else { return };
+        let value = match (inside.is_empty(), text.trim().is_empty()) {
+            (true, true) => Json::Null,
+            (true, false) => text.into(),
+            (false, true) => inside.into(),
+            (false, false) => {
+                inside.insert("#text".to_owned(), text.trim().into());
+                inside.into()
+            }
+        };
+        let parent = self.open.last_mut().map_or(&mut self.root, |parent| &mut parent.inside);
+        add(parent, name, value);
     }
 }
 
-/// XML 1.0 §4.6: the entities that need no declaration.
-fn entity(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "lt" => "<",
-        "gt" => ">",
-        "amp" => "&",
-        "apos" => "'",
-        "quot" => "\"",
-        _ => return None,
-    })
+struct Nothing;
+
+impl Builder for Nothing {
+    fn begin(&mut self, _: &str, _: Vec<(String, String)>) -> Result<(), XmlError> {
+        Ok(())
+    }
+
+    fn text(&mut self, _: &str) {}
+
+    fn end(&mut self) {}
 }
 
-fn begin(
-    start: &BytesStart<'_>,
-    root: &Option<(String, Json)>,
-    is_root: bool,
-    count: &mut usize,
-) -> Result<Open, XmlError> {
-    if is_root && root.is_some() {
-        return Err(XmlError::Malformed("a second element outside of the first".to_owned()));
-    }
-    let mut more = || {
-        *count += 1;
-        if *count > MOST { Err(XmlError::TooMany) } else { Ok(()) }
-    };
-    more()?;
-    let mut inside = Map::new();
-    for attribute in start.attributes() {
-        more()?;
-        let attribute = attribute.map_err(|error| XmlError::Malformed(error.to_string()))?;
-        let value = unescape(&attribute.value).map_err(|_| XmlError::Declares)?;
-        inside.insert(format!("@{}", attribute.key.into_inner()), value.into_owned().into());
-    }
-    Ok(Open { name: start.name().into_inner().to_owned(), inside, text: String::new() })
-}
-
-fn end(element: Open, open: &mut [Open], root: &mut Option<(String, Json)>) {
-    let Open { name, mut inside, text } = element;
-    let value = match (inside.is_empty(), text.trim().is_empty()) {
-        (true, true) => Json::Null,
-        (true, false) => text.into(),
-        (false, true) => inside.into(),
-        (false, false) => {
-            inside.insert("#text".to_owned(), text.trim().into());
-            inside.into()
-        }
-    };
-    let Some(parent) = open.last_mut() else {
-        *root = Some((name, value));
-        return;
-    };
-    match parent.inside.get_mut(&name) {
-        None => drop(parent.inside.insert(name, value)),
-        // an element's own value is never a list
+/// Adds an element to what its parent holds; several of one name are a list. The value of an element
+/// is never one itself.
+pub fn add(parent: &mut Map<String, Json>, name: String, value: Json) {
+    match parent.get_mut(&name) {
+        None => drop(parent.insert(name, value)),
         Some(Json::Array(list)) => list.push(value),
         Some(one) => *one = vec![std::mem::take(one), value].into(),
     }
-}
-
-fn add_text(open: &mut [Open], text: &str) -> Result<(), XmlError> {
-    match open.last_mut() {
-        Some(element) => element.text.push_str(text),
-        None if text.trim().is_empty() => {}
-        None => return Err(XmlError::Malformed("text outside of its element".to_owned())),
-    }
-    Ok(())
 }
 
 /// A value as XML. One that is no object with a single key becomes the content of an element `root`.
@@ -192,7 +156,7 @@ pub fn write_element(
                 let nested =
                     value.is_array().then(|| Map::from_iter([("item".to_owned(), value.clone())]));
                 let nested = nested.map(Json::Object);
-                write_element(name, nested.as_ref().unwrap_or(value), depth + 1, out)?;
+                write_element(name, nested.as_ref().unwrap_or(value), depth, out)?;
             }
             return Ok(());
         }
@@ -204,12 +168,12 @@ pub fn write_element(
                 if !is_name(attribute) {
                     return Err(XmlError::Name(key.chars().take(64).collect()));
                 }
-                out.push_str(&format!(" {attribute}=\"{}\"", escape(legal(&text_of(value)))));
+                out.push_str(&format!(" {attribute}=\"{}\"", in_attribute(&text_of(value))));
             }
             out.push('>');
             for (key, value) in map {
                 match key.as_str() {
-                    "#text" => out.push_str(&partial_escape(legal(&text_of(value)))),
+                    "#text" => out.push_str(&in_element(&text_of(value))),
                     key if key.starts_with('@') => {}
                     key => write_element(key, value, depth + 1, out)?,
                 }
@@ -217,8 +181,7 @@ pub fn write_element(
             out.push_str(&format!("</{name}>"));
         }
         scalar => {
-            let text = partial_escape(legal(&text_of(scalar))).into_owned();
-            out.push_str(&format!("<{name}>{text}</{name}>"));
+            out.push_str(&format!("<{name}>{}</{name}>", in_element(&text_of(scalar))));
         }
     }
     Ok(())
@@ -232,8 +195,18 @@ fn text_of(value: &Json) -> String {
     }
 }
 
+/// A text as it stands between quotes.
+pub fn in_attribute(text: &str) -> String {
+    escape(legal(text)).into_owned()
+}
+
+/// A text as it stands in an element.
+pub fn in_element(text: &str) -> String {
+    partial_escape(legal(text)).into_owned()
+}
+
 /// XML 1.0 §2.2: control characters cannot stand in XML, however they are written.
-fn legal(text: &str) -> String {
+pub fn legal(text: &str) -> String {
     let is_legal = |c: &char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
     text.chars().map(|c| if is_legal(&c) { c } else { '\u{fffd}' }).collect()
 }
@@ -273,6 +246,11 @@ mod tests {
         for broken in ["", "<a>", "<a></b>", "</a>", "<a/><b/>", "x", "<a/>x", "<a b='1' b='2'/>"] {
             assert!(matches!(read(broken), Err(XmlError::Malformed(_))), "{broken}");
         }
+        for name in ["@x", "#text", "1a", "a=b", "&a"] {
+            let element = read(&format!("<a><{name}/></a>"));
+            assert_eq!(element, Err(XmlError::Name(name.to_owned())), "{name}");
+        }
+        assert_eq!(read("<a @x='1'/>"), Err(XmlError::Name("@x".to_owned())));
         let deep = |n| format!("{}{}", "<a>".repeat(n), "</a>".repeat(n));
         assert!(read(&deep(DEEPEST)).is_ok());
         assert_eq!(read(&deep(DEEPEST + 1)), Err(XmlError::TooDeep));
@@ -298,6 +276,9 @@ mod tests {
         ] {
             assert_eq!(write(&value, "root").unwrap().split_once('\n').unwrap().1, expected);
         }
+        // lists are no level of their own
+        let deep = format!("{}<b/><b/>{}", "<a>".repeat(DEEPEST - 1), "</a>".repeat(DEEPEST - 1));
+        assert!(write(&read(&deep).unwrap(), "root").unwrap().ends_with(&deep));
         for name in ["", "1a", "a b", "<x>", "a>"] {
             assert!(write(&json!({ name: 1 }), "root").is_err(), "{name}");
         }

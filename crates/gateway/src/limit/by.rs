@@ -45,10 +45,7 @@ impl By {
     pub fn write(&self, exchange: &Exchange, request: &Request, out: &mut Vec<u8>) {
         match (self, &exchange.identity) {
             (By::All, _) => out.push(b'*'),
-            (By::Consumer, Some(identity)) => {
-                out.push(b'c');
-                out.extend_from_slice(identity.name.as_bytes());
-            }
+            (By::Consumer, Some(identity)) => out.extend(By::consumer(&identity.name)),
             (By::Client | By::Consumer, _) => {
                 out.push(b'a');
                 match clients::key(exchange.client) {
@@ -83,6 +80,11 @@ impl By {
                 }
             }
         }
+    }
+
+    /// What stands for a consumer.
+    pub fn consumer(name: &str) -> impl Iterator<Item = u8> + Clone {
+        std::iter::once(b'c').chain(name.bytes())
     }
 
     /// The text with variables, where it is one.

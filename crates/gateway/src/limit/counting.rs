@@ -15,6 +15,7 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use transom_settings::{Rate, settings};
 
 settings! {
@@ -63,6 +64,9 @@ impl Verdict {
         self.wait.div_ceil(1_000_000_000)
     }
 }
+
+/// What each of several limits says, in their order.
+pub type Verdicts = SmallVec<[Verdict; 2]>;
 
 const COUNTS: u32 = 40;
 /// More would take longer to add up than they are worth.

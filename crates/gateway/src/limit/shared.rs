@@ -10,26 +10,26 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use aws_lc_rs::digest::{SHA256, digest};
+use smallvec::SmallVec;
 use tokio::sync::{Notify, watch};
 use transom_net::Worker;
 use transom_proxy::destination::Destination;
 use transom_proxy::local::Local;
 use transom_proxy::patience::within;
-use transom_settings::{Duration as Time, Rate, Secret, Spanned, Target, settings};
+use transom_settings::{Duration as Time, Secret, Spanned, Target, settings};
 
 mod lease;
-mod link;
-mod resp;
+pub mod windows;
 
-use super::counting::{Counting, Verdict, Window, nanos};
-use super::table::Table;
+use super::counting::{Verdict, Verdicts, nanos};
+use super::ledger::key_of;
+use crate::redis::link::{Entrance, Link};
+use crate::redis::resp::{Reply, command};
 use crate::task::Task;
-use lease::{Grant, Key, Question, Rule, Slices, Taken};
-use link::{Entrance, Link};
-use resp::{Reply, command};
+use lease::{Grant, Question, Rule, Slices, Taken};
+use windows::Windows;
 
 settings! {
     /// Through which Redis or Valkey several processes share a limit.
@@ -71,9 +71,8 @@ settings! {
 pub struct Shared {
     slices: Slices,
     most: u64,
-    per: Duration,
+    windows: Windows,
     processes: u64,
-    sliding: bool,
     /// Before each key: whose limit this is.
     prefix: String,
     destination: Arc<dyn Destination>,
@@ -85,8 +84,6 @@ pub struct Shared {
     wake: Notify,
     /// For requests: there was an answer.
     answered: watch::Sender<()>,
-    /// What holds while it is away.
-    alone: (Counting, Table),
 }
 
 /// What a limit says, and whether Redis has had a part in it.
@@ -95,8 +92,32 @@ pub struct Said {
     pub alone: bool,
 }
 
+/// Spends `cost` of several limits, each with its key, or of none. Says whether one of them had to be
+/// counted by this process alone.
+pub async fn take(
+    limits: SmallVec<[(&Shared, Vec<u8>); 2]>,
+    cost: u64,
+    worker: &Worker,
+) -> (Verdicts, bool) {
+    let (mut verdicts, mut alone) = (Verdicts::new(), false);
+    for (at, (shared, key)) in limits.iter().enumerate() {
+        let said = shared.take(key, cost, worker).await;
+        verdicts.push(said.verdict);
+        alone |= said.alone;
+        if !said.verdict.passes {
+            limits[..at].iter().for_each(|(shared, key)| shared.refund(key, cost));
+            // of the others nothing is known, and nothing is told
+            let unknown = Verdict { passes: true, ..said.verdict };
+            verdicts.resize(limits.len(), unknown);
+            break;
+        }
+    }
+    (verdicts, alone)
+}
+
 /// In one turn, as Redis sees the time: what of the window before still counts, what has been given, and
-/// how much more is. Whoever asks has a part of what is left at most, so that others find some, too.
+/// how much more is. Of a period of the calendar the key says which one it is, and `per` how long it still
+/// lasts. Whoever asks has a part of what is left at most, so that others find some, too.
 const SCRIPT: &str = "\
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -104,6 +125,10 @@ local per, most, debt, want = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARG
 local n = math.floor(now / per)
 local into = now - n * per
 local key = KEYS[1] .. ':' .. n
+if ARGV[6] == '2' then
+  into = 0
+  key = KEYS[1]
+end
 local used = tonumber(redis.call('GET', key) or '0')
 local before = 0
 if ARGV[6] == '1' then
@@ -126,19 +151,26 @@ const TIMEOUT: Duration = Duration::from_millis(500);
 const BEAT: Duration = Duration::from_millis(250);
 const SOONEST: Duration = Duration::from_millis(100);
 const LATEST: Duration = Duration::from_secs(2);
+/// A key of which nothing is left is asked for again after that, at the latest.
+const LONGEST_REST: Duration = Duration::from_secs(5);
 /// Keys that are asked for at once.
 const BATCH: usize = 500;
 
 impl SharedSettings {
     /// What may be spent before Redis has answered.
-    pub fn ahead(&self, rate: Rate) -> u64 {
-        let tenth = rate.count / (10 * u64::from(self.processes.value.max(1)));
+    pub fn ahead(&self, most: u64) -> u64 {
+        let tenth = most / (10 * u64::from(self.processes.value.max(1)));
         self.ahead.map_or(tenth, u64::from).max(1)
     }
 
     /// How many pass in one window at most, over all processes.
-    pub fn bound(&self, rate: Rate) -> u64 {
-        rate.count + u64::from(self.processes.value) * self.ahead(rate)
+    pub fn bound(&self, most: u64) -> u64 {
+        most.saturating_add(u64::from(self.processes.value).saturating_mul(self.ahead(most)))
+    }
+
+    /// How many processes share it.
+    pub fn processes(&self) -> u64 {
+        u64::from(self.processes.value.max(1))
     }
 }
 
@@ -147,20 +179,20 @@ impl Shared {
     pub fn new(
         written: &SharedSettings,
         name: &str,
-        rate: Rate,
-        window: Window,
+        most: u64,
+        windows: Windows,
         keys: usize,
         destination: Arc<dyn Destination>,
     ) -> Self {
-        let processes = u64::from(written.processes.value.max(1));
-        let ahead = written.ahead(rate);
-        let part = Rate { count: (rate.count / processes).max(1), per: rate.per };
+        // what of the window before still counts becomes less, and others give back what they do not
+        // use: ask again before this one ends
+        let again = windows.lasts(SystemTime::now()) / 50;
+        let again = again.clamp(Duration::from_millis(50), LONGEST_REST);
         Shared {
-            slices: Slices::new(Rule { most: rate.count, per: rate.per.get(), ahead, keys }),
-            most: rate.count,
-            per: rate.per.get(),
-            processes,
-            sliding: window == Window::Sliding,
+            slices: Slices::new(Rule { most, ahead: written.ahead(most), keys, again }),
+            most,
+            windows,
+            processes: written.processes(),
             prefix: format!("{}:{name}:", written.prefix),
             destination,
             entrance: Entrance {
@@ -173,7 +205,6 @@ impl Shared {
             is_away: AtomicBool::new(false),
             wake: Notify::new(),
             answered: watch::channel(()).0,
-            alone: (Counting::new(part, window, None), Table::new(keys)),
         }
     }
 
@@ -187,7 +218,8 @@ impl Shared {
                 return self.alone(key, cost);
             }
             let now = Instant::now();
-            let (taken, wake) = self.slices.take(hash, cost, now);
+            let lasts = self.windows.lasts(SystemTime::now());
+            let (taken, wake) = self.slices.take(hash, cost, now, now + lasts);
             if wake {
                 self.wake.notify_one();
             }
@@ -216,15 +248,16 @@ impl Shared {
         self.slices.refund(key_of(key), cost);
     }
 
+    /// What is left of a key for everybody, as far as this process has heard.
+    pub fn left(&self, key: &[u8]) -> Option<u64> {
+        self.slices.left(key_of(key), Instant::now())
+    }
+
     fn alone(&self, key: &[u8], cost: u64) -> Said {
-        let (counting, table) = &self.alone;
         let verdict = match self.when_away {
-            Away::Open => Verdict { passes: true, left: self.most, wait: nanos(self.per) },
+            Away::Open => Verdict { passes: true, left: self.most, wait: self.windows.whole() },
             Away::Closed => Verdict { passes: false, left: 0, wait: nanos(LATEST) },
-            Away::Local => {
-                let time = table.time(Instant::now());
-                table.change(table.hash(key), |word| counting.charge(word, time, cost))
-            }
+            Away::Local => self.windows.alone(key_of(key), cost),
         };
         Said { verdict, alone: true }
     }
@@ -264,12 +297,13 @@ impl Shared {
     }
 
     fn commands(&self, script: &[u8], questions: &[Question]) -> Vec<u8> {
-        let (per, most) = (self.per.as_millis().to_string(), self.most.to_string());
+        let told = self.windows.told(SystemTime::now());
+        let (per, most) = (told.per.to_string(), self.most.to_string());
         let processes = self.processes.to_string();
         let mut out = Vec::with_capacity(questions.len() * 200);
         for question in questions {
             // one slot of a cluster for both windows
-            let key = format!("{}{{{:032x}}}", self.prefix, question.key);
+            let key = format!("{}{{{:032x}}}{}", self.prefix, question.key, told.suffix);
             let (debt, want) = (question.debt.to_string(), question.want.to_string());
             let words: [&[u8]; 10] = [
                 b"EVALSHA",
@@ -281,20 +315,12 @@ impl Shared {
                 debt.as_bytes(),
                 want.as_bytes(),
                 processes.as_bytes(),
-                if self.sliding { b"1" } else { b"0" },
+                told.mode,
             ];
             command(&words, &mut out);
         }
         out
     }
-}
-
-/// A collision would have to be found among 2^128.
-fn key_of(key: &[u8]) -> Key {
-    let digest = digest(&SHA256, key);
-    let mut first = [0; 16];
-    first.copy_from_slice(&digest.as_ref()[..16]);
-    u128::from_be_bytes(first)
 }
 
 fn grant(reply: &Reply) -> Result<Grant, String> {

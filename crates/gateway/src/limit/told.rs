@@ -36,15 +36,26 @@ pub struct Standing {
     pub reset: Option<u64>,
 }
 
+/// What a limit is counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// So many seconds.
+    Seconds(u64),
+    /// A month, which has no certain length.
+    Month,
+    /// At once.
+    AtOnce,
+}
+
 impl Shown {
-    /// `most` in so many seconds; without these it is how many at once.
-    pub fn new(name: &str, most: u64, seconds: Option<u64>) -> Self {
+    pub fn new(name: &str, most: u64, unit: Unit) -> Self {
         let name = string(name);
-        let unit = match seconds {
-            Some(seconds) => format!("w={seconds}"),
-            None => "qu=\"concurrent-requests\"".to_owned(),
+        let unit = match unit {
+            Unit::Seconds(seconds) => format!(";w={seconds}"),
+            Unit::Month => String::new(),
+            Unit::AtOnce => ";qu=\"concurrent-requests\"".to_owned(),
         };
-        Shown { policy: format!("{name};q={most};{unit}"), name, most }
+        Shown { policy: format!("{name};q={most}{unit}"), name, most }
     }
 }
 
@@ -113,9 +124,10 @@ mod tests {
 
     #[test]
     fn gw_21_fields_of_one_and_of_several() {
-        let user = Shown::new("per-user", 100, Some(60));
-        let odd = Shown::new("a \"b\"\\ \u{e9}", 5, Some(1));
-        let once = Shown::new("at-once", 8, None);
+        let user = Shown::new("per-user", 100, Unit::Seconds(60));
+        let odd = Shown::new("a \"b\"\\ \u{e9}", 5, Unit::Seconds(1));
+        let once = Shown::new("at-once", 8, Unit::AtOnce);
+        let month = Shown::new("month", 7, Unit::Month);
         let standing = |left, reset| Standing { left, reset };
         for (told, limits, expected) in [
             (
@@ -139,6 +151,11 @@ mod tests {
                 Told::Standard,
                 &[(&once, standing(3, None))],
                 "RateLimit-Policy: \"at-once\";q=8;qu=\"concurrent-requests\"\r\nRateLimit: \"at-once\";r=3\r\n",
+            ),
+            (
+                Told::Standard,
+                &[(&month, standing(3, Some(60)))],
+                "RateLimit-Policy: \"month\";q=7\r\nRateLimit: \"month\";r=3;t=60\r\n",
             ),
             (Told::Nothing, &[(&user, standing(9, Some(7)))], ""),
         ] {

@@ -37,7 +37,7 @@ use transom_settings::{Spanned, settings};
 use crate::kind::Kind;
 use crate::limit::by::By;
 use crate::limit::flight::Flights;
-use crate::limit::told::{Shown, Standing, Told};
+use crate::limit::told::{Shown, Standing, Told, Unit};
 use crate::making::Making;
 
 settings! {
@@ -78,7 +78,8 @@ impl Kind for Concurrency {
             return None;
         }
         let same = format!("{} {}", making.name, self.by);
-        let most = |most: u32| Most { most, shown: Shown::new(making.title(), most.into(), None) };
+        let most =
+            |most: u32| Most { most, shown: Shown::new(making.title(), most.into(), Unit::AtOnce) };
         let consumers = making.lender.consumers();
         let plans = consumers.written.plans.iter().filter(|_| self.plans);
         let plans = plans.filter_map(|(name, plan)| Some((name.clone(), most(plan.concurrency?))));

@@ -77,6 +77,10 @@ settings! {
         /// Whether pages of the public internet may ask here, in a private network
         /// (Private Network Access).
         pub private_network: bool = false,
+        /// Whether a WebSocket that a page of another origin opens passes: it is marked in the access
+        /// log (`dry_run`) and counted in `transom_dry_run_total`. What scripts may read is not changed
+        /// by it.
+        pub dry_run: bool = false,
     }
 }
 
@@ -109,11 +113,13 @@ impl Kind for Cors {
                 right = false;
             }
         }
-        right.then(|| Arc::new(Sharing(Rule::of(self))) as Arc<dyn Policy>)
+        let dry_run = self.dry_run.then(|| making.name.into());
+        right.then(|| Arc::new(Sharing(Rule::of(self), dry_run)) as Arc<dyn Policy>)
     }
 }
 
-struct Sharing(Rule);
+/// What it goes by; and its own name, where it only tries.
+struct Sharing(Rule, Option<Arc<str>>);
 
 impl Policy for Sharing {
     fn kind(&self) -> &'static str {
@@ -145,7 +151,10 @@ impl Policy for Sharing {
             }
             let origin = asked.origin.filter(|origin| self.0.allows(origin)).map(str::to_owned);
             if request.upgrade.is_some() && asked.origin.is_some() && origin.is_none() {
-                return Err(Fault::new(Code::Forbidden, "cors: a WebSocket of another origin"));
+                let fault = Fault::new(Code::Forbidden, "cors: a WebSocket of another origin");
+                let Some(name) = &self.1 else { return Err(fault) };
+                exchange.record.would_refuse(name);
+                exchange.record.remark(format!("dry run: {}", fault.detail()));
             }
             let mut response = next.run(exchange, request).await;
             share(&self.0, origin.as_deref(), &mut response.fields);

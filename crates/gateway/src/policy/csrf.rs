@@ -56,6 +56,9 @@ settings! {
         pub origins: List<Spanned<OriginPattern>> = List::default(),
         /// A token that is asked for besides.
         pub token: Option<Token> = None,
+        /// Whether what would be refused passes: it is marked in the access log (`dry_run`) and counted
+        /// in `transom_dry_run_total`.
+        pub dry_run: bool = false,
     }
 
     /// A token, sent in a cookie and in a field.
@@ -96,6 +99,7 @@ impl Kind for Csrf {
             return None;
         }
         Some(Arc::new(Guarding {
+            dry_run: self.dry_run.then(|| making.name.into()),
             origins: self.origins.iter().map(|origin| origin.value.clone()).collect(),
             token: self.token.as_ref().map(|token| Sealed {
                 seal: Seal::new(token.secret.expose().as_bytes()),
@@ -108,6 +112,8 @@ impl Kind for Csrf {
 }
 
 struct Guarding {
+    /// Its own name, where it only tries.
+    dry_run: Option<Arc<str>>,
     origins: Vec<OriginPattern>,
     token: Option<Sealed>,
 }
@@ -121,7 +127,11 @@ struct Sealed {
 
 impl Guarding {
     /// Whether the browser says that the request comes from where it may; else the reason.
-    fn judge(&self, own: &str, fields: &Fields) -> Result<(), &'static str> {
+    fn judge(&self, request: &Request) -> Result<(), &'static str> {
+        self.comes_from(&origin_of(request.scheme, &request.authority), &request.fields)
+    }
+
+    fn comes_from(&self, own: &str, fields: &Fields) -> Result<(), &'static str> {
         let origin = match fields.only(Known::Origin) {
             Values::None => None,
             Values::One(origin) => Some(std::str::from_utf8(origin).unwrap_or("null")),
@@ -158,6 +168,16 @@ impl Sealed {
         self.seal.holds(token, &self.bound_to(exchange)).then_some(token)
     }
 
+    /// Whether the field has the token of the cookie; else the reason.
+    fn judge(&self, cookie: Option<&[u8]>, fields: &Fields) -> Result<(), &'static str> {
+        let cookie = cookie.ok_or("no valid token in the cookie")?;
+        let sent = fields.get(self.header.as_str()).unwrap_or_default();
+        match token::is_same(sent, cookie) {
+            true => Ok(()),
+            false => Err("the field does not have the token of the cookie"),
+        }
+    }
+
     /// A line that sets a new one. Pages have to read it: it is not `HttpOnly`.
     fn fresh(&self, exchange: &Exchange, over_tls: bool) -> String {
         let token = self.seal.fresh(&self.bound_to(exchange));
@@ -180,7 +200,8 @@ impl Policy for Guarding {
             Some(token) => format!(", with the token of `{}` in `{}`", token.cookie, token.header),
             None => String::new(),
         };
-        format!("what changes something comes from pages of the same origin{besides}")
+        let dry_run = if self.dry_run.is_some() { ", only told in the log" } else { "" };
+        format!("what changes something comes from pages of the same origin{besides}{dry_run}")
     }
 
     fn handle<'a>(
@@ -197,13 +218,16 @@ impl Policy for Guarding {
             let token =
                 self.token.as_ref().map(|sealed| (sealed, sealed.given(exchange, &request.fields)));
             if !harmless {
-                let own = origin_of(request.scheme, &request.authority);
-                self.judge(&own, &request.fields).map_err(refused)?;
-                if let Some((sealed, cookie)) = &token {
-                    let cookie = cookie.ok_or_else(|| refused("no valid token in the cookie"))?;
-                    let sent = request.fields.get(sealed.header.as_str()).unwrap_or_default();
-                    if !token::is_same(sent, cookie) {
-                        return Err(refused("the field does not have the token of the cookie"));
+                let judged = self.judge(&request).and_then(|()| match &token {
+                    Some((sealed, cookie)) => sealed.judge(*cookie, &request.fields),
+                    None => Ok(()),
+                });
+                match (judged, &self.dry_run) {
+                    (Ok(()), _) => {}
+                    (Err(why), None) => return Err(refused(why)),
+                    (Err(why), Some(name)) => {
+                        exchange.record.would_refuse(name);
+                        exchange.record.remark(format!("dry run: csrf: {why}"));
                     }
                 }
             }
@@ -235,7 +259,7 @@ mod tests {
     #[test]
     fn gw_16_what_the_browser_says_decides() {
         let pay = OriginPattern::from_text("https://pay.example").unwrap();
-        let guarding = Guarding { origins: vec![pay], token: None };
+        let guarding = Guarding { origins: vec![pay], token: None, dry_run: None };
         for (lines, passes) in [
             (&[][..], true),
             (&[("sec-fetch-site", "same-origin")], true),
@@ -255,7 +279,7 @@ mod tests {
             for (name, value) in lines {
                 fields.append(*name, value.as_bytes());
             }
-            let judged = guarding.judge("https://shop.example", &fields);
+            let judged = guarding.comes_from("https://shop.example", &fields);
             assert_eq!(judged.is_ok(), passes, "{lines:?}: {judged:?}");
         }
     }

@@ -23,20 +23,23 @@
 //! **What to know at night.**
 //!
 //! - gRPC needs HTTP/2: without TLS, `to` must be a pool with `http: "2"`.
-//! - The body of the request is not sent.
+//! - The body of the request is sent with `body: 16KiB` only. The request then waits until all of it is there
+//!   (not for streams), and a longer one is `too-large`, also in a dry run.
 //! - Fields that frame a message or belong to one hop are never taken over.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use prost::Message;
 use transom_proxy::body::Body;
 use transom_proxy::exchange::Exchange;
+use transom_proxy::fault::Fault;
 use transom_proxy::fields::Known;
 use transom_proxy::message::{Method, Request};
 use transom_proxy::policy::Policy;
 use transom_proxy::stage::Stage;
-use transom_settings::{Duration, HeaderName, Map, Name, Spanned, Target, settings};
+use transom_settings::{ByteSize, Duration, HeaderName, Map, Name, Spanned, Target, settings};
 
 use crate::authority::{
     Asking, Authority, Changes, Field, LONGEST_ANSWER, Memory, Refusal, Unanswered, Verdict,
@@ -58,6 +61,8 @@ settings! {
         /// Fields of the request that it is told.
         pub send: Vec<HeaderName> =
             vec![HeaderName::known("authorization"), HeaderName::known("cookie")],
+        /// The longest body that it is told; a longer one is `too-large`. Default: it is told none.
+        pub body: Option<ByteSize> = None,
         /// What it is told besides (`context_extensions`).
         pub context: Map<Name, String> = Map::default(),
         /// How long it may take.
@@ -115,20 +120,29 @@ impl Authority for Service {
         format!("{} over gRPC", self.settings.to.value)
     }
 
-    fn question(&self, exchange: &Exchange, request: &Request) -> Request {
+    fn told(&self) -> Option<usize> {
+        self.settings.body.map(ByteSize::len)
+    }
+
+    fn question(
+        &self,
+        exchange: &Exchange,
+        request: &Request,
+        body: &Bytes,
+    ) -> Result<Request, Fault> {
         let tls = self.settings.to.is_tls();
         let mut question = Request::new(Method::Post, "", PATH);
         question.scheme = if tls { "https" } else { "http" };
         question.fields.append(Known::ContentType, b"application/grpc");
         question.takes_trailers = true;
-        let check = self.check(exchange, request);
+        let check = self.check(exchange, request, body);
         let mut framed = vec![0; 5];
         // Writing into a vector cannot fail.
         let _ = check.encode(&mut framed);
         let length = (framed.len() - 5) as u32;
         framed[1..5].copy_from_slice(&length.to_be_bytes());
         question.body = Body::of(framed);
-        question
+        Ok(question)
     }
 
     fn verdict(&self, answer: Called) -> Result<Verdict, String> {
@@ -157,7 +171,13 @@ impl Authority for Service {
 }
 
 impl Service {
-    fn check(&self, exchange: &Exchange, request: &Request) -> pb::CheckRequest {
+    fn check(&self, exchange: &Exchange, request: &Request, body: &Bytes) -> pb::CheckRequest {
+        // a field of texts can only have texts
+        let (text_body, raw_body) = match std::str::from_utf8(body) {
+            Ok(text) => (text.to_owned(), Vec::new()),
+            Err(_) => (String::new(), body.to_vec()),
+        };
+        let size = self.settings.body.map_or(-1, |_| body.len() as i64);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let headers = self.settings.send.iter().filter_map(|name| {
             let values: Vec<_> = request.fields.all(&**name).map(text).collect();
@@ -187,7 +207,9 @@ impl Service {
                     host: request.authority.to_string(),
                     scheme: request.scheme.to_owned(),
                     protocol: format!("HTTP/{}", request.version.as_str()),
-                    size: -1,
+                    size,
+                    body: text_body,
+                    raw_body,
                     ..Default::default()
                 }),
             }),

@@ -31,15 +31,21 @@
 //!   field that is not listed is never taken over, whatever the service sends.
 //! - Redirects of the service go to the client; they are not followed.
 //! - `remember` keeps an answer for the same question: the same client address, method, host, path,
-//!   query and `send`. Who loses a right keeps it for so long.
+//!   query, `send` and `body`. Who loses a right keeps it for so long.
+//! - With `body: 16KiB` the service gets the body, too, and the request waits until all of it is there: not
+//!   for streams. One that is longer is `too-large`, also in a dry run.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use transom_proxy::body::Body;
 use transom_proxy::exchange::Exchange;
+use transom_proxy::fault::Fault;
+use transom_proxy::fields::Known;
 use transom_proxy::message::{Method, Request};
 use transom_proxy::policy::Policy;
 use transom_proxy::stage::Stage;
-use transom_settings::{Duration, HeaderName, Spanned, Target, Url, settings};
+use transom_settings::{ByteSize, Duration, HeaderName, Spanned, Target, Url, settings};
 
 use crate::authority::{
     Asking, Authority, Changes, LONGEST_ANSWER, Memory, Refusal, Unanswered, Verdict, copied,
@@ -57,6 +63,9 @@ settings! {
         /// Fields of the request that it is told.
         pub send: Vec<HeaderName> =
             vec![HeaderName::known("authorization"), HeaderName::known("cookie")],
+        /// The longest body that it is told, by a `POST` then; a longer one is `too-large`. Default: it is
+        /// told none.
+        pub body: Option<ByteSize> = None,
         /// Fields of its answer that the endpoint is told.
         pub take: Vec<HeaderName> = Vec::new(),
         /// Fields of its answer that the client gets with the response, such as `set-cookie`.
@@ -121,8 +130,13 @@ impl Authority for Service {
         &self.reserved
     }
 
-    fn question(&self, _: &Exchange, request: &Request) -> Request {
-        let mut question = call::request(Method::Get, &self.settings.url);
+    fn told(&self) -> Option<usize> {
+        self.settings.body.map(ByteSize::len)
+    }
+
+    fn question(&self, _: &Exchange, request: &Request, body: &Bytes) -> Result<Request, Fault> {
+        let method = if body.is_empty() { Method::Get } else { Method::Post };
+        let mut question = call::request(method, &self.settings.url);
         let fields = &mut question.fields;
         for name in &self.settings.send {
             for value in request.fields.all(&**name) {
@@ -137,7 +151,14 @@ impl Authority for Service {
             uri.extend_from_slice(query.as_bytes());
         }
         fields.set("X-Forwarded-Uri", &uri);
-        question
+        if !body.is_empty() {
+            for name in [Known::ContentType, Known::ContentEncoding] {
+                fields.remove(name);
+                request.fields.all(name).for_each(|value| fields.append(name, value));
+            }
+            question.body = Body::of(body.clone());
+        }
+        Ok(question)
     }
 
     fn verdict(&self, answer: Called) -> Result<Verdict, String> {

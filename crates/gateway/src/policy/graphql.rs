@@ -47,6 +47,7 @@ use transom_settings::json::{self, Value as Json, json};
 use transom_settings::{ByteSize, Spanned, settings};
 
 use self::query::{Kind as Operation, Refused};
+use crate::joined;
 use crate::kind::Kind;
 use crate::making::Making;
 use crate::pairs;
@@ -77,6 +78,9 @@ settings! {
         pub persisted: Option<Spanned<PathBuf>> = None,
         /// The longest body of a request.
         pub max_body: ByteSize = ByteSize::kib(256),
+        /// Whether what would be refused passes as it is: it is marked in the access log (`dry_run`) and
+        /// counted in `transom_dry_run_total`. Documents of `persisted` are put in all the same.
+        pub dry_run: bool = false,
     }
 }
 
@@ -114,6 +118,7 @@ impl Kind for GraphQl {
             introspection: self.introspection,
             persisted,
             longest: self.max_body.len(),
+            dry_run: self.dry_run.then(|| making.name.into()),
         }))
     }
 }
@@ -158,6 +163,8 @@ struct Gate {
     /// The only documents that may be sent, by their digests.
     persisted: Option<HashMap<String, String>>,
     longest: usize,
+    /// Its own name, where it only tries.
+    dry_run: Option<Arc<str>>,
 }
 
 /// Why a request is not passed on, for its client.
@@ -188,7 +195,8 @@ impl Policy for Gate {
             Some(documents) => format!(", {} documents", documents.len()),
             None => String::new(),
         };
-        format!("depth {depth}, complexity {complexity}, {aliases} aliases{listed}")
+        let dry_run = if self.dry_run.is_some() { ", only told in the log" } else { "" };
+        format!("depth {depth}, complexity {complexity}, {aliases} aliases{listed}{dry_run}")
     }
 
     fn handle<'a>(
@@ -198,9 +206,19 @@ impl Policy for Gate {
         next: Next,
     ) -> Answering<'a> {
         Box::pin(async move {
-            match self.look(&mut request).await? {
-                Ok(()) => Ok(next.run(exchange, request).await),
-                Err(no) => {
+            match (self.look(&mut request).await, &self.dry_run) {
+                (Ok(Ok(())), _) => Ok(next.run(exchange, request).await),
+                (Err(fault), None) => Err(fault),
+                (no, Some(name)) => {
+                    let why = no.map_or_else(
+                        |fault| fault.detail().to_owned(),
+                        |no| no.err().map_or_else(String::new, |no| no.what),
+                    );
+                    exchange.record.would_refuse(name);
+                    exchange.record.remark(format!("dry run: graphql: {why}"));
+                    Ok(next.run(exchange, request).await)
+                }
+                (Ok(Err(no)), None) => {
                     let detail = format!("{}: {}", no.code, no.what);
                     exchange.record.fail(Fault::new(Code::BadRequest, detail));
                     Ok(told(&no))
@@ -224,13 +242,15 @@ impl Gate {
         match request.method {
             Method::Get | Method::Head => Ok(self.look_at_query(request)),
             Method::Post => {
-                let body = request.body.whole(self.longest).await?;
+                let body = joined::whole(&mut request.body, self.longest).await?;
                 let too_large = || Fault::new(Code::TooLarge, "it is longer than `max-body`");
                 let body = body.ok_or_else(too_large)?;
-                let outcome = self.look_at_body(request, &body);
-                Ok(outcome.map(|read| {
-                    request.body = Body::of(read.map_or(body, Into::into));
-                }))
+                let (body, outcome) = match self.look_at_body(request, &body) {
+                    Ok(read) => (read.map_or(body, Into::into), Ok(())),
+                    Err(no) => (body, Err(no)),
+                };
+                request.body = Body::of(body);
+                Ok(outcome)
             }
             Method::Options => Ok(Ok(())),
             _ => {

@@ -14,9 +14,18 @@
 //! lets the next request through, for endpoints that look at the key themselves.
 //!
 //! Traps. Answers are kept in the memory of this process: they are gone after a restart, and another
-//! process knows nothing of them; route by the key (`algorithm: hash`) where there are several. When
+//! process knows nothing of them, unless they are `shared`. When
 //! `memory` is full the oldest answers are forgotten before their time. A body longer than `max-body` is
 //! refused: it has to be read whole to know a request again.
+//!
+//! With `shared`, several processes know the keys together through Redis or Valkey: the answer that one
+//! has had is given again by another, and a request that is under way at one is waited for at another. An
+//! entry is made there before the request goes to the endpoint (a round trip), and the answer is there
+//! before the client has it. A process that dies with a request under way leaves a key whose outcome
+//! nobody knows; the others notice after five seconds. While Redis is away, requests with a key are refused
+//! with 503, unless `away: local` lets each process remember by itself: then a thing may be done once by
+//! each. Answers lie in Redis as they are, with all that stands in them: protect it as you protect them. The
+//! processes must have the same names of routes.
 //!
 //! **When it runs.** Stage `store`, next to the action, so that what others check is checked each time.
 //!
@@ -29,7 +38,7 @@
 //!
 //! **What the client sees.** `bad-request` (400) where the key is missing and `required`, or is no key;
 //! `key-reused` (422) where the key was used for another request; `outcome-unknown` (409) as said above;
-//! `too-large` (413).
+//! `too-large` (413); `authority-unavailable` (503) while Redis is away.
 
 use std::sync::Arc;
 use std::time::{Duration as Time, Instant};
@@ -39,7 +48,7 @@ use tokio::sync::oneshot;
 use transom_proxy::body::Body;
 use transom_proxy::chain::Next;
 use transom_proxy::exchange::Exchange;
-use transom_proxy::fault::{Code, Fault, Retry};
+use transom_proxy::fault::{Code, Fault};
 use transom_proxy::fields::{Known, Values};
 use transom_proxy::message::{Request, Response};
 use transom_proxy::patience::within;
@@ -47,16 +56,20 @@ use transom_proxy::policy::{Answering, Policy};
 use transom_proxy::record::Record;
 use transom_proxy::stage::Stage;
 use transom_proxy::variables::Template;
-use transom_settings::{ByteSize, Duration, HeaderName, Method, settings};
+use transom_settings::{ByteSize, Duration, HeaderName, Method, Secret, Spanned, Target, settings};
 
 use crate::kind::Kind;
 use crate::limit::by::By;
 use crate::making::Making;
+use crate::redis::asking::{Asking, Bringing};
+use crate::redis::link::Entrance;
 
-mod joined;
+mod first;
+mod remote;
 mod store;
 
-use joined::Read;
+use first::Running;
+use remote::Remote;
 use store::{Answer, Bounds, Digest, First, Found, Store};
 
 settings! {
@@ -85,6 +98,35 @@ settings! {
         pub server_errors: bool = false,
         /// What becomes of a key whose first request may have reached the endpoint, if no answer came.
         pub lost: Lost = Lost::Refuse,
+        /// Through which Redis or Valkey several processes know the keys together.
+        pub shared: Option<SharedKeys> = None,
+    }
+
+    /// Through which Redis or Valkey several processes know the keys together.
+    pub struct SharedKeys short(redis) {
+        /// Its address, or a pool of which one takes writes. TLS is what the pool says, or
+        /// `https://` before an address.
+        pub redis: Spanned<Target>,
+        /// Who asks (`AUTH`).
+        pub user: Option<String> = None,
+        /// The password (`AUTH`).
+        pub password: Option<Secret> = None,
+        /// The number of the database (`SELECT`).
+        pub database: u32 = 0,
+        /// What stands before each key.
+        pub prefix: String = "transom".to_owned(),
+        /// How long a request waits for Redis.
+        pub patience: Duration = Duration::milliseconds(500),
+        /// What holds while Redis is away.
+        pub away: Away = Away::Closed,
+    }
+
+    /// What holds while Redis is away.
+    pub enum Away {
+        /// Each process remembers by itself.
+        Local = "local",
+        /// Requests with a key are refused.
+        Closed = "closed",
     }
 
     /// What becomes of a key whose outcome nobody knows.
@@ -105,15 +147,61 @@ impl Kind for Idempotency {
         self.by.template().into_iter().collect()
     }
 
+    fn targets(&self) -> Vec<(&'static str, &Spanned<Target>)> {
+        self.shared.iter().map(|shared| ("shared.redis", &shared.redis)).collect()
+    }
+
     fn build(&self, making: &mut Making<'_>) -> Option<Arc<dyn Policy>> {
         let store = making.keep(|_| true, Store::default);
-        Some(Arc::new(Once { rule: Arc::new(self.clone()), store }))
+        let remote = match &self.shared {
+            Some(shared) => Some(self.remote(shared, making)?),
+            None => None,
+        };
+        Some(Arc::new(Once { rule: Arc::new(self.clone()), store, remote }))
     }
 }
+
+impl Idempotency {
+    fn remote(&self, shared: &SharedKeys, making: &mut Making<'_>) -> Option<Arc<Remote>> {
+        if self.max_response.len() > LONGEST_SHARED {
+            let what = format!("answers over {LONGEST_SHARED} bytes cannot be shared");
+            let hint = "write `max-response: 16MiB` at most";
+            making.error(shared.redis.span, "max-response", what, hint);
+            return None;
+        }
+        let destination = making.destination(&shared.redis, "shared.redis")?;
+        let asking = making.keep(|_| true, Asking::default);
+        let owner = making.keep(|_| true, remote::Owner::default);
+        let entrance = Entrance {
+            user: shared.user.clone(),
+            password: shared.password.clone(),
+            database: shared.database,
+        };
+        let bringing = Bringing { asking: asking.clone(), destination, entrance };
+        making.task("shared-keys", Arc::new(bringing));
+        Some(Arc::new(Remote {
+            asking,
+            prefix: shared.prefix.clone(),
+            owner,
+            keep: self.keep.get(),
+            patience: shared.patience.get(),
+            again: self.lost == Lost::Again,
+        }))
+    }
+
+    /// Whether nothing passes while Redis is away.
+    fn is_closed(&self) -> bool {
+        self.shared.as_ref().is_some_and(|shared| shared.away == Away::Closed)
+    }
+}
+
+/// The longest answer that is shared.
+const LONGEST_SHARED: usize = 16 << 20;
 
 struct Once {
     rule: Arc<Idempotency>,
     store: Arc<Store>,
+    remote: Option<Arc<Remote>>,
 }
 
 /// How long a key may be.
@@ -181,7 +269,11 @@ impl Policy for Once {
 
     fn describe(&self) -> String {
         let required = if self.rule.required { ", which is required" } else { "" };
-        format!("once for each {}{required}, kept for {}", &*self.rule.header, self.rule.keep)
+        let shared = if self.remote.is_some() { ", shared with other processes" } else { "" };
+        format!(
+            "once for each {}{required}, kept for {}{shared}",
+            &*self.rule.header, self.rule.keep
+        )
     }
 
     fn handle<'a>(
@@ -208,31 +300,39 @@ impl Policy for Once {
                 let now = Instant::now();
                 match self.store.ask(key, fingerprint, now, bounds) {
                     Found::Nothing(first) => {
-                        return self.first(exchange, request, next, first).await;
+                        return self
+                            .first(exchange, request, next, (key, fingerprint), first)
+                            .await;
                     }
                     Found::Answered(answer) => return Ok(again(&answer)),
-                    Found::Another => {
-                        let detail = "the key was used for another request";
-                        return Err(Fault::new(Code::KeyReused, detail));
-                    }
-                    Found::Lost => {
-                        let detail = "nobody knows what became of the first request with this key";
-                        return Err(Fault::new(Code::OutcomeUnknown, detail));
-                    }
+                    Found::Another => return Err(another()),
+                    Found::Lost => return Err(lost()),
                     Found::UnderWay(mut over) => {
                         let worker = exchange.local.worker.clone();
                         let left = by.saturating_duration_since(now);
                         // it never changes, it only ends
                         if within(&worker, left, over.changed()).await.is_none() {
-                            let detail = "the first request with this key is still under way";
-                            let fault = Fault::new(Code::OutcomeUnknown, detail);
-                            return Err(fault.retry_after(AGAIN));
+                            return Err(under_way());
                         }
                     }
                 }
             }
         })
     }
+}
+
+fn another() -> Fault {
+    Fault::new(Code::KeyReused, "the key was used for another request")
+}
+
+fn lost() -> Fault {
+    let detail = "nobody knows what became of the first request with this key";
+    Fault::new(Code::OutcomeUnknown, detail)
+}
+
+fn under_way() -> Fault {
+    let detail = "the first request with this key is still under way";
+    Fault::new(Code::OutcomeUnknown, detail).retry_after(AGAIN)
 }
 
 /// When one may come again whose first request is still under way.
@@ -249,6 +349,7 @@ impl Once {
         exchange: &mut Exchange,
         request: Request,
         next: Next,
+        (key, fingerprint): (Digest, Digest),
         first: First,
     ) -> Result<Response, Fault> {
         let mut aside = exchange.aside();
@@ -258,11 +359,20 @@ impl Once {
         aside.extensions = std::mem::take(&mut exchange.extensions);
         aside.started = exchange.started;
         let (said, heard) = oneshot::channel();
-        let rule = self.rule.clone();
+        let running = Running {
+            rule: self.rule.clone(),
+            remote: self.remote.clone(),
+            key,
+            fingerprint,
+            first,
+        };
         exchange.local.aside.start("idempotency", async move {
-            let response = next.run(&mut aside, request).await;
-            let response = keep(&rule, first, &aside.record, response).await;
+            let (response, untold) = running.run(&mut aside, request, next).await;
+            let worker = aside.local.worker.clone();
             let _ = said.send((response, aside.extensions, aside.record));
+            if let Some(untold) = untold {
+                untold.tell(&worker).await;
+            }
         });
         let Ok((response, extensions, record)) = heard.await else {
             return Err(Fault::new(Code::Internal, "the request was broken off"));
@@ -286,50 +396,6 @@ fn follow(record: &mut Record, aside: Record) {
     record.dry_run = record.dry_run.take().or(aside.dry_run);
 }
 
-/// Keeps the answer to the first request, if it is one that is kept.
-async fn keep(
-    rule: &Idempotency,
-    first: First,
-    record: &Record,
-    mut response: Response,
-) -> Result<Response, Fault> {
-    match record.fault {
-        Some(code) if untouched(code) || rule.lost == Lost::Again => {
-            first.forget();
-            return Ok(response);
-        }
-        // dropping it without a word says that it is lost
-        Some(_) => return Ok(response),
-        None => {}
-    }
-    if response.status >= 500 && !rule.server_errors {
-        first.forget();
-        return Ok(response);
-    }
-    match joined::read(std::mem::take(&mut response.body), rule.max_response.len()).await? {
-        Read::Whole(body) => {
-            response.body = Body::of(body.clone());
-            let (status, fields) = (response.status, response.fields.clone());
-            first.answered(Arc::new(Answer { status, fields, body }), Instant::now());
-        }
-        // it was done, and cannot be said again: dropping it without a word says so
-        Read::Longer(body) => response.body = body,
-    }
-    Ok(response)
-}
-
-/// Whether nothing of the request has been done where this was the fault.
-fn untouched(code: Code) -> bool {
-    let maybe = matches!(
-        code,
-        Code::BadResponse
-            | Code::IncompleteResponse
-            | Code::LargeResponseFields
-            | Code::ResponseTimeout
-    );
-    !maybe && (code.row().retry != Retry::IfIdempotent) && code != Code::Internal
-}
-
 /// What was answered before.
 fn again(answer: &Answer) -> Response {
     let mut response = Response::new(answer.status);
@@ -342,24 +408,6 @@ fn again(answer: &Answer) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_cannot_have_been_done_may_be_done_again() {
-        for (code, expected) in [
-            (Code::ConnectRefused, true),
-            (Code::ConnectTimeout, true),
-            (Code::StreamRefused, true),
-            (Code::NoEndpoint, true),
-            (Code::PoolFull, true),
-            (Code::TooLarge, true),
-            (Code::BadResponse, false),
-            (Code::ResponseTimeout, false),
-            (Code::IncompleteResponse, false),
-            (Code::Internal, false),
-        ] {
-            assert_eq!(untouched(code), expected, "{code:?}");
-        }
-    }
 
     #[test]
     fn no_part_can_be_taken_for_another() {

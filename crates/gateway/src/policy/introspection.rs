@@ -41,6 +41,7 @@ use transom_settings::json::{Map as Object, Value as Json};
 use transom_settings::{ByteSize, Duration, HeaderName, Map, Spanned, Target, Url, settings};
 
 use crate::call::Caller;
+use crate::consumer::joined::{Joined, Joining};
 use crate::identify::{Found, Identify, Way};
 use crate::kind::Kind;
 use crate::making::Making;
@@ -70,6 +71,9 @@ settings! {
         pub groups: Option<String> = None,
         /// What names the plan.
         pub plan: Option<String> = None,
+        /// What follows where a consumer has the name that the server says: `ignore`, `join` (its plan and
+        /// groups hold) or `require` (the same, and nobody else passes).
+        pub consumers: Joining = Joining::Ignore,
         /// Fields that tell the endpoint what the server says. What clients send in them is removed.
         pub headers: Map<HeaderName, String> = Map::default(),
         /// How long the server may take.
@@ -122,6 +126,7 @@ impl Kind for Introspection {
                 plan: self.plan.clone(),
                 headers: self.headers.iter().map(|(n, c)| (n.value.clone(), c.clone())).collect(),
             },
+            joined: Joined { how: self.consumers, consumers: making.lender.consumers() },
             memory,
         })))
     }
@@ -143,6 +148,7 @@ struct Asker {
     server: Server,
     rules: Rules,
     reading: Reading,
+    joined: Joined,
     memory: Arc<Memory>,
 }
 
@@ -240,7 +246,7 @@ impl Way for Asker {
             Ok(None) => Found::Nothing,
             Ok(Some(active)) => {
                 self.reading.tell(&active.headers, &mut request.fields);
-                Found::Known(active.identity.clone())
+                self.joined.found(self, &active.identity)
             }
             Err(fault) => Found::Wrong(fault),
         }

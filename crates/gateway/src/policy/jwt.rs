@@ -64,6 +64,7 @@ use transom_settings::{
 };
 
 use crate::call::Caller;
+use crate::consumer::joined::{Joined, Joining};
 use crate::identify::{Found, Identify, Way};
 use crate::kind::Kind;
 use crate::making::Making;
@@ -106,6 +107,9 @@ settings! {
         pub scopes: Option<String> = None,
         /// The claim that names the plan.
         pub plan: Option<String> = None,
+        /// What follows where a consumer has the name that a token says: `ignore`, `join` (its plan and
+        /// groups hold) or `require` (the same, and nobody else passes).
+        pub consumers: Joining = Joining::Ignore,
         /// Fields that tell the endpoint what a claim says. What clients send in them is removed.
         pub headers: Map<HeaderName, String> = Map::default(),
         /// A file with tokens that are not believed although they are right: a `jti` or `claim=value` a
@@ -217,6 +221,7 @@ impl Kind for Jwt {
                 plan: self.plan.clone(),
                 headers: self.headers.iter().map(|(n, c)| (n.value.clone(), c.clone())).collect(),
             },
+            joined: Joined { how: self.consumers, consumers: making.lender.consumers() },
             places: self.from.clone(),
             hide: self.hide,
             longest: self.longest.len(),
@@ -386,6 +391,7 @@ struct Checker {
     source: Source,
     rules: Rules,
     reading: Reading,
+    joined: Joined,
     places: Vec<Place>,
     hide: bool,
     longest: usize,
@@ -421,7 +427,7 @@ impl Way for Checker {
             Ok(None) => Found::Nothing,
             Ok(Some(verified)) => {
                 self.reading.tell(&verified.headers, &mut request.fields);
-                Found::Known(verified.identity.clone())
+                self.joined.found(self, &verified.identity)
             }
             Err(fault) => Found::Wrong(fault),
         }

@@ -106,7 +106,7 @@ fn http_date(moment: Moment) -> Option<String> {
 
 /// Where in its life something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Age {
+pub enum Age {
     Published,
     Deprecated,
     /// For so many seconds more.
@@ -119,22 +119,24 @@ struct Ending {
     fields: Vec<(&'static str, String)>,
 }
 
-impl Ending {
+impl Lifecycle {
     /// `now` in seconds since the beginning of 1970.
-    fn age(&self, now: i64) -> Age {
-        if self.settings.sunset.as_ref().is_some_and(|sunset| sunset.second() <= now) {
+    pub fn age(&self, now: i64) -> Age {
+        if self.sunset.as_ref().is_some_and(|sunset| sunset.second() <= now) {
             return Age::Retired;
         }
         let within = |one: &&Spanned<BrownOut>| (one.from.second()..one.to.second()).contains(&now);
-        if let Some(one) = self.settings.brown_outs.iter().find(within) {
+        if let Some(one) = self.brown_outs.iter().find(within) {
             return Age::BrownOut(one.to.second().abs_diff(now));
         }
-        match self.settings.deprecated.second() <= now {
+        match self.deprecated.second() <= now {
             true => Age::Deprecated,
             false => Age::Published,
         }
     }
+}
 
+impl Ending {
     fn announce(&self, fields: &mut Fields) {
         for (name, value) in &self.fields {
             fields.append(*name, value.as_bytes());
@@ -165,7 +167,7 @@ impl Policy for Ending {
     ) -> Answering<'a> {
         Box::pin(async move {
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            let fault = match self.age(i64::try_from(now.as_secs()).unwrap_or(i64::MAX)) {
+            let fault = match self.settings.age(i64::try_from(now.as_secs()).unwrap_or(i64::MAX)) {
                 Age::Retired => Some(Fault::new(Code::Gone, "lifecycle: its sunset is over")),
                 Age::BrownOut(left) => {
                     let fault = Fault::new(Code::Gone, "lifecycle: a brown-out");
@@ -198,15 +200,12 @@ mod tests {
         let moment = |text: &str| Moment::from_text(text).unwrap();
         let brown_out =
             BrownOut { from: moment("2027-11-02T10:00:00Z"), to: moment("2027-11-02T10:15:00Z") };
-        let ending = Ending {
-            settings: Lifecycle {
-                deprecated: moment("2027-01-31").into(),
-                sunset: Some(moment("2027-12-31").into()),
-                successor: None,
-                documentation: None,
-                brown_outs: vec![Spanned::from(brown_out)].into(),
-            },
-            fields: Vec::new(),
+        let ending = Lifecycle {
+            deprecated: moment("2027-01-31").into(),
+            sunset: Some(moment("2027-12-31").into()),
+            successor: None,
+            documentation: None,
+            brown_outs: vec![Spanned::from(brown_out)].into(),
         };
         for (now, expected) in [
             ("2027-01-30T23:59:59Z", Age::Published),

@@ -73,6 +73,14 @@ impl Kind for Mock {
         self.openapi.iter().collect()
     }
 
+    fn described(&mut self, document: &Spanned<PathBuf>, base: &str) {
+        // where an answer is written, that is meant
+        if *self == (Mock { delay: self.delay, ..Mock::default() }) {
+            self.openapi = Some(document.clone());
+            self.base = Some(base.to_owned());
+        }
+    }
+
     fn build(&self, making: &mut Making<'_>) -> Option<Arc<dyn Policy>> {
         let examples = match &self.openapi {
             None => None,

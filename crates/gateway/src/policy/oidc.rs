@@ -47,6 +47,7 @@ use transom_proxy::policy::{Answering, Policy};
 use transom_proxy::stage::Stage;
 use transom_settings::{Duration, HeaderName, Map, Secret, Spanned, Target, Url, settings};
 
+use crate::consumer::joined::{Joined, Joining};
 use crate::identify::{Found, Identify, Way};
 use crate::kind::Kind;
 use crate::making::Making;
@@ -102,6 +103,9 @@ settings! {
         pub groups: Option<String> = None,
         /// The claim that names the plan.
         pub plan: Option<String> = None,
+        /// What follows where a consumer has the name that the provider says: `ignore`, `join` (its plan and
+        /// groups hold) or `require` (the same, and nobody else passes).
+        pub consumers: Joining = Joining::Ignore,
         /// Fields that tell the endpoint what a claim says. What clients send in them is removed.
         pub headers: Map<HeaderName, String> = Map::default(),
     }
@@ -150,7 +154,8 @@ impl Kind for Oidc {
                 headers: self.headers.iter().map(|(n, c)| (n.value.clone(), c.clone())).collect(),
             },
         };
-        Some(Arc::new(People(Identify(Guest(Arc::new(login))))))
+        let joined = Joined { how: self.consumers, consumers: making.lender.consumers() };
+        Some(Arc::new(People(Identify(Guest { login: Arc::new(login), joined }))))
     }
 }
 
@@ -208,7 +213,10 @@ impl Oidc {
 /// keep goes into the response.
 struct People(Identify<Guest>);
 
-struct Guest(Arc<Login>);
+struct Guest {
+    login: Arc<Login>,
+    joined: Joined,
+}
 
 /// What was found out before the rules of the stage are asked.
 struct Prepared(Option<Outcome>);
@@ -237,7 +245,7 @@ impl Policy for People {
         next: Next,
     ) -> Answering<'a> {
         Box::pin(async move {
-            let Identify(Guest(login)) = &self.0;
+            let Identify(Guest { login, .. }) = &self.0;
             let outcome = Box::pin(login.look(exchange, &request)).await;
             let keep = match &outcome {
                 Outcome::Session { keep, .. } => keep.clone(),
@@ -259,7 +267,7 @@ impl Way for Guest {
     }
 
     fn describe(&self) -> String {
-        format!("a login at {}", self.0.settings.provider)
+        format!("a login at {}", self.login.settings.provider)
     }
 
     fn challenge(&self) -> Option<&str> {
@@ -267,7 +275,7 @@ impl Way for Guest {
     }
 
     fn reserves(&self) -> Vec<HeaderName> {
-        self.0.reading.headers.iter().map(|(name, _)| name.clone()).collect()
+        self.login.reading.headers.iter().map(|(name, _)| name.clone()).collect()
     }
 
     async fn find(&self, exchange: &mut Exchange, request: &mut Request) -> Found {
@@ -277,19 +285,19 @@ impl Way for Guest {
             Some(Outcome::Answer(response)) => Found::Answer(response),
             Some(Outcome::Fault(fault)) => Found::Wrong(fault),
             Some(Outcome::Session { session, .. }) => {
-                self.0.reading.tell(&session.headers, &mut request.fields);
-                if self.0.settings.relay {
+                self.login.reading.tell(&session.headers, &mut request.fields);
+                if self.login.settings.relay {
                     let value = format!("Bearer {}", session.access);
                     request.fields.set(Known::Authorization, value.as_bytes());
                 }
-                Found::Known(session.identity.clone())
+                self.joined.found(self, &session.identity)
             }
         }
     }
 
     /// Endpoints have no use for the cookies of a session.
     fn hide(&self, _: &mut Exchange, request: &mut Request) {
-        let name = self.0.settings.cookie.as_bytes();
+        let name = self.login.settings.cookie.as_bytes();
         crate::pairs::remove_cookies(&mut request.fields, |other| other.starts_with(name));
     }
 }

@@ -25,6 +25,10 @@
 //!   "identity": {"name": "ada", "groups": [], "scopes": ["read"], "plan": null, "claims": {}}}}
 //! ```
 //!
+//! With `body: 16KiB` it has the `body`, too: the value of JSON, any other as text, null where it is no text or
+//! compressed. JSON that is none, or names something twice, is a `bad-request`; a longer body is `too-large`, also
+//! in a dry run. The request waits until all of it is there: not for streams.
+//!
 //! **What to know at night.**
 //!
 //! - A result that is missing means that OPA has no such rule: `detail` says `undefined`. Look at the
@@ -33,14 +37,16 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use transom_proxy::body::Body;
 use transom_proxy::exchange::Exchange;
-use transom_proxy::fields::Known;
+use transom_proxy::fault::{Code, Fault};
+use transom_proxy::fields::{Fields, Known};
 use transom_proxy::message::{Method, Request};
 use transom_proxy::policy::Policy;
 use transom_proxy::stage::Stage;
 use transom_settings::json::{self, Map, Value as Json, json};
-use transom_settings::{Duration, HeaderName, Spanned, Target, Url, settings};
+use transom_settings::{ByteSize, Duration, HeaderName, Spanned, Target, Url, settings};
 
 use crate::authority::{
     Asking, Authority, Changes, LONGEST_ANSWER, Memory, Refusal, Unanswered, Verdict, may_set,
@@ -48,6 +54,8 @@ use crate::authority::{
 use crate::call::{self, Called, Caller};
 use crate::kind::Kind;
 use crate::making::Making;
+use crate::media;
+use crate::token::json as strict;
 
 settings! {
     /// Asks an Open Policy Agent whether a request may pass.
@@ -56,6 +64,8 @@ settings! {
         pub url: Url,
         /// Fields of the request that stand in the input.
         pub send: Vec<HeaderName> = Vec::new(),
+        /// The longest body that stands in the input; a longer one is `too-large`. Default: none does.
+        pub body: Option<ByteSize> = None,
         /// How long it may take.
         pub timeout: Duration = Duration::seconds(2),
         /// What happens while OPA does not answer.
@@ -97,12 +107,24 @@ impl Authority for Agent {
         self.0.url.to_string()
     }
 
-    fn question(&self, exchange: &Exchange, request: &Request) -> Request {
+    fn told(&self) -> Option<usize> {
+        self.0.body.map(ByteSize::len)
+    }
+
+    fn question(
+        &self,
+        exchange: &Exchange,
+        request: &Request,
+        body: &Bytes,
+    ) -> Result<Request, Fault> {
         let mut question = call::request(Method::Post, &self.0.url);
         question.fields.append(Known::ContentType, b"application/json");
-        let input = json!({ "input": input(&self.0.send, exchange, request) });
-        question.body = Body::of(input.to_string());
-        question
+        let mut input = input(&self.0.send, exchange, request);
+        if self.0.body.is_some() {
+            input["body"] = told(&request.fields, body)?;
+        }
+        question.body = Body::of(json!({ "input": input }).to_string());
+        Ok(question)
     }
 
     fn verdict(&self, answer: Called) -> Result<Verdict, String> {
@@ -113,6 +135,21 @@ impl Authority for Agent {
             json::from_slice(&answer.body).map_err(|error| format!("its answer: {error}"))?;
         Ok(judged(answer.get("result")))
     }
+}
+
+/// A body of JSON as its value, any other as text; null where it is neither, or there is none. JSON that
+/// names something twice would be decided by one reading and done by another.
+fn told(fields: &Fields, body: &[u8]) -> Result<Json, Fault> {
+    let content_type = fields.get(Known::ContentType).unwrap_or_default();
+    let essence = media::essence(std::str::from_utf8(content_type).unwrap_or_default());
+    if body.is_empty() || !fields.all(Known::ContentEncoding).all(media::is_identity) {
+        return Ok(Json::Null);
+    }
+    if media::is_json(&essence) {
+        return strict::parse(body)
+            .map_err(|why| Fault::new(Code::BadRequest, format!("opa: the body: {why}")));
+    }
+    Ok(std::str::from_utf8(body).map_or(Json::Null, Json::from))
 }
 
 fn input(send: &[HeaderName], exchange: &Exchange, request: &Request) -> Json {

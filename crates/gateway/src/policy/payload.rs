@@ -46,7 +46,7 @@ use transom_proxy::policy::{Answering, Policy};
 use transom_proxy::stage::Stage;
 use transom_settings::{ByteSize, List, Map, Switch, settings};
 
-use self::watched::{Scanner, Watched};
+use self::watched::{Scanner, Tried, Watched};
 use crate::kind::Kind;
 use crate::making::Making;
 use crate::media;
@@ -64,6 +64,9 @@ settings! {
         pub types: List<String> = List::default(),
         /// What becomes of compressed JSON and XML, which cannot be looked into.
         pub compressed: Compressed = Compressed::Refuse,
+        /// Whether what would be refused passes: it is marked in the access log (`dry_run`) and counted
+        /// in `transom_dry_run_total`.
+        pub dry_run: bool = false,
     }
 
     /// Limits on JSON.
@@ -123,15 +126,31 @@ impl Kind for Payload {
                 return None;
             }
         }
-        Some(Arc::new(Limiting(self.clone())))
+        Some(Arc::new(Limiting(self.clone(), making.name.into())))
     }
 }
 
-struct Limiting(Payload);
+/// Its settings and its name.
+struct Limiting(Payload, Arc<str>);
 
 impl Limiting {
     /// What watches a body of these fields; nothing where it may pass as it is.
-    fn watch(&self, fields: &Fields) -> Result<Option<Watching>, Fault> {
+    fn watch(&self, request: &Request) -> Result<Option<Watching>, Fault> {
+        let watching = self.by_fields(&request.fields)?;
+        let most = watching.as_ref().and_then(|watching| watching.most);
+        if most.zip(request.body.length()).is_some_and(|(most, length)| length > most) {
+            return Err(Fault::new(Code::TooLarge, "payload: larger than its type may be"));
+        }
+        Ok(watching)
+    }
+
+    /// What was found where it only tries.
+    fn only_told(&self, exchange: &mut Exchange, why: &str) {
+        exchange.record.would_refuse(&self.1);
+        exchange.record.remark(format!("dry run: {why}"));
+    }
+
+    fn by_fields(&self, fields: &Fields) -> Result<Option<Watching>, Fault> {
         let content_type = match fields.only(Known::ContentType) {
             Values::None => "",
             Values::One(value) => std::str::from_utf8(value).unwrap_or_default(),
@@ -191,7 +210,9 @@ impl Policy for Limiting {
         let sizes = self.0.sizes.iter().map(|(name, size)| format!("{name} at most {size}"));
         let types: Vec<_> = self.0.types.iter().map(String::as_str).collect();
         let types = (!types.is_empty()).then(|| format!("only {}", types.join(", ")));
-        json.into_iter().chain(xml).chain(sizes).chain(types).collect::<Vec<_>>().join("; ")
+        let dry_run = self.0.dry_run.then(|| "only told in the log".to_owned());
+        let all = json.into_iter().chain(xml).chain(sizes).chain(types).chain(dry_run);
+        all.collect::<Vec<_>>().join("; ")
     }
 
     fn handle<'a>(
@@ -201,15 +222,26 @@ impl Policy for Limiting {
         next: Next,
     ) -> Answering<'a> {
         Box::pin(async move {
-            if !request.body.is_empty()
-                && let Some(Watching { scanner, most }) = self.watch(&request.fields)?
-            {
-                if most.zip(request.body.length()).is_some_and(|(most, length)| length > most) {
-                    return Err(Fault::new(Code::TooLarge, "payload: larger than its type may be"));
-                }
-                request.body = Watched::around(request.body, scanner, most);
+            if request.body.is_empty() {
+                return Ok(next.run(exchange, request).await);
             }
-            Ok(next.run(exchange, request).await)
+            let watching = match self.watch(&request) {
+                Err(fault) if self.0.dry_run => {
+                    self.only_told(exchange, fault.detail());
+                    None
+                }
+                watching => watching?,
+            };
+            let Some(Watching { scanner, most }) = watching else {
+                return Ok(next.run(exchange, request).await);
+            };
+            let tried = self.0.dry_run.then(Tried::default);
+            request.body = Watched::around(request.body, scanner, most, tried.clone());
+            let response = next.run(exchange, request).await;
+            if let Some(why) = tried.and_then(|tried| tried.take()) {
+                self.only_told(exchange, &why);
+            }
+            Ok(response)
         })
     }
 }

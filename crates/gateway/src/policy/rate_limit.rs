@@ -43,28 +43,25 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
 
-use smallvec::SmallVec;
-use transom_proxy::answer;
-use transom_proxy::chain::Next;
-use transom_proxy::exchange::Exchange;
-use transom_proxy::fault::{Code, Fault};
-use transom_proxy::fields::Fields;
-use transom_proxy::message::Request;
-use transom_proxy::policy::{Answering, Policy};
+use transom_proxy::policy::Policy;
 use transom_proxy::stage::Stage;
 use transom_proxy::variables::Template;
 use transom_settings::{List, Rate, Spanned, Target, settings};
 
-use crate::expression::{Amount, Expression, Facts, Program};
+use crate::expression::{Amount, Expression};
 use crate::kind::Kind;
 use crate::limit::by::By;
-use crate::limit::counting::{Counting, Verdict, Window};
+use crate::limit::counting::{Counting, Window};
+use crate::limit::shared::windows::Windows;
 use crate::limit::shared::{Shared, SharedSettings};
 use crate::limit::table::Table;
-use crate::limit::told::{Shown, Standing, Told};
+use crate::limit::told::{Shown, Told, Unit};
 use crate::making::Making;
+
+mod limited;
+
+use limited::{Limit, Limited};
 
 settings! {
     /// Lets so many requests pass in a time.
@@ -165,9 +162,7 @@ impl RateLimit {
         }
         making.errors() == before
     }
-}
 
-impl RateLimit {
     /// One limit as it runs; `same` is what makes it the same over reloads.
     fn limit(&self, making: &mut Making<'_>, written: Further, same: String, at: usize) -> Limit {
         let rate = written.rate.value;
@@ -185,11 +180,11 @@ impl RateLimit {
             words += &format!(
                 ", shared by {} processes which pass {} at most",
                 shared.processes.value,
-                shared.bound(rate)
+                shared.bound(rate.count)
             );
         }
         Limit {
-            shown: Shown::new(&name, rate.count, Some(seconds)),
+            shown: Shown::new(&name, rate.count, Unit::Seconds(seconds)),
             words,
             shared,
             counting: counting(&written),
@@ -198,9 +193,7 @@ impl RateLimit {
             table,
         }
     }
-}
 
-impl RateLimit {
     /// What shares a limit with other processes, and the task that keeps it supplied.
     fn shared(
         &self,
@@ -211,7 +204,8 @@ impl RateLimit {
         let settings = self.shared.as_ref()?;
         let (rate, keys) = (written.rate.value, self.keys.value as usize);
         let destination = making.destination(&settings.redis, "shared.redis")?;
-        let shared = Shared::new(settings, same, rate, written.window, keys, destination);
+        let windows = Windows::of_rate(rate, written.window, settings.processes(), keys);
+        let shared = Shared::new(settings, same, rate.count, windows, keys, destination);
         let shared = Arc::new(shared);
         making.task("shared-limit", shared.clone());
         Some(shared)
@@ -291,264 +285,5 @@ impl Kind for RateLimit {
                 dry_run: self.dry_run,
             }) as Arc<dyn Policy>
         })
-    }
-}
-
-struct Limited {
-    name: Arc<str>,
-    limits: Vec<Limit>,
-    /// By the name of the plan.
-    plans: HashMap<String, Vec<Limit>>,
-    cost: Arc<Program>,
-    told: Told,
-    stage: Stage,
-    dry_run: bool,
-}
-
-struct Limit {
-    by: By,
-    counting: Counting,
-    table: Arc<Table>,
-    /// In place of the table.
-    shared: Option<Arc<Shared>>,
-    shown: Shown,
-    words: String,
-    /// What makes it the same over reloads.
-    same: String,
-}
-
-/// What each limit says, in their order.
-type Verdicts = SmallVec<[Verdict; 2]>;
-
-impl Limited {
-    /// Those that hold for who asks.
-    fn limits(&self, exchange: &Exchange) -> &[Limit] {
-        let plan = exchange.identity.as_ref().and_then(|identity| identity.plan.as_deref());
-        let of_plan = plan.filter(|_| !self.plans.is_empty()).and_then(|plan| self.plans.get(plan));
-        of_plan.unwrap_or(&self.limits)
-    }
-
-    /// The same where they are shared with other processes. Says whether one of them had to be counted
-    /// by this process alone.
-    async fn take_shared(
-        &self,
-        limits: &[Limit],
-        exchange: &Exchange,
-        request: &Request,
-    ) -> (Verdicts, bool) {
-        let cost = self.cost(exchange, request);
-        let worker = exchange.local.worker.clone();
-        let (mut verdicts, mut alone, mut taken) =
-            (Verdicts::new(), false, Vec::<(&Arc<Shared>, Vec<u8>)>::new());
-        for limit in limits {
-            let mut key = Vec::with_capacity(48);
-            limit.by.write(exchange, request, &mut key);
-            let Some(shared) = &limit.shared else { continue };
-            let said = shared.take(&key, cost, &worker).await;
-            verdicts.push(said.verdict);
-            alone |= said.alone;
-            if !said.verdict.passes {
-                for (shared, key) in &taken {
-                    shared.refund(key, cost);
-                }
-                // of the others nothing is known, and nothing is told
-                let unknown = Verdict { passes: true, ..said.verdict };
-                verdicts.resize(limits.len(), unknown);
-                break;
-            }
-            taken.push((shared, key));
-        }
-        (verdicts, alone)
-    }
-
-    /// Charges all of them, or none.
-    fn take(
-        &self,
-        limits: &[Limit],
-        exchange: &Exchange,
-        request: &Request,
-        now: Instant,
-    ) -> Verdicts {
-        let mut key = Vec::with_capacity(48);
-        let hashes: SmallVec<[u64; 2]> = limits
-            .iter()
-            .map(|limit| {
-                key.clear();
-                limit.by.write(exchange, request, &mut key);
-                limit.table.hash(&key)
-            })
-            .collect();
-        charge(limits, &hashes, now, self.cost(exchange, request))
-    }
-
-    fn cost(&self, exchange: &Exchange, request: &Request) -> u64 {
-        let known = self.cost.constant().map(Ok);
-        let cost = known.unwrap_or_else(|| self.cost.amount(&Facts::new(exchange, request)));
-        cost.ok().and_then(|cost| u64::try_from(cost).ok()).unwrap_or(1).max(1)
-    }
-
-    fn tell(&self, limits: &[Limit], verdicts: &[Verdict], fields: &mut Fields) {
-        if self.told == Told::Nothing {
-            return;
-        }
-        let limits: SmallVec<[(&Shown, Standing); 2]> = limits
-            .iter()
-            .zip(verdicts)
-            .map(|(limit, verdict)| {
-                let standing = Standing { left: verdict.left, reset: Some(verdict.seconds()) };
-                (&limit.shown, standing)
-            })
-            .collect();
-        self.told.write(&limits, fields);
-    }
-}
-
-/// All of them, or none: looked at first where there are several, and given back where another worker
-/// was quicker.
-fn charge(limits: &[Limit], hashes: &[u64], now: Instant, cost: u64) -> Verdicts {
-    let one = |(limit, hash): (&Limit, &u64)| {
-        let time = limit.table.time(now);
-        limit.table.change(*hash, |word| limit.counting.charge(word, time, cost))
-    };
-    let look = |(limit, hash): (&Limit, &u64)| {
-        let word = limit.table.word(*hash);
-        let (mut verdict, _) = limit.counting.charge(word, limit.table.time(now), cost);
-        verdict.left += if verdict.passes { cost } else { 0 };
-        verdict
-    };
-    if limits.len() > 1 {
-        let seen: Verdicts = limits.iter().zip(hashes).map(look).collect();
-        if seen.iter().any(|verdict| !verdict.passes) {
-            return seen;
-        }
-    }
-    let mut verdicts = Verdicts::new();
-    for (at, limit) in limits.iter().enumerate() {
-        let verdict = one((limit, &hashes[at]));
-        verdicts.push(verdict);
-        if verdict.passes {
-            continue;
-        }
-        for ((limit, hash), verdict) in limits.iter().zip(hashes).zip(&mut verdicts[..at]) {
-            verdict.left += cost;
-            let time = limit.table.time(now);
-            limit.table.change(*hash, |word| ((), limit.counting.refund(word, time, cost)));
-        }
-        verdicts.extend(limits.iter().zip(hashes).skip(at + 1).map(look));
-        break;
-    }
-    verdicts
-}
-
-impl Policy for Limited {
-    fn kind(&self) -> &'static str {
-        RateLimit::NAME
-    }
-
-    fn stage(&self) -> Stage {
-        self.stage
-    }
-
-    fn describe(&self) -> String {
-        let words: Vec<_> = self.limits.iter().map(|limit| &*limit.words).collect();
-        let dry_run = if self.dry_run { ", only told in the log" } else { "" };
-        let plans = if self.plans.is_empty() { "" } else { ", or what the plan says" };
-        format!("{}{plans}{dry_run}", words.join(" and "))
-    }
-
-    fn handle<'a>(
-        &'a self,
-        exchange: &'a mut Exchange,
-        request: Request,
-        next: Next,
-    ) -> Answering<'a> {
-        Box::pin(async move {
-            let limits = self.limits(exchange);
-            let shared = limits.iter().any(|limit| limit.shared.is_some());
-            let (verdicts, alone) = match shared {
-                true => self.take_shared(limits, exchange, &request).await,
-                false => (self.take(limits, exchange, &request, Instant::now()), false),
-            };
-            if alone {
-                exchange.record.remark(format!("`{}`: counted without Redis", self.name));
-            }
-            let over = verdicts.iter().zip(limits).filter(|(verdict, _)| !verdict.passes);
-            let mut response = match over.max_by_key(|(verdict, _)| verdict.wait) {
-                Some((verdict, limit)) if !self.dry_run => {
-                    let detail = format!("`{}`: {}", self.name, limit.words);
-                    let wait = std::time::Duration::from_nanos(verdict.wait);
-                    let fault = Fault::new(Code::RateLimited, detail).retry_after(wait);
-                    answer::to(exchange, fault)
-                }
-                over => {
-                    if over.is_some() {
-                        exchange.record.would_refuse(&self.name);
-                    }
-                    next.run(exchange, request).await
-                }
-            };
-            self.tell(limits, &verdicts, &mut response.fields);
-            Ok(response)
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use transom_settings::FromText;
-
-    use super::*;
-
-    fn limit(rate: &str) -> Limit {
-        let rate = Rate::from_text(rate).unwrap();
-        Limit {
-            by: By::All,
-            counting: Counting::new(rate, Window::Sliding, None),
-            table: Arc::new(Table::new(8)),
-            shared: None,
-            shown: Shown::new("a", 1, None),
-            words: String::new(),
-            same: String::new(),
-        }
-    }
-
-    #[test]
-    fn gw_17_of_several_limits_all_are_charged_or_none() {
-        let limits = [limit("10/min"), limit("3/s"), limit("5/h")];
-        let now = Instant::now() + Duration::from_secs(3600);
-        let lefts = |now: Instant, cost: u64| -> Vec<u64> {
-            let verdicts = charge(&limits, &[1, 1, 1], now, cost);
-            verdicts.iter().map(|verdict| verdict.left).collect()
-        };
-        assert_eq!(lefts(now, 1), [9, 2, 4]);
-        assert_eq!(lefts(now, 3), [9, 2, 4], "the second refuses, and nothing is charged");
-        assert_eq!(lefts(now, 2), [7, 0, 2]);
-        assert_eq!(lefts(now + Duration::from_secs(2), 2), [5, 1, 0]);
-        let verdicts = charge(&limits, &[1, 1, 1], now + Duration::from_secs(4), 1);
-        let passes: Vec<_> = verdicts.iter().map(|verdict| verdict.passes).collect();
-        assert_eq!(passes, [true, true, false]);
-    }
-
-    #[test]
-    fn gw_17_over_eight_threads_several_limits_admit_exactly_the_least() {
-        let limits = [limit("2000/h"), limit("1000/h")];
-        let passed = std::sync::atomic::AtomicU64::new(0);
-        let now = Instant::now();
-        std::thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| {
-                    for _ in 0..1000 {
-                        let verdicts = charge(&limits, &[1, 1], now, 1);
-                        let all = verdicts.iter().all(|verdict| verdict.passes);
-                        passed.fetch_add(all.into(), std::sync::atomic::Ordering::Relaxed);
-                    }
-                });
-            }
-        });
-        assert_eq!(passed.into_inner(), 1000);
-        let left = limits[0].counting.charge(limits[0].table.word(1), limits[0].table.time(now), 1);
-        assert_eq!(left.0.left, 999, "what the other refused was given back");
     }
 }

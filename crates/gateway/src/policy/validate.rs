@@ -114,6 +114,13 @@ impl Kind for Validate {
         self.openapi.iter().chain(&self.schema).collect()
     }
 
+    fn described(&mut self, document: &Spanned<PathBuf>, base: &str) {
+        if self.openapi.is_none() && self.schema.is_none() {
+            self.openapi = Some(document.clone());
+            self.base.get_or_insert_with(|| base.to_owned());
+        }
+    }
+
     fn build(&self, making: &mut Making<'_>) -> Option<Arc<dyn Policy>> {
         let rule = match (&self.openapi, &self.schema) {
             (Some(file), None) => {

@@ -5,6 +5,7 @@
 //! is empty.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use transom_settings::json::{Map, Value as Json};
@@ -85,6 +86,15 @@ impl Revoked {
             lists
         });
         room
+    }
+
+    /// Adds these as they were before a restart.
+    pub fn restore(&self, entries: impl IntoIterator<Item = Entry>) {
+        let mut lists = Lists::clone(&self.0.load());
+        for Entry { claim, value, until } in entries {
+            lists.entry(claim).or_default().insert(value, until);
+        }
+        self.0.store(Arc::new(lists));
     }
 
     /// Takes one out. Says whether it was there.

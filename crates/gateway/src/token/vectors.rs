@@ -10,7 +10,10 @@ const JOE: &str = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9le
 const FRODO: &str = "SXTigJlzIGEgZGFuZ2Vyb3VzIGJ1c2luZXNzLCBGcm9kbywgZ29pbmcgb3V0IHlvdXIgZG9vci4gWW91IHN0ZXAgb250byB0aGUgcm9hZCwgYW5kIGlmIHlvdSBkb24ndCBrZWVwIHlvdXIgZmVldCwgdGhlcmXigJlzIG5vIGtub3dpbmcgd2hlcmUgeW91IG1pZ2h0IGJlIHN3ZXB0IG9mZiB0by4";
 
 /// Where it stands, the key, the header, the payload, the signature.
-const VECTORS: [(&str, &str, &str, &str, &str); 6] = [
+type Vector = (&'static str, &'static str, &'static str, &'static str, &'static str);
+
+/// JSON Web Signature, appendix A.
+const RFC_7515: [Vector; 4] = [
     (
         "RFC 7515 A.1",
         r#"{"kty":"oct","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"}"#,
@@ -39,6 +42,17 @@ const VECTORS: [(&str, &str, &str, &str, &str); 6] = [
         "UGF5bG9hZA",
         "AdwMgeerwtHoh-l192l60hp9wAHZFVJbLfD_UxMi70cwnZOYaRI1bKPWROc-mZZqwqT2SI-KGDKB34XO0aw_7XdtAG8GaSwFKdCAPZgoXD2YBJZCPEX3xKpRwcdOO8KpEHwJjyqOgzDO7iKvU8vcnwNrmxYbSW9ERBXukOXolLzeO_Jn",
     ),
+];
+
+/// Examples of JOSE, section 4: those in the compact form with the payload in it.
+const RFC_7520: [Vector; 4] = [
+    (
+        "RFC 7520 4.1",
+        r#"{"kty":"RSA","kid":"bilbo.baggins@hobbiton.example","use":"sig","n":"n4EPtAOCc9AlkeQHPzHStgAbgs7bTZLwUBZdR8_KuKPEHLd4rHVTeT-O-XV2jRojdNhxJWTDvNd7nqQ0VEiZQHz_AJmSCpMaJMRBSFKrKb2wqVwGU_NsYOYL-QtiWN2lbzcEe6XC0dApr5ydQLrHqkHHig3RBordaZ6Aj-oBHqFEHYpPe7Tpe-OfVfHd1E6cS6M1FZcD1NNLYD5lFHpPI9bTwJlsde3uhGqC0ZCuEHg8lhzwOHrtIQbS0FVbb9k3-tVTU4fg_3L_vniUFAKwuCLqKnS2BYwdq_mzSnbLY7h_qixoR7jig3__kRhuaxwUkRz5iaiQkqgc5gHdrNP5zw","e":"AQAB"}"#,
+        "eyJhbGciOiJSUzI1NiIsImtpZCI6ImJpbGJvLmJhZ2dpbnNAaG9iYml0b24uZXhhbXBsZSJ9",
+        FRODO,
+        "MRjdkly7_-oTPTS3AXP41iQIGKa80A0ZmTuV5MEaHoxnW2e5CZ5NlKtainoFmKZopdHM1O2U4mwzJdQx996ivp83xuglII7PNDi84wnB-BDkoBwA78185hX-Es4JIwmDLJK3lfWRa-XtL0RnltuYv746iYTh_qHRD68BNt1uSNCrUCTJDt5aAE6x8wW1Kt9eRo4QPocSadnHXFxnt8Is9UzpERV0ePPQdLuW3IS_de3xyIrDaLGdjluPxUAhb6L2aXic1U12podGU0KLUQSE_oI-ZnmKJ3F4uOZDnd6QZWJushZ41Axf_fcIe8u9ipH84ogoree7vjbU5y18kDquDg",
+    ),
     (
         "RFC 7520 4.2",
         r#"{"kty":"RSA","alg":"PS384","kid":"bilbo.baggins@hobbiton.example","use":"sig","e":"AQAB","n":"n4EPtAOCc9AlkeQHPzHStgAbgs7bTZLwUBZdR8_KuKPEHLd4rHVTeT-O-XV2jRojdNhxJWTDvNd7nqQ0VEiZQHz_AJmSCpMaJMRBSFKrKb2wqVwGU_NsYOYL-QtiWN2lbzcEe6XC0dApr5ydQLrHqkHHig3RBordaZ6Aj-oBHqFEHYpPe7Tpe-OfVfHd1E6cS6M1FZcD1NNLYD5lFHpPI9bTwJlsde3uhGqC0ZCuEHg8lhzwOHrtIQbS0FVbb9k3-tVTU4fg_3L_vniUFAKwuCLqKnS2BYwdq_mzSnbLY7h_qixoR7jig3__kRhuaxwUkRz5iaiQkqgc5gHdrNP5zw"}"#,
@@ -47,21 +61,37 @@ const VECTORS: [(&str, &str, &str, &str, &str); 6] = [
         "cu22eBqkYDKgIlTpzDXGvaFfz6WGoz7fUDcfT0kkOy42miAh2qyBzk1xEsnk2IpN6-tPid6VrklHkqsGqDqHCdP6O8TTB5dDDItllVo6_1OLPpcbUrhiUSMxbbXUvdvWXzg-UD8biiReQFlfz28zGWVsdiNAUf8ZnyPEgVFn442ZdNqiVJRmBqrYRXe8P_ijQ7p8Vdz0TTrxUeT3lm8d9shnr2lfJT8ImUjvAA2Xez2Mlp8cBE5awDzT0qI0n6uiP1aCN_2_jLAeQTlqRHtfa64QQSUmFAAjVKPbByi7xho0uTOcbH510a6GYmJUAfmWjwZ6oD4ifKo8DYM-X72Eaw",
     ),
     (
-        "RFC 8037 A.4",
-        r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#,
-        "eyJhbGciOiJFZERTQSJ9",
-        "RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc",
-        "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg",
+        "RFC 7520 4.3",
+        r#"{"kty":"EC","kid":"bilbo.baggins@hobbiton.example","use":"sig","crv":"P-521","x":"AHKZLLOsCOzz5cY97ewNUajB957y-C-U88c3v13nmGZx6sYl_oJXu9A5RkTKqjqvjyekWF-7ytDyRXYgCF5cj0Kt","y":"AdymlHvOiLxXkEhayXQnNCvDX4h9htZaCJN34kfmC6pV5OhQHiraVySsUdaQkAgDPrwQrJmbnX9cwlGfP-HqHZR1"}"#,
+        "eyJhbGciOiJFUzUxMiIsImtpZCI6ImJpbGJvLmJhZ2dpbnNAaG9iYml0b24uZXhhbXBsZSJ9",
+        FRODO,
+        "AE_R_YZCChjn4791jSQCrdPZCNYqHXCTZH0-JZGYNlaAjP2kqaluUIIUnC9qvbu9Plon7KRTzoNEuT4Va2cmL1eJAQy3mtPBu_u_sDDyYjnAMDxXPn7XrT0lw-kvAD890jl8e2puQens_IEKBpHABlsbEPX6sFY8OcGDqoRuBomu9xQ2",
+    ),
+    (
+        "RFC 7520 4.4",
+        r#"{"kty":"oct","kid":"018c0ae5-4d9b-471b-bfd6-eef314bc7037","use":"sig","alg":"HS256","k":"hJtXIZ2uSN5kbQfbtTNWbpdmhkV8FJG-Onbc6mxCcYg"}"#,
+        "eyJhbGciOiJIUzI1NiIsImtpZCI6IjAxOGMwYWU1LTRkOWItNDcxYi1iZmQ2LWVlZjMxNGJjNzAzNyJ9",
+        FRODO,
+        "s0h6KThzkfBBBkLspW1h84VsJZFTsPPqMDA7g1Md7p0",
     ),
 ];
+
+/// Ed25519, appendix A.4.
+const RFC_8037: [Vector; 1] = [(
+    "RFC 8037 A.4",
+    r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#,
+    "eyJhbGciOiJFZERTQSJ9",
+    "RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc",
+    "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg",
+)];
 
 fn keys(jwk: &str) -> Keys {
     Keys::of_jwks(format!(r#"{{"keys":[{jwk}]}}"#).as_bytes(), &Algorithm::ALL).unwrap().0
 }
 
-#[test]
-fn published_signatures_are_right_and_one_bit_more_is_wrong() {
-    for (place, jwk, header, payload, signature) in VECTORS {
+/// The signature is right, and one bit more is wrong.
+fn check(vectors: &[Vector]) {
+    for (place, jwk, header, payload, signature) in vectors.iter().copied() {
         let keys = keys(jwk);
         let check = |header: &str, payload: &str, signature: &str| {
             let token = format!("{header}.{payload}.{signature}");
@@ -77,8 +107,53 @@ fn published_signatures_are_right_and_one_bit_more_is_wrong() {
 }
 
 #[test]
-fn what_the_payload_of_the_first_example_says() {
-    let (_, _, header, payload, signature) = VECTORS[0];
+fn rfc_7515_appendix_a_1_to_a_4() {
+    check(&RFC_7515);
+}
+
+#[test]
+fn rfc_7520_section_4_1_to_4_4() {
+    check(&RFC_7520);
+}
+
+#[test]
+fn rfc_8037_appendix_a_4() {
+    check(&RFC_8037);
+}
+
+/// RFC 7515 A.5 and RFC 7519 §6.1: a token that nobody has signed.
+#[test]
+fn rfc_7515_a_5_and_rfc_7519_6_1_unsecured_tokens_are_none() {
+    let token = format!("eyJhbGciOiJub25lIn0.{JOE}.");
+    let refused = Jws::parse(token.as_bytes()).map(|_| ());
+    assert_eq!(refused, Err(Refused::Malformed("its algorithm is none that is known")));
+}
+
+/// The same signatures in JSON: who takes a token from a header field takes the compact form only.
+#[test]
+fn rfc_7515_a_6_and_a_7_serializations_in_json_are_none() {
+    let (_, _, header, payload, signature) = RFC_7515[2];
+    let signed = format!(r#""protected":"{header}","signature":"{signature}""#);
+    for token in [
+        format!(r#"{{"payload":"{payload}","signatures":[{{{signed}}}]}}"#),
+        format!(r#"{{"payload":"{payload}",{signed}}}"#),
+    ] {
+        assert!(Jws::parse(token.as_bytes()).is_err());
+    }
+}
+
+/// Its signature is right for who knows `b64`, and nobody may go on who does not.
+#[test]
+fn rfc_7797_section_4_2_an_unencoded_payload_is_critical() {
+    let header = "eyJhbGciOiJIUzI1NiIsImI2NCI6ZmFsc2UsImNyaXQiOlsiYjY0Il19";
+    let token = format!("{header}..A5dxf2s96_n5FLueVuW1Z_vh161FwXZC4YLPff6dmDY");
+    let refused = Jws::parse(token.as_bytes()).map(|_| ());
+    assert_eq!(refused, Err(Refused::Malformed("it has critical parameters")));
+}
+
+#[test]
+fn rfc_7519_section_3_1_the_claims_of_the_example() {
+    let (_, _, header, payload, signature) = RFC_7515[0];
     let token = format!("{header}.{payload}.{signature}");
     let claims = Jws::parse(token.as_bytes()).unwrap().claims().unwrap();
     assert_eq!(claims["iss"], "joe");
@@ -86,10 +161,18 @@ fn what_the_payload_of_the_first_example_says() {
     assert_eq!(claims["http://example.com/is_root"], true);
 }
 
+/// A token that is encrypted, and one that is signed and then encrypted (A.2): both have five parts.
+#[test]
+fn rfc_7519_appendix_a_encrypted_tokens_are_none() {
+    let token = "eyJhbGciOiJSU0ExXzUiLCJlbmMiOiJBMTI4Q0JDLUhTMjU2In0.QR1Owv2ug2WyPBnbQrRARTeEk9kDO2w8qDcjiHnSJflSdv1iNqhWXaKH4MqAkQtMoNfABIPJaZm0HaA415sv3aeuBWnD8J-Ui7Ah6cWafs3ZwwFKDFUUsWHSK-IPKxLGTkND09XyjORj_CHAgOPJ-Sd8ONQRnJvWn_hXV1BNMHzUjPyYwEsRhDhzjAD26imasOTsgruobpYGoQcXUwFDn7moXPRfDE8-NoQX7N7ZYMmpUDkR-Cx9obNGwJQ3nM52YCitxoQVPzjbl7WBuB7AohdBoZOdZ24WlN1lVIeh8v1K4krB8xgKvRU8kgFrEn_a1rZgN5TiysnmzTROF869lQ.AxY8DCtDaGlsbGljb3RoZQ.MKOle7UQrG6nSxTLX6Mqwt0orbHvAKeWnDYvpIAeZ72deHxz3roJDXQyhxx0wKaMHDjUEOKIwrtkHthpqEanSBNYHZgmNOV7sln1Eu9g3J8.fiK51VwhsxJ-siBMR-YFiA";
+    let refused = Jws::parse(token.as_bytes()).map(|_| ());
+    assert_eq!(refused, Err(Refused::Malformed("it does not have three parts")));
+}
+
 /// A-06: a signature of zeros (CVE-2022-21449), and one in DER in place of both numbers.
 #[test]
 fn a_06_signatures_of_curves_have_one_form() {
-    let (_, jwk, header, payload, signature) = VECTORS[2];
+    let (_, jwk, header, payload, signature) = RFC_7515[2];
     let raw = data_encoding::BASE64URL_NOPAD.decode(signature.as_bytes()).unwrap();
     let der = [&[0x30, 68, 2, 32][..], &raw[..32], &[2, 32], &raw[32..]].concat();
     for wrong in [&[0; 64][..], &der, &raw[..63], &[&raw[..], &[0]].concat()] {

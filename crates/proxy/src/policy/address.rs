@@ -7,18 +7,19 @@
 //!
 //! **Settings.** `allow`, `deny`: blocks; `allow-files`, `deny-files`: files of them. The most
 //! specific block decides, and one that stands on both sides is denied. Where there is anything to
-//! allow, who is on neither side is denied.
+//! allow, who is on neither side is denied. `dry-run`: who would be denied passes, and the access log
+//! says so; connections that are relayed pass without a word.
 //!
 //! **What the client sees.** `forbidden` (403).
 //!
 //! **Limits and cost.** Millions of blocks; a look-up is some tens of nanoseconds.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use transom_net::blocks::{Blocks, Rule};
 
-use super::{Answering, Policy};
-use crate::chain::Next;
+use super::{Ahead, Policy};
 use crate::exchange::Exchange;
 use crate::fault::{Code, Fault};
 use crate::message::Request;
@@ -27,11 +28,15 @@ use crate::stage::Stage;
 
 /// Lets clients pass by their address.
 #[derive(Debug)]
-pub struct Address(pub Rule);
+pub struct Address {
+    pub rule: Rule,
+    /// Its own name, where it only tries.
+    pub dry_run: Option<Arc<str>>,
+}
 
 impl Address {
     fn check(&self, client: IpAddr) -> Result<(), Fault> {
-        match self.0.lets_pass(client) {
+        match self.rule.lets_pass(client) {
             true => Ok(()),
             false => Err(Fault::new(Code::Forbidden, format!("the address {client} may not pass"))),
         }
@@ -48,23 +53,27 @@ impl Policy for Address {
     }
 
     fn describe(&self) -> String {
-        describe(&self.0)
+        let dry_run = if self.dry_run.is_some() { ", only told in the log" } else { "" };
+        format!("{}{dry_run}", describe(&self.rule))
     }
 
     fn admit(&self, peer: &Peer) -> Result<(), Fault> {
-        self.check(peer.ip())
+        match &self.dry_run {
+            Some(_) => Ok(()),
+            None => self.check(peer.ip()),
+        }
     }
 
-    fn handle<'a>(
-        &'a self,
-        exchange: &'a mut Exchange,
-        request: Request,
-        next: Next,
-    ) -> Answering<'a> {
-        Box::pin(async move {
-            self.check(exchange.client)?;
-            Ok(next.run(exchange, request).await)
-        })
+    fn ahead(&self, exchange: &mut Exchange, _: &mut Request) -> Result<Ahead, Fault> {
+        match (self.check(exchange.client), &self.dry_run) {
+            (Ok(()), _) => {}
+            (Err(fault), None) => return Err(fault),
+            (Err(fault), Some(name)) => {
+                exchange.record.would_refuse(name);
+                exchange.record.remark(format!("dry run: {}", fault.detail()));
+            }
+        }
+        Ok(Ahead::Done)
     }
 }
 

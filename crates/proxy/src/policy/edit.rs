@@ -12,9 +12,10 @@
 
 use std::fmt;
 
-use super::{Answering, Policy};
+use super::{Ahead, Answering, Policy};
 use crate::chain::Next;
 use crate::exchange::Exchange;
+use crate::fault::Fault;
 use crate::fields::{Fields, Name};
 use crate::message::Request;
 use crate::stage::Stage;
@@ -83,14 +84,18 @@ impl Policy for Edit {
         sides.map(|(side, edits)| format!("{side}: {edits}")).collect::<Vec<_>>().join("; ")
     }
 
+    fn ahead(&self, exchange: &mut Exchange, request: &mut Request) -> Result<Ahead, Fault> {
+        self.request.apply(exchange, &mut request.fields);
+        Ok(if self.response.is_empty() { Ahead::Done } else { Ahead::Around })
+    }
+
     fn handle<'a>(
         &'a self,
         exchange: &'a mut Exchange,
-        mut request: Request,
+        request: Request,
         next: Next,
     ) -> Answering<'a> {
         Box::pin(async move {
-            self.request.apply(exchange, &mut request.fields);
             let mut response = next.run(exchange, request).await;
             self.response.apply(exchange, &mut response.fields);
             Ok(response)

@@ -1,18 +1,20 @@
-//! Takes fields off requests that only policies of the route may set.
+//! Takes fields off requests, and off their trailers, that only policies of the route may set.
 //!
 //! **When it runs.** First of all in a chain that has such policies: so it does not matter which of
 //! them runs, or whether it finds anything to say.
 
+use std::sync::Arc;
+
 use transom_settings::HeaderName;
 
-use super::{Answering, Policy};
-use crate::chain::Next;
+use super::{Ahead, Policy};
 use crate::exchange::Exchange;
+use crate::fault::Fault;
 use crate::message::Request;
 use crate::stage::Stage;
 
 /// See the module.
-pub struct Reserve(pub Vec<HeaderName>);
+pub struct Reserve(Arc<[HeaderName]>);
 
 impl Reserve {
     /// For the policies of a chain, if one of them reserves anything.
@@ -20,7 +22,7 @@ impl Reserve {
         let mut names: Vec<_> = policies.flat_map(Policy::reserves).collect();
         names.sort();
         names.dedup();
-        (!names.is_empty()).then_some(Reserve(names))
+        (!names.is_empty()).then(|| Reserve(names.into()))
     }
 }
 
@@ -38,15 +40,11 @@ impl Policy for Reserve {
         format!("takes off what clients send in {}", names.join(", "))
     }
 
-    fn handle<'a>(
-        &'a self,
-        exchange: &'a mut Exchange,
-        mut request: Request,
-        next: Next,
-    ) -> Answering<'a> {
-        for name in &self.0 {
+    fn ahead(&self, _: &mut Exchange, request: &mut Request) -> Result<Ahead, Fault> {
+        for name in self.0.iter() {
             request.fields.remove(&**name);
         }
-        Box::pin(async move { Ok(next.run(exchange, request).await) })
+        request.leave_out_of_trailers(&self.0);
+        Ok(Ahead::Done)
     }
 }

@@ -15,8 +15,7 @@ use std::rc::Rc;
 
 use regex::Regex;
 
-use super::{Answering, Policy};
-use crate::chain::Next;
+use super::{Ahead, Policy};
 use crate::exchange::Exchange;
 use crate::fault::{Code, Fault};
 use crate::message::Request;
@@ -116,18 +115,11 @@ impl Policy for Rewrite {
         changes.join(", ")
     }
 
-    fn handle<'a>(
-        &'a self,
-        exchange: &'a mut Exchange,
-        mut request: Request,
-        next: Next,
-    ) -> Answering<'a> {
-        Box::pin(async move {
-            if let Some(path) = self.rewritten(&request.path, exchange.site.paths)? {
-                request.path = path;
-            }
-            Ok(next.run(exchange, request).await)
-        })
+    fn ahead(&self, exchange: &mut Exchange, request: &mut Request) -> Result<Ahead, Fault> {
+        if let Some(path) = self.rewritten(&request.path, exchange.site.paths)? {
+            request.path = path;
+        }
+        Ok(Ahead::Done)
     }
 }
 

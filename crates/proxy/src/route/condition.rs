@@ -34,7 +34,7 @@ pub enum Condition {
 /// What a value must be.
 ///
 /// P-14: [`Test::Equals`] and [`Test::Matches`] hold only when there is exactly one value. With two,
-/// the endpoint might go by the other one.
+/// the endpoint might go by the other one. For the same reason [`Test::Unlike`] asks every value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Test {
     Absent,
@@ -42,6 +42,8 @@ pub enum Test {
     /// A regular expression over the whole value.
     Matches(String),
     Present,
+    /// A regular expression that the whole of no value matches; one that is not there fits.
+    Unlike(String),
 }
 
 impl fmt::Display for Condition {
@@ -65,6 +67,7 @@ impl fmt::Display for Condition {
             }
             Test::Matches(regex) => write!(f, "{what} `{name}` once, matching `{regex}`"),
             Test::Present => write!(f, "{what} `{name}` present"),
+            Test::Unlike(regex) => write!(f, "{what} `{name}` not matching `{regex}`"),
         }
     }
 }
@@ -84,6 +87,7 @@ pub(super) enum ValueCheck {
     Equals(Box<[u8]>),
     Matches(Regex),
     Present,
+    Unlike(Regex),
 }
 
 /// RELIABILITY SL-10: how many pairs of a query or of the cookies are looked at. With more, no
@@ -162,6 +166,7 @@ impl ValueCheck {
             Test::Equals(value) => ValueCheck::Equals(value.clone().into()),
             Test::Matches(regex) => ValueCheck::Matches(pattern_regex(regex)?),
             Test::Present => ValueCheck::Present,
+            Test::Unlike(regex) => ValueCheck::Unlike(pattern_regex(regex)?),
         })
     }
 }
@@ -188,12 +193,12 @@ impl<'a> Tally<'a> {
 
     fn value(&mut self, value: &[u8]) {
         self.values += 1;
-        self.hit = self.values == 1
-            && match self.test {
-                ValueCheck::Absent | ValueCheck::Present => true,
-                ValueCheck::Equals(wanted) => value == &**wanted,
-                ValueCheck::Matches(regex) => regex.is_match(value),
-            };
+        self.hit = match self.test {
+            ValueCheck::Absent | ValueCheck::Present => true,
+            ValueCheck::Equals(wanted) => self.values == 1 && value == &**wanted,
+            ValueCheck::Matches(regex) => self.values == 1 && regex.is_match(value),
+            ValueCheck::Unlike(regex) => self.hit || regex.is_match(value),
+        };
     }
 
     fn verdict(self) -> bool {
@@ -204,6 +209,7 @@ impl<'a> Tally<'a> {
             ValueCheck::Absent => self.values == 0,
             ValueCheck::Equals(_) | ValueCheck::Matches(_) => self.values == 1 && self.hit,
             ValueCheck::Present => self.values > 0,
+            ValueCheck::Unlike(_) => !self.hit,
         }
     }
 }
@@ -361,6 +367,10 @@ mod tests {
             (Test::Present, &[("X-Roles", "a")], false),
             (Test::Absent, &[], true),
             (Test::Absent, &[("X-Role", "")], false),
+            (Test::Unlike("a.*".into()), &[], true),
+            (Test::Unlike("a.*".into()), &[("X-Role", "user")], true),
+            (Test::Unlike("a.*".into()), &[("X-Role", "user"), ("X-Role", "admin")], false),
+            (Test::Unlike("a.*".into()), &[("X-Role", "admin"), ("X-Role", "user")], false),
         ];
         for (test, lines, expected) in rows {
             let condition = Condition::Header { name: "X-ROLE".into(), test: test.clone() };

@@ -369,6 +369,7 @@ fn some_condition() -> impl Strategy<Value = Condition> {
         Just(Test::Present),
         Just(Test::Equals("1".into())),
         Just(Test::Matches("[12]".into())),
+        Just(Test::Unlike("[12]".into())),
     ];
     (0..4, test).prop_map(|(what, test)| match what {
         0 => Condition::Client(vec!["127.0.0.0/8".parse().expect("valid")]),

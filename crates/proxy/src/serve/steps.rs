@@ -119,7 +119,7 @@ pub(super) fn route(
         Framing::None | Framing::Length(0) => Body::Empty,
         _ => body(rules),
     };
-    Ok(Request {
+    let mut request = Request {
         method: exchange.asked.method.clone(),
         scheme: exchange.asked.scheme,
         authority: exchange.asked.authority.clone(),
@@ -130,7 +130,9 @@ pub(super) fn route(
         body,
         takes_trailers: admitted.trailers,
         upgrade: admitted.upgrade,
-    })
+    };
+    request.leave_out_of_trailers(&exchange.site.vouched);
+    Ok(request)
 }
 
 /// Ends an exchange and tells the sinks.

@@ -175,6 +175,10 @@ impl<K, T> Map<K, T> {
         self.entries.iter().map(|(key, value)| (key, value))
     }
 
+    pub fn iter_mut(&mut self) -> impl ExactSizeIterator<Item = (&Spanned<K>, &mut T)> {
+        self.entries.iter_mut().map(|(key, value)| (&*key, value))
+    }
+
     pub fn names(&self) -> impl ExactSizeIterator<Item = &Spanned<K>> {
         self.entries.iter().map(|(key, _)| key)
     }

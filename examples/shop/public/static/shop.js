@@ -1,12 +1,19 @@
 // Every button asks the gateway, and shows what it answered.
 const show = document.querySelector("#answer");
 
+// Who buys logs in before, as Ada, and gets a token.
+let token = "";
+
+async function logIn() {
+  const response = await fetch("/api/login", { method: "POST", body: '{"name":"ada"}' });
+  token = response.ok ? await response.text() : "";
+}
+
 async function ask(method, path, body) {
   const began = performance.now();
   const response = await fetch(path, {
     method, body: body && JSON.stringify(body),
-    // who has logged in would have a token of their own
-    headers: { accept: "application/json", authorization: "Bearer token-of-ada-lovelace" },
+    headers: { accept: "application/json", ...(token && { authorization: `Bearer ${token}` }) },
   });
   const took = (performance.now() - began).toFixed(1);
   const text = await response.text();
@@ -30,8 +37,9 @@ for (const button of document.querySelectorAll("[data-product]")) {
   button.onclick = () => ask("POST", "/api/cart", { product: button.dataset.product });
 }
 const on = (id, does) => { document.querySelector(id).onclick = does; };
-on("#buy", async () => { await ask("POST", "/api/checkout"); });
+on("#buy", async () => { await logIn(); await ask("POST", "/api/checkout"); });
 on("#orders", () => ask("GET", "/api/orders"));
+on("#stock", () => ask("GET", "/api/inventory"));
 on("#users", () => ask("GET", "/api/users"));
 on("#empty", () => ask("DELETE", "/api/cart"));
 on("#wrong", () => ask("GET", "/api/unicorns"));

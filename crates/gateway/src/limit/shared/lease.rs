@@ -9,8 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Of what is counted: SHA-256, shortened.
-pub(super) type Key = u128;
+use super::super::ledger::Key;
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,10 +73,11 @@ impl Slice {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rule {
     pub(super) most: u64,
-    pub(super) per: Duration,
     pub(super) ahead: u64,
     /// Keys that are remembered.
     pub(super) keys: usize,
+    /// When Redis is asked again that has nothing left.
+    pub(super) again: Duration,
 }
 
 pub(super) struct Slices {
@@ -102,21 +102,21 @@ impl Slices {
         self.shards[key as usize % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Spends `cost` of a key. The second says whether Redis has to be asked.
-    pub(super) fn take(&self, key: Key, cost: u64, now: Instant) -> (Taken, bool) {
-        let (taken, ask) = self.spend(key, cost, now);
+    /// Spends `cost` of a key, in a window that ends at `ends` unless Redis knows better. The second says
+    /// whether Redis has to be asked.
+    pub(super) fn take(&self, key: Key, cost: u64, now: Instant, ends: Instant) -> (Taken, bool) {
+        let (taken, ask) = self.spend(key, cost, now, ends);
         if ask {
             self.asking.lock().unwrap_or_else(PoisonError::into_inner).push(key);
         }
         (taken, ask)
     }
 
-    fn spend(&self, key: Key, cost: u64, now: Instant) -> (Taken, bool) {
+    fn spend(&self, key: Key, cost: u64, now: Instant, ends: Instant) -> (Taken, bool) {
         let mut shard = self.shard(key);
         if shard.len() > self.rule.keys / SHARDS && !shard.contains_key(&key) {
             make_room(&mut shard, now);
         }
-        let ends = now + self.rule.per;
         let slice = shard.entry(key).or_insert(Slice {
             balance: 0,
             heard: false,
@@ -162,6 +162,13 @@ impl Slices {
         slice.spent = slice.spent.saturating_add(cost as u64);
         slice.asks = true;
         (Taken::Asked, !was_asking)
+    }
+
+    /// What everybody together has left of a key, where Redis was heard of it in this window.
+    pub(super) fn left(&self, key: Key, now: Instant) -> Option<u64> {
+        let shard = self.shard(key);
+        let slice = shard.get(&key).filter(|slice| slice.heard && now < slice.ends)?;
+        Some(slice.left.saturating_add_signed(slice.balance))
     }
 
     /// Gives back what was taken for a request that does not pass after all.
@@ -215,10 +222,8 @@ impl Slices {
         slice.spent = 0;
         slice.left = grant.left;
         slice.ends = asked + grant.ends;
-        // what of the window before still counts becomes less: ask again before this one ends
-        let again = (self.rule.per / 50).max(Duration::from_millis(50));
         let none = grant.given == 0;
-        slice.none_until = none.then(|| (asked + again).min(slice.ends));
+        slice.none_until = none.then(|| (asked + self.rule.again).min(slice.ends));
     }
 
     /// The questions were not answered.
@@ -267,7 +272,7 @@ mod tests {
     }
 
     fn slices(ahead: u64) -> Slices {
-        Slices::new(Rule { most: 100, per: 60 * SECOND, ahead, keys: 1000 })
+        Slices::new(Rule { most: 100, ahead, keys: 1000, again: SECOND })
     }
 
     #[test]
@@ -283,7 +288,7 @@ mod tests {
                     0 => 2,
                     n => n % 2,
                 }];
-                let (taken, _) = process.take(7, 1, now);
+                let (taken, _) = process.take(7, 1, now, now + 60 * SECOND);
                 passed += u64::from(matches!(taken, Taken::Passes { .. }));
                 if n % every == 0 {
                     for process in &processes {
@@ -301,7 +306,11 @@ mod tests {
     fn gw_18_without_an_answer_no_more_passes_than_may_ahead() {
         let (slices, now) = (slices(4), Instant::now());
         let passed = |slices: &Slices, now| {
-            (0..50).filter(|_| matches!(slices.take(1, 1, now).0, Taken::Passes { .. })).count()
+            (0..50)
+                .filter(|_| {
+                    matches!(slices.take(1, 1, now, now + 60 * SECOND).0, Taken::Passes { .. })
+                })
+                .count()
         };
         assert_eq!(passed(&slices, now), 4);
         let questions = slices.questions(10);
@@ -309,21 +318,21 @@ mod tests {
         assert_eq!(passed(&slices, now), 0, "however often it asks");
         let grant = Grant { given: 0, left: 0, ends: SECOND };
         slices.granted(questions[0], grant, now);
-        assert_eq!(slices.take(1, 1, now).0, Taken::Refused { wait: SECOND });
+        assert_eq!(slices.take(1, 1, now, now + 60 * SECOND).0, Taken::Refused { wait: SECOND });
         assert_eq!(passed(&slices, now + SECOND), 4, "the next window is another one");
     }
 
     #[test]
     fn gw_18_what_is_not_used_is_given_back_and_memory_is_bounded() {
         let (slices, now) = (slices(4), Instant::now());
-        slices.take(1, 1, now);
+        slices.take(1, 1, now, now + 60 * SECOND);
         let question = slices.questions(10)[0];
         slices.granted(question, Grant { given: 30, left: 60, ends: 60 * SECOND }, now);
         assert_eq!((slices.questions(10), slices.idle(10, now)), (vec![], vec![]));
         let back = slices.idle(10, now + 2 * SECOND);
         assert_eq!(back, [Question { key: 1, debt: -30, want: 0 }]);
         for key in 0..100_000 {
-            slices.take(key, 1, now);
+            slices.take(key, 1, now, now + 60 * SECOND);
         }
         let kept: usize = slices.shards.iter().map(|shard| shard.lock().unwrap().len()).sum();
         assert!(kept <= 1000 + SHARDS, "{kept}");

@@ -166,6 +166,7 @@ mod tests {
             credentials: credentials.into(),
             max_age: transom_settings::Duration::seconds(60),
             private_network: false,
+            dry_run: false,
         })
     }
 

@@ -61,8 +61,9 @@ fn is_right(key: &Key, input: &str, signature: &str) -> bool {
     key.verifies(input.text("alg"), text.as_bytes(), &signature)
 }
 
+/// All that sign a request; B.2.4 signs a response.
 #[test]
-fn gw_09_the_published_signatures_are_right() {
+fn rfc_9421_appendix_b_2_1_to_b_2_6() {
     let (rsa, ed25519) = (Key::read(RSA).unwrap(), Key::read(ED25519).unwrap());
     for (name, key, input, signature) in [
         (

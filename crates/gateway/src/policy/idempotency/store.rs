@@ -98,7 +98,7 @@ impl Store {
                 let (ends, over) = watch::channel(());
                 state.entries.insert(key, Entry { request, state: Progress::UnderWay(over) });
                 let store = self.clone();
-                Found::Nothing(First { store, key, bounds, said: false, _ends: ends })
+                Found::Nothing(First { store, key, bounds, begun: false, said: false, _ends: ends })
             }
         }
     }
@@ -133,19 +133,30 @@ fn size(answer: Option<&Answer>) -> usize {
     answer.map_or(256, Answer::size)
 }
 
-/// The first request with a key. Whoever drops it without a word does not know what became of it.
+/// The first request with a key. Whoever drops it without a word after it has begun does not know what
+/// became of it.
 pub(super) struct First {
     store: Arc<Store>,
     key: Digest,
     bounds: Bounds,
+    begun: bool,
     said: bool,
     /// Those who wait hear of it when this is dropped.
     _ends: watch::Sender<()>,
 }
 
 impl First {
+    /// From here on it may be done.
+    pub(super) fn begin(&mut self) {
+        self.begun = true;
+    }
+
     /// Nothing was done: the next request with the key is the first.
     pub(super) fn forget(mut self) {
+        self.never();
+    }
+
+    fn never(&mut self) {
         self.said = true;
         self.store.state().entries.remove(&self.key);
     }
@@ -169,8 +180,10 @@ impl First {
 
 impl Drop for First {
     fn drop(&mut self) {
-        if !self.said {
-            self.over(None, Instant::now());
+        match (self.said, self.begun) {
+            (true, _) => {}
+            (false, false) => self.never(),
+            (false, true) => self.over(None, Instant::now()),
         }
     }
 }
@@ -215,6 +228,9 @@ mod tests {
         let Found::Nothing(first) = ask(2, 60) else { panic!("the old one is forgotten") };
         first.forget();
         let Found::Nothing(first) = ask(3, 60) else { panic!("nothing was done") };
+        drop(first);
+        let Found::Nothing(mut first) = ask(3, 60) else { panic!("it had not begun") };
+        first.begin();
         drop(first);
         assert_eq!(shown(&ask(3, 60)), "lost");
     }

@@ -1,5 +1,7 @@
 //! A body that is looked at as it passes.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -39,25 +41,52 @@ pub(super) struct Watched {
     left: Option<u64>,
     /// How many of the announced bytes have been looked at.
     seen: usize,
+    /// Where what is found goes, and nothing is refused for it.
+    tried: Option<Tried>,
+}
+
+/// What a dry run has found in a body.
+#[derive(Clone, Default)]
+pub(super) struct Tried(Rc<RefCell<Option<String>>>);
+
+impl Tried {
+    pub(super) fn take(&self) -> Option<String> {
+        self.0.borrow_mut().take()
+    }
 }
 
 impl Watched {
-    pub(super) fn around(body: Body, scanner: Option<Scanner>, most: Option<u64>) -> Body {
-        Body::Stream(Box::new(Watched { body, scanner, left: most, seen: 0 }))
+    pub(super) fn around(
+        body: Body,
+        scanner: Option<Scanner>,
+        most: Option<u64>,
+        tried: Option<Tried>,
+    ) -> Body {
+        Body::Stream(Box::new(Watched { body, scanner, left: most, seen: 0, tried }))
+    }
+
+    /// What was found is a fault, or is only told; then nothing more is looked for.
+    fn found(&mut self, fault: Fault) -> Result<(), Fault> {
+        let Some(tried) = &self.tried else { return Err(fault) };
+        *tried.0.borrow_mut() = Some(fault.into_detail().into_owned());
+        (self.scanner, self.left) = (None, None);
+        Ok(())
     }
 
     /// Looks at what has been announced since.
     fn look_on(&mut self, there: usize) -> Result<(), Fault> {
-        let fresh = (there - self.seen) as u64;
-        if let Some(left) = &mut self.left {
-            *left = left.checked_sub(fresh).ok_or_else(|| {
-                Fault::new(Code::TooLarge, "payload: larger than its type may be")
-            })?;
+        let (seen, fresh) = (self.seen, (there - self.seen) as u64);
+        if let Some(left) = self.left {
+            self.left = left.checked_sub(fresh);
+            if self.left.is_none() {
+                self.found(Fault::new(Code::TooLarge, "payload: larger than its type may be"))?;
+            }
         }
         if let Some(scanner) = &mut self.scanner {
-            let seen = self.seen;
             let read = self.body.look(|bytes| scanner.read(&bytes[seen..there]));
-            read.unwrap_or(Ok(())).map_err(refused)?;
+            if let Some(Err(why)) = read {
+                self.found(refused(why))?;
+            }
         }
         self.seen = there;
         Ok(())
@@ -78,8 +107,11 @@ impl Source for Watched {
         }
         // where the length is known, nobody asks once more for the end
         let is_all = there == 0 || self.body.length() == Some(there as u64);
-        if is_all && let Some(scanner) = &mut self.scanner {
-            scanner.end().map_err(refused)?;
+        if is_all
+            && let Some(scanner) = &mut self.scanner
+            && let Err(why) = scanner.end()
+        {
+            self.found(refused(why))?;
         }
         Poll::Ready(Ok(there))
     }

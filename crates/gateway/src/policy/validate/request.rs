@@ -10,6 +10,7 @@ use transom_settings::json::Value as Json;
 use super::{Refusal, Unknown, Validate};
 use crate::content::Form;
 use crate::content::form::decoded;
+use crate::joined;
 use crate::media;
 use crate::openapi::{Content, Document, Found, Operation, Parameter, Schema, Where, parameters};
 
@@ -139,7 +140,7 @@ async fn held_against(
         let detail = "validate: a compressed body cannot be looked into";
         return Err(Fault::new(Code::UnsupportedMedia, detail));
     }
-    let Some(bytes) = request.body.whole(settings.max_body.len()).await? else {
+    let Some(bytes) = joined::whole(&mut request.body, settings.max_body.len()).await? else {
         return Err(Fault::new(Code::TooLarge, "validate: the body is over `max-body`"));
     };
     let value = form.read(&bytes);

@@ -16,9 +16,12 @@ use crate::action::Action;
 use crate::body::{Body, Source};
 use crate::exchange::Exchange;
 use crate::fault::Fault;
-use crate::fields::Fields;
+use crate::fields::{Fields, Known};
 use crate::message::Request;
 use crate::patience::within;
+
+/// What was meant for the endpoint that the route names, and for no other.
+const CREDENTIALS: [Known; 3] = [Known::Authorization, Known::Cookie, Known::ProxyAuthorization];
 
 /// How long a copy may take in all.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -33,6 +36,8 @@ pub struct Mirror {
     pub body: usize,
     /// Copies at once, over all workers. Default 100.
     pub most: usize,
+    /// Whether copies have the credentials of the client. Default no.
+    pub credentials: bool,
     open: Arc<AtomicUsize>,
 }
 
@@ -43,6 +48,7 @@ impl Mirror {
             share: 1.0,
             body: 64 * 1024,
             most: 100,
+            credentials: false,
             open: Arc::new(AtomicUsize::new(0)),
         }
     }
@@ -54,6 +60,10 @@ impl Mirror {
             return;
         }
         let Some(place) = Place::take(&self.open, self.most) else { return };
+        let mut fields = request.fields.clone();
+        if !self.credentials {
+            CREDENTIALS.iter().for_each(|name| fields.remove(*name));
+        }
         let copy = Copy {
             forward: self.forward.clone(),
             exchange: exchange.aside(),
@@ -65,7 +75,7 @@ impl Mirror {
                 path: request.path.clone(),
                 query: request.query.clone(),
                 version: request.version,
-                fields: request.fields.clone(),
+                fields,
                 body: Body::Empty,
                 upgrade: None,
             },

@@ -1,14 +1,14 @@
-//! A body of which the beginning was read already.
+//! Bodies that are read and go on nevertheless: of one that is too long to be read whole nothing is lost.
 
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use transom_proxy::body::{Body, Source};
-use transom_proxy::fault::Fault;
+use transom_proxy::fault::{Code, Fault};
 use transom_proxy::fields::Fields;
 
 /// What was read of a body.
-pub(super) enum Read {
+pub enum Read {
     Whole(Bytes),
     /// It is longer than that; nothing of it is lost.
     Longer(Body),
@@ -19,10 +19,34 @@ struct Joined {
     rest: Body,
 }
 
+/// All of a body, which is empty then; nothing where it is longer than `most` bytes, and is as it was.
+///
+/// # Errors
+/// When it cannot be completed. Whoever goes on with it all the same gets the same fault.
+pub async fn whole(body: &mut Body, most: usize) -> Result<Option<Bytes>, Fault> {
+    match read(std::mem::take(body), most).await {
+        Ok(Read::Whole(bytes)) => Ok(Some(bytes)),
+        Ok(Read::Longer(longer)) => {
+            *body = longer;
+            Ok(None)
+        }
+        Err(fault) => {
+            *body = Body::Stream(Box::new(Broken(fault.code())));
+            Err(fault)
+        }
+    }
+}
+
 /// Reads a body up to `most` bytes.
-pub(super) async fn read(mut body: Body, most: usize) -> Result<Read, Fault> {
+///
+/// # Errors
+/// When it cannot be completed.
+pub async fn read(mut body: Body, most: usize) -> Result<Read, Fault> {
     if body.length().is_some_and(|length| length > most as u64) {
         return Ok(Read::Longer(body));
+    }
+    if let Body::Bytes(bytes) = body {
+        return Ok(Read::Whole(bytes));
     }
     let mut begun = Vec::new();
     loop {
@@ -41,6 +65,23 @@ pub(super) async fn read(mut body: Body, most: usize) -> Result<Read, Fault> {
             let joined = Joined { begun: begun.into(), rest: body };
             return Ok(Read::Longer(Body::Stream(Box::new(joined))));
         }
+    }
+}
+
+/// A body that broke off while it was read.
+struct Broken(Code);
+
+impl Source for Broken {
+    fn poll_fill(&mut self, _: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
+        Poll::Ready(Err(Fault::new(self.0, "the body broke off while it was looked at")))
+    }
+
+    fn look(&self, _: &mut dyn FnMut(&[u8])) {}
+
+    fn consume(&mut self, _: usize) {}
+
+    fn length(&self) -> Option<u64> {
+        None
     }
 }
 
@@ -112,6 +153,23 @@ mod tests {
             Poll::Ready(output) => output,
             Poll::Pending => panic!("it is ready"),
         }
+    }
+
+    #[test]
+    fn a_body_that_breaks_off_stays_broken() {
+        let mut body = Body::Stream(Box::new(Broken(Code::ClientClosed)));
+        for _ in 0..2 {
+            let fault = now(whole(&mut body, 10)).unwrap_err();
+            assert_eq!(fault.code(), Code::ClientClosed);
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_as_it_was() {
+        let mut body = Body::Stream(Box::new(Parts(b"0123456789")));
+        assert_eq!(now(whole(&mut body, 9)).unwrap(), None);
+        assert_eq!(&now(whole(&mut body, 10)).unwrap().unwrap()[..], b"0123456789");
+        assert!(body.is_empty());
     }
 
     #[test]

@@ -18,13 +18,13 @@ use super::resp::{Reply, command, reply};
 
 /// How one gets in.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Entrance {
-    pub(super) user: Option<String>,
-    pub(super) password: Option<Secret>,
-    pub(super) database: u32,
+pub struct Entrance {
+    pub user: Option<String>,
+    pub password: Option<Secret>,
+    pub database: u32,
 }
 
-pub(super) struct Link {
+pub struct Link {
     stream: Stream,
     lease: Option<Lease>,
     local: Rc<Local>,
@@ -35,7 +35,7 @@ impl Link {
     ///
     /// # Errors
     /// Why that cannot be.
-    pub(super) async fn open(
+    pub async fn open(
         destination: &Arc<dyn Destination>,
         entrance: &Entrance,
         patience: Duration,
@@ -98,7 +98,7 @@ impl Link {
     ///
     /// # Errors
     /// Why there are none; the connection is of no use any more.
-    pub(super) async fn ask(
+    pub async fn ask(
         &mut self,
         commands: &[u8],
         replies: usize,

@@ -2,7 +2,7 @@
 
 /// What was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Reply {
+pub enum Reply {
     /// A status or a text.
     Text(Vec<u8>),
     Nothing,
@@ -11,12 +11,13 @@ pub(super) enum Reply {
     List(Vec<Reply>),
 }
 
-/// The longest text and list that are taken, and how deep lists may lie in each other.
-const LONGEST: i64 = 1 << 20;
+/// The longest text and the longest list that are taken, and how deep lists may lie in each other.
+const LONGEST: i64 = 32 << 20;
+const MOST: i64 = 1 << 20;
 const DEEPEST: usize = 8;
 
 /// Appends one command.
-pub(super) fn command(words: &[&[u8]], out: &mut Vec<u8>) {
+pub fn command(words: &[&[u8]], out: &mut Vec<u8>) {
     line(b'*', words.len(), out);
     for word in words {
         line(b'$', word.len(), out);
@@ -35,7 +36,7 @@ fn line(mark: u8, number: usize, out: &mut Vec<u8>) {
 ///
 /// # Errors
 /// When these bytes are no reply.
-pub(super) fn reply(bytes: &[u8]) -> Result<Option<(Reply, usize)>, &'static str> {
+pub fn reply(bytes: &[u8]) -> Result<Option<(Reply, usize)>, &'static str> {
     one(bytes, 0)
 }
 
@@ -44,7 +45,7 @@ fn one(bytes: &[u8], depth: usize) -> Result<Option<(Reply, usize)>, &'static st
         return Err("its lists lie too deep in each other");
     }
     let Some(end) = memchr::memmem::find(bytes, b"\r\n") else {
-        return if bytes.len() > LONGEST as usize { Err("its line is too long") } else { Ok(None) };
+        return if bytes.len() > MOST as usize { Err("its line is too long") } else { Ok(None) };
     };
     let Some((mark, text)) = bytes[..end].split_first() else { return Err("a line is empty") };
     let begin = end + 2;
@@ -68,7 +69,7 @@ fn one(bytes: &[u8], depth: usize) -> Result<Option<(Reply, usize)>, &'static st
         },
         b'*' => match number()? {
             -1 => (Reply::Nothing, begin),
-            count @ 0..=LONGEST => {
+            count @ 0..=MOST => {
                 let (mut items, mut at) = (Vec::new(), begin);
                 for _ in 0..count {
                     let Some((item, used)) = one(&bytes[at..], depth + 1)? else {

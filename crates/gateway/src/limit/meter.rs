@@ -1,0 +1,74 @@
+//! A quota as it runs, and who has used what of it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::by::By;
+use super::calendar::{Calendar, Quota};
+use super::ledger::{Ledger, key_of};
+use super::shared::Shared;
+use super::told::Shown;
+use crate::consumer::Consumer;
+
+/// The quotas of one policy, and what was used of them.
+pub struct Meter {
+    /// What clients and operators may be told that the policy is called.
+    pub title: String,
+    pub calendar: Calendar,
+    pub ledger: Arc<Ledger>,
+    /// For who has no plan, or one without a quota.
+    pub ordinary: Terms,
+    /// By the name of the plan, for each consumer.
+    pub plans: HashMap<String, Terms>,
+}
+
+/// Quotas that hold together. The lists have one entry for each.
+pub struct Terms {
+    pub by: By,
+    pub quotas: Vec<Quota>,
+    pub shown: Vec<Shown>,
+    /// In place of the ledger; empty where no other process has a part in it.
+    pub shared: Vec<Arc<Shared>>,
+}
+
+/// What one consumer has used of one quota.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage {
+    pub policy: String,
+    pub quota: Quota,
+    /// Not there where other processes count too, and nothing was heard of them.
+    pub used: Option<u64>,
+    /// When it begins anew, in seconds since 1970.
+    pub resets: i64,
+}
+
+impl Meter {
+    /// What holds for who is on this plan.
+    pub fn terms(&self, plan: Option<&str>) -> &Terms {
+        // who has none is not looked up
+        plan.and_then(|plan| self.plans.get(plan)).unwrap_or(&self.ordinary)
+    }
+
+    /// What a consumer has used, where it is counted for each.
+    pub fn usage(&self, consumer: &Consumer, now: i64) -> Vec<Usage> {
+        let terms = self.terms(consumer.plan.as_deref());
+        if terms.by != By::Consumer {
+            return Vec::new();
+        }
+        let key: Vec<u8> = By::consumer(&consumer.name).collect();
+        let usage = terms.quotas.iter().enumerate().map(|(at, quota)| {
+            let mut used = self.ledger.used(key_of(&key), quota.per, &self.calendar, now);
+            let shared = terms.shared.get(at).map(|shared| shared.left(&key));
+            if let Some(Some(left)) = shared {
+                used.used = quota.count.saturating_sub(left);
+            }
+            Usage {
+                policy: self.title.clone(),
+                quota: *quota,
+                used: (shared != Some(None)).then_some(used.used),
+                resets: used.until,
+            }
+        });
+        usage.collect()
+    }
+}

@@ -1,0 +1,55 @@
+//! Policies that stand where they can never do what they are for.
+
+use std::sync::Arc;
+
+use transom_proxy::policy::Policy;
+use transom_settings::{Diagnostic, Spanned};
+
+use super::Build;
+use crate::config::{ClientAuth, Listener, Route};
+
+impl Build<'_> {
+    /// Warns of policies of a route that nothing ever comes to.
+    pub(super) fn warn_of_futile(
+        &mut self,
+        listener: &Listener,
+        route: &Spanned<Route>,
+        chain: &[Arc<dyn Policy>],
+        at: &str,
+    ) {
+        let has = |kind: &str| chain.iter().any(|policy| policy.kind() == kind);
+        let mut warn = |what: &str, hint: &str| {
+            let path = format!("{at}.policies");
+            self.findings.push(Diagnostic::warning(route.span, path, what).hint(hint));
+        };
+        if has("client-certificate") && !asks_for_certificates(listener) {
+            let what = "`client-certificate` finds nobody: the listener asks for no certificates";
+            warn(
+                what,
+                "write `client-certificates: { mode: optional, ca: FILE }` below `tls:` of the listener",
+            );
+        }
+        if has("cors") && !takes_preflights(listener, route) {
+            let what = "preflights of browsers (OPTIONS) never come to `cors` here";
+            warn(what, "add OPTIONS to `match.method`");
+        }
+    }
+}
+
+fn asks_for_certificates(listener: &Listener) -> bool {
+    let asked = listener.tls.as_ref().map(|tls| tls.client_certificates.mode);
+    asked.is_some_and(|mode| mode != ClientAuth::Off)
+}
+
+/// Whether this route takes them, or another one for the same hosts and paths.
+fn takes_preflights(listener: &Listener, route: &Route) -> bool {
+    let (hosts, paths) = (&route.r#match.host, &route.r#match.path);
+    let same = listener
+        .routes
+        .iter()
+        .filter(|other| other.r#match.host == *hosts && other.r#match.path == *paths);
+    let mut methods = same.map(|other| other.r#match.method.as_ref());
+    methods.any(|methods| {
+        methods.is_none_or(|methods| methods.iter().any(|method| **method == *"OPTIONS"))
+    })
+}
