@@ -435,7 +435,8 @@ fn mortal(name: &'static str) -> (Endpoint, Arc<AtomicBool>) {
 fn u_22_what_one_tenant_sends_hurts_its_own_few_endpoints_and_no_others() {
     let endpoints = ["a", "b", "c", "d", "e", "f"].map(mortal);
     let members: Vec<&Endpoint> = endpoints.iter().map(|(endpoint, _)| endpoint).collect();
-    let pool = "algorithm: { shards: { key: '{header.x-tenant}', size: 2 } }, outliers: on";
+    let pool = "algorithm: { shards: { key: '{header.x-tenant}', size: 2 } }, \
+                outliers: { max-ejected: 50% }";
     let transom = over(&members, pool);
     let ask =
         |target: &str, tenant: &str| get(&transom, target, &format!("X-Tenant: {tenant}\r\n"));
@@ -450,6 +451,14 @@ fn u_22_what_one_tenant_sends_hurts_its_own_few_endpoints_and_no_others() {
     }
     let dead = endpoints.iter().filter(|(_, dead)| dead.load(Ordering::SeqCst)).count();
     assert_eq!(dead, 2, "its own");
+    until("they are known to be dead", || {
+        let _ = ask("/", &tenants[0]);
+        let ejected = |one: &Endpoint| {
+            let labels = format!("pool=\"o\",endpoint=\"{}\",state=\"ejected\"", one.address);
+            transom.metric(&format!("transom_member_state{{{labels}}}")) == 1.0
+        };
+        members.iter().filter(|one| ejected(one)).count() == 2
+    });
     assert!(ask("/", &tenants[0]).status >= 500);
     let others = tenants.iter().zip(&shards).filter(|(_, shard)| **shard != shards[0]);
     for (tenant, _) in others {
