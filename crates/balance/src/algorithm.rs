@@ -95,7 +95,7 @@ impl Kind {
             Kind::ReportedLoad => Box::new(reported_load::ReportedLoad::over(candidates)),
             Kind::Ring(hashing) => Box::new(ring::Ring::over(candidates, hashing.bound)),
             Kind::Maglev(hashing) => Box::new(maglev::Maglev::over(candidates, hashing.bound)),
-            Kind::Shards(_) => Box::new(shards::Shards),
+            Kind::Shards(_) => Box::new(shards::Shards::over(candidates)),
             Kind::FirstAvailable => Box::new(first_available::FirstAvailable),
         }
     }

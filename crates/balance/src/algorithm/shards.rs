@@ -7,9 +7,11 @@
 //! from those that are usable: a key that has lost its own gets none of the others'. Among its own the
 //! one with the fewest attempts in flight for its weight is picked, in turn among equals.
 
+use std::sync::Arc;
+
 use super::draw::has_fewer;
 use super::hash::mix;
-use super::{Algorithm, Choice, least_requests};
+use super::{Algorithm, Candidate, Choice, least_requests};
 
 /// The most members that a key has.
 pub const MOST: usize = 8;
@@ -44,16 +46,47 @@ impl Shard {
     }
 }
 
+/// Shards that are worked out, of which each key has one by its hash: so many that hardly two keys
+/// meet, and few enough to be made anew when members come and go.
+const WORKED_OUT: u64 = 1 << 12;
+
+/// The shards of all keys, over these members.
+pub fn table(size: usize, members: &[(u64, u64)]) -> Arc<[Shard]> {
+    (0..WORKED_OUT).map(|place| Shard::of(mix(place), size, members.iter().copied())).collect()
+}
+
+/// The shard of a key with this hash, where there are any.
+pub fn of_key(table: &[Shard], hash: u64) -> Option<&Shard> {
+    let place = (u128::from(hash) * table.len() as u128) >> 64;
+    table.get(place as usize)
+}
+
 #[derive(Debug)]
-pub struct Shards;
+pub struct Shards {
+    /// The places of candidates by the keys of their endpoints, which ascend.
+    places: Box<[(u64, u32)]>,
+}
+
+impl Shards {
+    pub fn over(candidates: &[Candidate]) -> Self {
+        let mut places: Vec<(u64, u32)> = candidates.iter().map(|one| one.key).zip(0..).collect();
+        places.sort_unstable();
+        Shards { places: places.into() }
+    }
+
+    fn place(&self, key: u64) -> Option<usize> {
+        let found = self.places.binary_search_by_key(&key, |(key, _)| *key).ok()?;
+        Some(self.places[found].1 as usize)
+    }
+}
 
 impl Algorithm for Shards {
     fn pick(&self, choice: &Choice<'_>) -> Option<usize> {
         let (own, all) = (choice.shard?.members(), choice.candidates);
-        let from = if all.is_empty() { 0 } else { (choice.turn() % all.len() as u64) as usize };
-        let (before, after) = (0..from, from..all.len());
-        let open = after.chain(before).filter(|index| own.contains(&all[*index].key));
-        open.filter(|index| choice.is_open(*index)).reduce(|best, index| {
+        let from = choice.turn() as usize % own.len().max(1);
+        let (before, after) = own.split_at(from);
+        let usable = after.iter().chain(before).filter_map(|key| self.place(*key));
+        usable.filter(|index| choice.is_open(*index)).reduce(|best, index| {
             match has_fewer(&all[index], &all[best]) {
                 true => index,
                 false => best,

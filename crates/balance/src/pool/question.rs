@@ -4,8 +4,6 @@ use std::time::Instant;
 
 use transom_proxy::destination::Ask;
 
-use crate::algorithm::shards::Shard;
-
 /// Asks for a member.
 #[derive(Clone, Copy)]
 pub(crate) struct Question<'a> {
@@ -21,8 +19,6 @@ pub(crate) struct Question<'a> {
 pub(crate) struct Wish {
     /// Of the key by which the rule hashes, where the request has one.
     pub(super) hash: Option<u64>,
-    /// The members of that key, where each has a few of its own.
-    pub(super) shard: Option<Shard>,
     /// The key of the endpoint to which the client sticks.
     pub(super) sticks_to: Option<u64>,
     /// By what the client is to be remembered.

@@ -14,7 +14,7 @@ use super::question::{self, Question, Wish};
 use super::{Rule, Settings};
 use crate::affinity::{Affinity, Token};
 use crate::algorithm::hash::{self, mix};
-use crate::algorithm::shards::Shard;
+use crate::algorithm::shards::{self, Shard};
 use crate::algorithm::{Algorithm, Candidate, Choice, Kind};
 use crate::members::PoolMember;
 use crate::state::Administrative;
@@ -22,8 +22,6 @@ use crate::state::Administrative;
 /// What a pool is at one moment.
 pub(super) struct Set {
     pub(super) members: Vec<Arc<PoolMember>>,
-    /// A number for each member that is the same on every machine.
-    identities: Arc<[u64]>,
     /// One for each rule by which somebody picks; the first is the pool's own.
     pub(super) scopes: Vec<Scope>,
     stuck: Arc<Stuck>,
@@ -62,6 +60,8 @@ pub(super) struct Scope {
     pub(super) plan: Plan,
     /// One for each portion of the plan.
     tables: Vec<Table>,
+    /// The members of keys, whether they are usable or not. Empty where keys have none of their own.
+    shards: Arc<[Shard]>,
 }
 
 /// Counts questions, so that turns go on when tables are made anew.
@@ -104,16 +104,17 @@ impl Set {
             let plan = plan(&members, rule, settings);
             let table = |portion: &Portion| Table::new(portion, &members, &identities, rule);
             let tables = plan.portions.iter().map(table).collect();
-            Scope { rule: rule.clone(), turns, plan, tables }.numbered()
+            let shards = shards(&members, &identities, rule);
+            Scope { rule: rule.clone(), turns, plan, tables, shards }.numbered()
         });
         let scopes = scopes.collect();
         let stuck = Arc::new(Stuck::new(pool, &members, settings.affinity.as_ref()));
-        Set { members, identities, scopes, stuck }
+        Set { members, scopes, stuck }
     }
 
     /// The same members as they stand now; nothing where that makes no difference.
     pub(super) fn refreshed(&self, settings: &Settings) -> Option<Set> {
-        let identities = self.identities.clone();
+        let identities = identities(&self.members);
         let mut news = false;
         let scopes = self.scopes.iter().map(|scope| {
             let plan = plan(&self.members, &scope.rule, settings);
@@ -126,11 +127,12 @@ impl Set {
             };
             let tables = plan.portions.iter().map(table).collect();
             let (rule, turns) = (scope.rule.clone(), scope.turns.clone());
-            Scope { rule, turns, plan, tables }.numbered()
+            let shards = scope.shards.clone();
+            Scope { rule, turns, plan, tables, shards }.numbered()
         });
         let scopes = scopes.collect();
         let (members, stuck) = (self.members.clone(), self.stuck.clone());
-        news.then_some(Set { members, identities, scopes, stuck })
+        news.then_some(Set { members, scopes, stuck })
     }
 
     /// What the pool goes by for this request.
@@ -145,9 +147,6 @@ impl Set {
             && let Some(hashing) = scope.rule.algorithm.hashing()
         {
             wish.hash = hashing.key.hash(ask);
-            if let Kind::Shards(sharding) = &scope.rule.algorithm {
-                wish.shard = Some(self.shard(&scope.rule, wish.hash, sharding.size));
-            }
         }
         match &settings.affinity {
             None => {}
@@ -167,14 +166,6 @@ impl Set {
             wish.class = question::class(ask);
         }
         Question { wish, tried: ask.tried, now: ask.now }
-    }
-
-    /// The members of a key. Requests without one have a few together.
-    fn shard(&self, rule: &Rule, hash: Option<u64>, size: usize) -> Shard {
-        let members = self.members.iter().zip(&*self.identities);
-        let taken = members.filter(|(it, _)| it.spec.weight > 0 && rule.takes(&it.spec.labels));
-        let named = taken.map(|(member, identity)| (member.spec.endpoint.key, *identity));
-        Shard::of(hash.unwrap_or_default(), size, named)
     }
 
     /// The member of this endpoint, to which somebody sticks, if it still keeps its clients.
@@ -200,7 +191,7 @@ impl Set {
 }
 
 /// A number for each member that is the same on every machine.
-fn identities(members: &[Arc<PoolMember>]) -> Arc<[u64]> {
+fn identities(members: &[Arc<PoolMember>]) -> Vec<u64> {
     names(members).iter().map(|name| hash::of(name.as_bytes())).collect()
 }
 
@@ -216,6 +207,16 @@ fn names(members: &[Arc<PoolMember>]) -> Vec<Cow<'_, str>> {
         _ => Cow::Owned(format!("{}@{}", endpoint.name, endpoint.target.address)),
     });
     names.collect()
+}
+
+/// The members of each key, where the rule wants that.
+fn shards(members: &[Arc<PoolMember>], identities: &[u64], rule: &Rule) -> Arc<[Shard]> {
+    let Kind::Shards(sharding) = &rule.algorithm else { return Arc::default() };
+    let members = members.iter().zip(identities);
+    let taken = members.filter(|(it, _)| it.spec.weight > 0 && rule.takes(&it.spec.labels));
+    let named: Vec<(u64, u64)> =
+        taken.map(|(member, identity)| (member.spec.endpoint.key, *identity)).collect();
+    shards::table(sharding.size, &named)
 }
 
 fn plan(members: &[Arc<PoolMember>], rule: &Rule, settings: &Settings) -> Plan {
@@ -293,7 +294,8 @@ impl Scope {
             tried: question.tried,
             // a request without key goes anywhere, not always to the same member
             hash: hash.map_or(0, |hash| hash.unwrap_or_else(random)),
-            shard: question.wish.shard.as_ref(),
+            // requests without a key have a few members together
+            shard: shards::of_key(&self.shards, question.wish.hash.unwrap_or_default()),
             now: question.now,
             turn: &self.turns.draws,
             in_flight,
