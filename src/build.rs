@@ -38,7 +38,7 @@ use transom_balance::{Pool, Split};
 use transom_gateway::catalog::Api;
 use transom_gateway::consumer::{Consumers, Written};
 use transom_gateway::identify;
-use transom_gateway::limit::meter::Meter;
+use transom_gateway::limit::meter::Meters;
 use transom_gateway::task::Task;
 use transom_net::blocks::Rule;
 use transom_net::clients::Pace;
@@ -83,7 +83,7 @@ pub struct Snapshot {
     /// What policies do beside requests.
     pub tasks: Tasks,
     /// Quotas, of which operators can ask who has used what.
-    pub meters: Vec<Arc<Meter>>,
+    pub meters: Arc<Meters>,
     /// Where the file speaks of sources and names.
     origins: Vec<sources::Origin>,
     /// What goes on in the next snapshot.
@@ -203,7 +203,7 @@ struct Build<'a> {
     /// See [`Build::vouched`]; the same for all listeners.
     vouched: Option<Arc<[HeaderName]>>,
     tasks: Tasks,
-    meters: Vec<Arc<Meter>>,
+    meters: Arc<Meters>,
     findings: Diagnostics,
 }
 
@@ -239,7 +239,7 @@ impl<'a> Build<'a> {
             apis: Arc::default(),
             vouched: None,
             tasks: Vec::new(),
-            meters: Vec::new(),
+            meters: Arc::default(),
             findings: Diagnostics::new(),
         }
     }

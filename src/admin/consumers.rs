@@ -116,16 +116,7 @@ fn used(control: &dyn Control, consumers: &Consumers, name: &str) -> Json {
     let known = consumers.named(name);
     let consumer = known
         .unwrap_or_else(|| Arc::new(Consumer { name: Arc::from(name), ..Consumer::default() }));
-    let row = |Usage { policy, quota, used, resets }: Usage| {
-        json!({
-            "policy": policy,
-            "quota": quota.to_string(),
-            "used": used,
-            "left": used.map(|used| quota.count.saturating_sub(used)),
-            "resets": moment(resets),
-        })
-    };
-    control.usage(&consumer).into_iter().map(row).collect()
+    control.usage(&consumer).iter().map(Usage::to_json).collect()
 }
 
 async fn put(State(control): Operator, Path(name): Path<String>, body: String) -> Response {

@@ -37,7 +37,7 @@ impl Build<'_> {
 
     /// Warns of plans whose quotas nobody counts.
     pub(super) fn warn_of_idle_plans(&mut self) {
-        if self.meters.iter().any(|meter| !meter.plans.is_empty()) {
+        if self.meters.count_plans() {
             return;
         }
         let plans = self.config.plans.iter().filter(|(_, plan)| !plan.quota.is_empty());

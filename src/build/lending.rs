@@ -58,7 +58,7 @@ impl Lender for Build<'_> {
     }
 
     fn metered(&mut self, meter: Arc<Meter>) {
-        self.meters.push(meter);
+        self.meters.add(meter);
     }
 
     fn log(&self) -> Log {

@@ -26,6 +26,8 @@ impl Build<'_> {
         let desk: Arc<dyn KeyDesk> = Arc::new(Desk(self.shared.opened()));
         let consumers = self.consumers.clone();
         let base = route.r#match.below()?;
-        Some(Box::new(Showing::new(portal, base, apis, consumers, Some(desk))))
+        // those of routes that are built after this one come to it, too
+        let meters = self.meters.clone();
+        Some(Box::new(Showing::new(portal, base, apis, consumers, meters, desk)))
     }
 }

@@ -74,7 +74,7 @@ impl Control for Running {
 
     fn usage(&self, consumer: &Consumer) -> Vec<Usage> {
         let (snapshot, now) = (self.shown().snapshot, seconds(SystemTime::now()));
-        snapshot.meters.iter().flat_map(|meter| meter.usage(consumer, now)).collect()
+        snapshot.meters.usage(consumer, now)
     }
 
     fn apis(&self) -> Arc<Vec<Arc<Api>>> {

@@ -328,6 +328,29 @@ fn gw_35_a_version_may_be_a_canary_that_sticks() {
 }
 
 #[test]
+fn gw_35_who_names_no_version_moves_in_shares_and_who_names_one_has_it() {
+    let apis = ORDERS.replace("default: v1", "default: current")
+        + "      current: { endpoint-path: /, forward: canary }\n"
+        + "splits: { canary: { pools: { one: 1, two: 1 }, cookie: { name: way, secret: 0123456789abcdef } } }\n";
+    let shop = Shop::with(&apis);
+    let moved = (0..100).find_map(|_| {
+        let answer = shop.rig.get("/orders/7", &[]);
+        let cookie = answer.field("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+        (!shop._second.requests().is_empty()).then_some(format!("Cookie: {cookie}"))
+    });
+    let (moved, ones) = (moved.unwrap(), shop.rig.endpoint.requests().len());
+    for _ in 0..8 {
+        shop.rig.get("/orders/7", &[&moved]);
+    }
+    let seen = shop._second.requests();
+    assert_eq!((shop.rig.endpoint.requests().len(), seen.len()), (ones, 9), "it stays");
+    assert!(seen.iter().all(|request| request.target == "/7"), "{seen:?}");
+    let named = shop.rig.get("/orders/v1/7", &[&moved]);
+    assert_eq!(named.field("x-took"), Some("v1"));
+    assert_eq!((shop.rig.endpoint.requests().len(), shop._second.requests().len()), (ones + 1, 9));
+}
+
+#[test]
 fn a_document_that_cannot_be_used_is_found_at_its_place() {
     let config = "listeners: { web: { address: ':80' } }\napis:\n  orders:\n    path: /orders\n    \
                   versions:\n      v1: { openapi: o.yaml, forward: '127.0.0.1:1' }\n";

@@ -26,14 +26,16 @@ impl Shop {
                  policies: [{{ api-key: {{ header: X-Key }} }}, {{ anonymous: {{}} }}]\n        \
                  portal: {{ title: Shop, keys: true }}\n\
              consumers:\n  \
-               ann: {{ keys: [0123456789abcdef0123], scopes: [orders] }}\n  \
+               ann: {{ keys: [0123456789abcdef0123], scopes: [orders], plan: vip }}\n  \
                bob: {{ keys: [0123456789abcdef4567] }}\n\
              apis:\n  \
                orders:\n    title: Orders\n    path: /orders\n    \
-                 policies: [{{ api-key: {{ header: X-Key }} }}]\n    versions:\n      \
+                 policies: [{{ api-key: {{ header: X-Key }} }}, per-month]\n    versions:\n      \
                  v1: {{ lifecycle: {{ deprecated: 2024-01-31, sunset: 2999-12-31 }}, successor: v2, forward: o }}\n      \
                  v2: {{ openapi: orders.json, forward: o }}\n  \
                hidden: {{ path: /hidden, listed: false, versions: {{ v1: {{ forward: o }} }} }}\n\
+             plans: {{ vip: {{ quota: 500/month }} }}\n\
+             policies: {{ per-month: {{ quota: {{ most: 50/month, plans: true }} }} }}\n\
              pools: {{ o: {{ endpoints: '{}' }} }}\n",
             data.path().join("transom").display(),
             endpoint.address,
@@ -146,6 +148,17 @@ fn gw_38_a_consumer_sees_its_own_use_and_makes_replaces_and_ends_its_own_keys() 
     let calls = |shown: &Value, at: usize| shown["apis"][0]["versions"][at]["calls"].clone();
     assert_eq!((calls(&shown, 0), calls(&shown, 1)), (2.into(), 0.into()));
     assert_eq!(calls(&shop.json("/portal/apis.json", &[BOB]), 0), 0);
+    let quotas = |lines: &[&str]| shop.json("/portal/apis.json", lines)["quotas"].clone();
+    for (who, quota, used, left) in [(ANN, "500/month", 2, 498), (BOB, "50/month", 0, 50)] {
+        let shown = quotas(&[who]);
+        assert_eq!(shown.as_array().unwrap().len(), 1, "{shown}");
+        assert_eq!(
+            (&shown[0]["policy"], &shown[0]["quota"], &shown[0]["used"], &shown[0]["left"]),
+            (&"per-month".into(), &quota.into(), &used.into(), &left.into())
+        );
+        assert!(shown[0]["resets"].as_str().unwrap().ends_with(":00Z"), "{shown}");
+    }
+    assert_eq!(quotas(&[]), Value::Null, "nobody has used nothing");
 
     let made = shop.made(ANN, "{\"note\":\"ci\"}");
     let (id, key) = (made["id"].as_str().unwrap(), made["key"].as_str().unwrap());

@@ -39,3 +39,16 @@ fn gw_36_what_ends_is_announced_and_then_gone() {
     let refused = rig.get("/", &[]);
     assert_eq!((refused.status, refused.field("retry-after").is_some()), (410, true));
 }
+
+#[test]
+fn gw_36_a_dry_run_announces_and_lets_pass_what_is_over() {
+    let rig = Rig::with(
+        &["old: { lifecycle: { deprecated: 2024-01-31, sunset: 2024-12-31, dry-run: true } }"],
+        "",
+    );
+    let passed = rig.get("/", &[]);
+    assert_eq!((passed.status, passed.field("deprecation")), (200, Some("@1706659200")));
+    assert_eq!(passed.field("sunset"), Some("Tue, 31 Dec 2024 00:00:00 GMT"));
+    assert_eq!(rig.transom.lines_when(1)[0]["dry_run"], "old");
+    assert_eq!(rig.transom.metric("transom_dry_run_total{listener=\"web\",route=\"web[0]\""), 1.0);
+}

@@ -198,6 +198,7 @@ mod tests {
                 successor: None,
                 documentation: None,
                 brown_outs: Vec::new().into(),
+                dry_run: false,
             }),
             document: None,
             callers: Arc::default(),

@@ -6,7 +6,7 @@
 //! | request, below the path of the route | answer |
 //! |---|---|
 //! | `GET /` | the page, with `portal.css` and `portal.js` |
-//! | `GET /apis.json` | the APIs and their versions; who asks, and how often they called each |
+//! | `GET /apis.json` | the APIs and their versions; who asks, how often they called each, and what they used of quotas |
 //! | `GET /documents/API/VERSION.json` | the OpenAPI document of a version |
 //! | `GET /keys` | the keys of who asks |
 //! | `POST /keys`, `POST /keys/ID/rotate`, `DELETE /keys/ID` | makes one, replaces one, ends one |
@@ -34,8 +34,9 @@ use transom_settings::{Name, Spanned, settings};
 pub use keys::{Answer, KeyDesk, OwnKey, Refused};
 
 use crate::catalog::Api;
-use crate::consumer::Consumers;
+use crate::consumer::{Consumer, Consumers};
 use crate::identify::ANONYMOUS;
+use crate::limit::meter::Meters;
 use crate::origin::origin_of;
 
 settings! {
@@ -75,6 +76,7 @@ pub struct Showing {
     documents: HashMap<String, Bytes>,
     guard: String,
     consumers: Consumers,
+    meters: Arc<Meters>,
     desk: Option<Arc<dyn KeyDesk>>,
 }
 
@@ -85,7 +87,8 @@ impl Showing {
         base: &str,
         apis: Vec<Arc<Api>>,
         consumers: Consumers,
-        desk: Option<Arc<dyn KeyDesk>>,
+        meters: Arc<Meters>,
+        desk: Arc<dyn KeyDesk>,
     ) -> Self {
         let hosts = apis.iter().flat_map(|api| &api.hosts).filter(|host| *host != "*");
         let hosts: String = hosts.map(|host| format!(" http://{host} https://{host}")).collect();
@@ -96,7 +99,8 @@ impl Showing {
             guard: format!("{GUARD}{hosts}"),
             apis,
             consumers,
-            desk: desk.filter(|_| settings.keys),
+            meters,
+            desk: settings.keys.then_some(desk),
         }
     }
 
@@ -112,7 +116,8 @@ impl Showing {
         let consumer = self.consumer(exchange);
         if path == "/keys" || path.starts_with("/keys/") {
             let whole = exchange.identity.as_ref().is_some_and(|identity| self.is_whole(identity));
-            return self.keys(&path, consumer, whole, request).await;
+            let name = consumer.map(|consumer| consumer.name.clone());
+            return self.keys(&path, name, whole, request).await;
         }
         if !reads {
             return Err(
@@ -131,9 +136,7 @@ impl Showing {
             return Ok(response);
         }
         if path == "/apis.json" {
-            let keys = self.desk.is_some() && consumer.is_some();
-            let shown = shown::catalog(&self.title, &self.apis, consumer.as_deref(), keys);
-            return Ok(json(200, &shown));
+            return Ok(json(200, &self.catalog(consumer.as_deref())));
         }
         match self.documents.get(&path) {
             Some(document) => {
@@ -146,9 +149,9 @@ impl Showing {
     }
 
     /// Who asks, if that is a consumer.
-    fn consumer(&self, exchange: &Exchange) -> Option<Arc<str>> {
+    fn consumer(&self, exchange: &Exchange) -> Option<Arc<Consumer>> {
         let identity = exchange.identity.as_ref().filter(|identity| identity.by != ANONYMOUS)?;
-        self.consumers.named(&identity.name).map(|consumer| consumer.name.clone())
+        self.consumers.named(&identity.name)
     }
 }
 

@@ -1,7 +1,9 @@
 //! A quota as it runs, and who has used what of it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use transom_settings::json::{Value as Json, json};
 
 use super::by::By;
 use super::calendar::{Calendar, Quota};
@@ -9,6 +11,7 @@ use super::ledger::{Ledger, key_of};
 use super::shared::Shared;
 use super::told::Shown;
 use crate::consumer::Consumer;
+use crate::moment::Moment;
 
 /// The quotas of one policy, and what was used of them.
 pub struct Meter {
@@ -40,6 +43,43 @@ pub struct Usage {
     pub used: Option<u64>,
     /// When it begins anew, in seconds since 1970.
     pub resets: i64,
+}
+
+impl Usage {
+    /// As operators and consumers read it.
+    pub fn to_json(&self) -> Json {
+        json!({
+            "policy": self.policy,
+            "quota": self.quota.to_string(),
+            "used": self.used,
+            "left": self.used.map(|used| self.quota.count.saturating_sub(used)),
+            "resets": Moment::of_second(self.resets).map(|moment| moment.to_string()),
+        })
+    }
+}
+
+/// The quotas of all policies of a file, as they are built one after the other.
+#[derive(Default)]
+pub struct Meters(Mutex<Vec<Arc<Meter>>>);
+
+impl Meters {
+    pub fn add(&self, meter: Arc<Meter>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(meter);
+    }
+
+    /// Whether the quotas of plans are counted by any of them.
+    pub fn count_plans(&self) -> bool {
+        self.all().iter().any(|meter| !meter.plans.is_empty())
+    }
+
+    /// What a consumer has used of each that holds for it.
+    pub fn usage(&self, consumer: &Consumer, now: i64) -> Vec<Usage> {
+        self.all().iter().flat_map(|meter| meter.usage(consumer, now)).collect()
+    }
+
+    fn all(&self) -> Vec<Arc<Meter>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl Meter {

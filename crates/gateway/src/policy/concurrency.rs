@@ -6,7 +6,10 @@
 //! workers of one machine.
 //!
 //! Traps. A limit by `all` is shared by everybody, so that one client can use it up: give each client
-//! fewer beside it. Places of slow clients are taken for as long as they read.
+//! fewer beside it. Places of slow clients are taken for as long as they read. The next request on a
+//! connection of HTTP/1.1 finds the place of the one before free; on another connection, or as another
+//! stream, it may come a moment before the place is given back: let clients that take turns over
+//! several connections have one more.
 //!
 //! **When it runs.** Stage `limit`, after it is known who asks.
 //!

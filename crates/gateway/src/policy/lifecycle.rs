@@ -24,7 +24,8 @@
 //!
 //! **Traps.** Who still asks for it stands in the access log: once it is deprecated, each line of its requests
 //! has the remark `lifecycle: deprecated`, beside the consumer. Clocks of several Transoms should agree
-//! for brown-outs to begin and end together.
+//! for brown-outs to begin and end together. It refuses before anybody asks who it is, so that `consumer`
+//! is empty in the lines of what it refused: with `dry-run` that is filled in.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -57,6 +58,9 @@ settings! {
         pub documentation: Option<HeaderValue> = None,
         /// Times at which it is refused before.
         pub brown_outs: List<Spanned<BrownOut>> = List::default(),
+        /// Whether it only announces: what is over passes nevertheless, is marked in the access log
+        /// (`dry_run`), and counted in `transom_dry_run_total`.
+        pub dry_run: bool = false,
     }
 
     /// A time at which something is refused.
@@ -94,7 +98,7 @@ impl Kind for Lifecycle {
         {
             fields.extend(url.iter().map(|url| ("Link", format!("<{}>; rel=\"{relation}\"", url))));
         }
-        Some(Arc::new(Ending { settings: self.clone(), fields }))
+        Some(Arc::new(Ending { name: making.name.into(), settings: self.clone(), fields }))
     }
 }
 
@@ -115,6 +119,7 @@ pub enum Age {
 }
 
 struct Ending {
+    name: Arc<str>,
     settings: Lifecycle,
     fields: Vec<(&'static str, String)>,
 }
@@ -156,7 +161,8 @@ impl Policy for Ending {
     fn describe(&self) -> String {
         let sunset = self.settings.sunset.as_ref();
         let sunset = sunset.map(|sunset| format!(", gone from {sunset}")).unwrap_or_default();
-        format!("deprecated since {}{sunset}", self.settings.deprecated)
+        let dry_run = if self.settings.dry_run { ", only told in the log" } else { "" };
+        format!("deprecated since {}{sunset}{dry_run}", self.settings.deprecated)
     }
 
     fn handle<'a>(
@@ -180,8 +186,13 @@ impl Policy for Ending {
                 Age::Published => None,
             };
             let mut response = match fault {
-                Some(fault) => answer::to(exchange, fault),
-                None => next.run(exchange, request).await,
+                Some(fault) if !self.settings.dry_run => answer::to(exchange, fault),
+                over => {
+                    if over.is_some() {
+                        exchange.record.would_refuse(&self.name);
+                    }
+                    next.run(exchange, request).await
+                }
             };
             self.announce(&mut response.fields);
             Ok(response)
@@ -206,6 +217,7 @@ mod tests {
             successor: None,
             documentation: None,
             brown_outs: vec![Spanned::from(brown_out)].into(),
+            dry_run: false,
         };
         for (now, expected) in [
             ("2027-01-30T23:59:59Z", Age::Published),

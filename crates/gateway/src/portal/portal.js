@@ -2,7 +2,7 @@
 "use strict";
 
 const METHODS = ["get", "post", "put", "patch", "delete", "head", "options", "trace"];
-let catalog = { title: "APIs", apis: [], consumer: null, keys: false };
+let catalog = { title: "APIs", apis: [], consumer: null, keys: false, quotas: null };
 // what is sent with tries: known to this page alone, until it is closed
 const credential = { name: "", value: "" };
 
@@ -288,7 +288,19 @@ function overview() {
       make("a", { href: link(api, version) }, version.name, " ", badge(version))))));
   show(make("h1", null, catalog.title),
     make("p", { class: "quiet" }, catalog.apis.length ? "What is offered, in which versions, and until when." : "Nothing is published here yet."),
-    make("div", { class: "cards" }, cards));
+    make("div", { class: "cards" }, cards), quotaTable());
+}
+
+/** What was used when the page was opened. */
+function quotaTable() {
+  if (!catalog.quotas?.length) return null;
+  const row = ({ quota, policy, used, left, resets }) => make("tr", null,
+    make("td", null, quota), make("td", { class: "quiet" }, policy),
+    make("td", null, used ?? "unknown"), make("td", null, left ?? "unknown"),
+    make("td", null, make("time", { datetime: resets }, resets ? new Date(resets).toLocaleString() : "")));
+  return [make("h2", null, "Your quotas"), make("table", null,
+    make("thead", null, make("tr", null, ["Quota", "Of", "Used", "Left", "Begins anew"].map((text) => make("th", null, text)))),
+    make("tbody", null, catalog.quotas.map(row)))];
 }
 
 function lifeOf(api, version) {

@@ -6,22 +6,34 @@ use std::sync::Arc;
 use bytes::Bytes;
 use transom_settings::json::{Value as Json, json};
 
+use super::Showing;
 use crate::catalog::{Api, Version, now};
+use crate::consumer::Consumer;
+use crate::limit::meter::Usage;
 
-/// All APIs, for this consumer.
-pub(super) fn catalog(title: &str, apis: &[Arc<Api>], consumer: Option<&str>, keys: bool) -> Json {
-    let now = now();
-    let api = |api: &Arc<Api>| {
-        let versions = api.versions.iter().map(|one| version(api, one, consumer, now));
+impl Showing {
+    /// All APIs, for this consumer, and what it has used of quotas.
+    pub(super) fn catalog(&self, consumer: Option<&Consumer>) -> Json {
+        let now = now();
+        let name = consumer.map(|consumer| &*consumer.name);
+        let api = |api: &Arc<Api>| {
+            let versions = api.versions.iter().map(|one| version(api, one, name, now));
+            json!({
+                "name": api.name,
+                "title": api.title,
+                "description": api.description,
+                "versions": versions.collect::<Vec<_>>(),
+            })
+        };
+        let usage = consumer.map(|consumer| self.meters.usage(consumer, now));
         json!({
-            "name": api.name,
-            "title": api.title,
-            "description": api.description,
-            "versions": versions.collect::<Vec<_>>(),
+            "title": self.title,
+            "consumer": name,
+            "keys": self.desk.is_some() && consumer.is_some(),
+            "quotas": usage.map(|all| all.iter().map(Usage::to_json).collect::<Vec<_>>()),
+            "apis": self.apis.iter().map(api).collect::<Vec<_>>(),
         })
-    };
-    let apis: Vec<Json> = apis.iter().map(api).collect();
-    json!({ "title": title, "consumer": consumer, "keys": keys, "apis": apis })
+    }
 }
 
 fn version(api: &Api, version: &Version, consumer: Option<&str>, now: i64) -> Json {
