@@ -72,6 +72,7 @@ mod tests {
                 groups: texts(&["staff", "night"]),
                 scopes: texts(scopes),
                 plan: plan.map(Arc::from),
+                is_consumer: false,
                 by: "jwt",
                 claims: None,
             };
