@@ -23,9 +23,10 @@ impl Running {
     pub async fn keep_usage(&self) {
         let now = seconds(SystemTime::now());
         let ledgers = self.shown().snapshot.shared.ledgers();
+        // whoever takes changes writes them before others take later ones: counts never go back
+        let mut unwritten = self.unwritten.lock().await;
         let changes = ledgers.changes(now);
         let Some(store) = &self.store else { return };
-        let mut unwritten = self.unwritten.lock().await;
         for change in changes {
             unwritten.changes.insert((change.ledger.clone(), change.key), change);
         }

@@ -250,6 +250,30 @@ fn gw_31_only_what_a_document_describes_passes() {
 }
 
 #[test]
+fn gw_31_what_a_document_does_not_describe_is_for_no_other_version_either() {
+    // the path of the first version is one of the second's
+    let open = DESCRIBED.replace("default: v1", "default: v2").replace(
+        "        openapi: orders.yaml\n        routes: from-document\n        policies: [mock: {}]\n",
+        "        endpoint-path: /shop\n",
+    );
+    let by_path = open.replace("by: [path, header: Api-Version]", "by: path");
+    for apis in [&open, &by_path] {
+        let shop = Shop::with(apis);
+        for (start, lines, expected) in [
+            ("GET /shop/v1/orders/7", &[][..], 200),
+            ("GET /shop/anything", &[], 200),
+            ("GET /shop/v2/anything", &[], 200),
+            ("GET /shop/v1/secret", &[], 404),
+            ("GET /shop/v1/secret", &["Api-Version: v2"], 404),
+            ("DELETE /shop/v1/orders/7", &[], 404),
+            ("DELETE /shop/v1/orders/7", &["Api-Version: v2"], 404),
+        ] {
+            assert_eq!(shop.rig.ask(start, lines).status, expected, "{start} {lines:?}");
+        }
+    }
+}
+
+#[test]
 fn gw_31_what_browsers_ask_before_is_answered_though_no_document_describes_it() {
     let preflight = ["Origin: https://a.example", "Access-Control-Request-Method: GET"];
     let shop = Shop::with(DESCRIBED);

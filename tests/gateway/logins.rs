@@ -191,6 +191,25 @@ fn gw_20_who_logs_in_may_have_to_be_a_consumer() {
 }
 
 #[test]
+fn gw_05_who_has_shown_something_else_need_not_log_in() {
+    let provider = Provider::start();
+    let people = format!(
+        "people: {{ oidc: {{ provider: 'http://{}', client: {{ id: shop, secret: pw }}, \
+         secret: 'a secret of thirty-two bytes, or more' }} }}",
+        provider.endpoint.address
+    );
+    let keys = "keys: { api-key: { header: X-Key } }";
+    let rig = Rig::with(&[keys, &people], "consumers: { ann: { keys: [0123456789abcdef0123] } }\n");
+    let key = "X-Key: 0123456789abcdef0123";
+    assert_eq!(rig.get("/orders", &[PAGE, key]).status, 200);
+    let mut browser = Browser::default();
+    browser.log_in(&rig, &provider, "/orders");
+    let pairs: Vec<_> = browser.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let cookie = format!("Cookie: {}", pairs.join("; "));
+    assert_eq!(rig.get("/orders", &[PAGE, key, &cookie]).status, 200, "the key says who it is");
+}
+
+#[test]
 fn gw_05_only_pages_are_sent_to_log_in() {
     let provider = Provider::start();
     let rig = provider.rig("");

@@ -1,8 +1,9 @@
 //! The portal: what it shows, and the keys that consumers make for themselves there.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use transom_testkit::{Endpoint, Http2, Response, Transom};
 
+use super::issuer::{Key, in_seconds};
 use super::rig::{Rig, TRANSOM, check};
 
 const ANN: &str = "X-Key: 0123456789abcdef0123";
@@ -228,6 +229,35 @@ fn gw_38_keys_are_for_consumers_and_only_pages_of_the_portal_change_them() {
         let expected = if n < 18 { 201 } else { 409 };
         let response = shop.change("POST /portal/keys", &[ANN, OWN], "");
         assert_eq!(response.status, expected, "{n}: {}", response.text());
+    }
+}
+
+#[test]
+fn gw_38_who_is_only_called_like_a_consumer_makes_no_keys_for_it() {
+    let signer = Key::hs256("a secret of thirty-two bytes and more");
+    let claims =
+        json!({ "sub": "ann", "iss": "https://id.example", "aud": "shop", "exp": in_seconds(60) });
+    let bearer = format!("Authorization: Bearer {}", signer.token("", &claims));
+    for (consumers, expected) in [("ignore", 403), ("join", 201)] {
+        let data = tempfile::tempdir().unwrap();
+        let config = format!(
+            "data: '{}'\n\
+             listeners: {{ web: {{ address: '@WEB', routes: [{{ match: {{ path: /portal/** }}, policies: [people], \
+             portal: {{ keys: true }} }}] }} }}\n\
+             policies: {{ people: {{ jwt: {{ secret: 'a secret of thirty-two bytes and more', \
+             issuer: https://id.example, audience: shop, consumers: {consumers} }} }} }}\n\
+             consumers: {{ ann: {{ keys: [0123456789abcdef0123] }} }}\n\
+             apis: {{ orders: {{ path: /orders, versions: {{ v1: {{ respond: a }} }} }} }}\n",
+            data.path().join("transom").display(),
+        );
+        let transom = Transom::run(TRANSOM, &config);
+        let made = transom_testkit::client::ask(
+            transom.web(),
+            format!(
+                "POST /portal/keys HTTP/1.1\r\nHost: a\r\n{OWN}\r\n{bearer}\r\nContent-Length: 0\r\n\r\n"
+            ),
+        );
+        assert_eq!(made.status, expected, "{consumers}: {}", made.text());
     }
 }
 

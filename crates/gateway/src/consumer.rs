@@ -44,6 +44,7 @@ impl Consumer {
             groups: self.groups.clone(),
             scopes: scopes.unwrap_or(&self.scopes).to_vec(),
             plan: self.plan.clone(),
+            is_consumer: true,
             by,
             claims: None,
         })

@@ -35,7 +35,6 @@ pub use keys::{Answer, KeyDesk, OwnKey, Refused};
 
 use crate::catalog::Api;
 use crate::consumer::{Consumer, Consumers};
-use crate::identify::ANONYMOUS;
 use crate::limit::meter::Meters;
 use crate::origin::origin_of;
 
@@ -148,9 +147,9 @@ impl Showing {
         }
     }
 
-    /// Who asks, if that is a consumer.
+    /// Who asks, if that is a consumer: whom a token calls like one is none.
     fn consumer(&self, exchange: &Exchange) -> Option<Arc<Consumer>> {
-        let identity = exchange.identity.as_ref().filter(|identity| identity.by != ANONYMOUS)?;
+        let identity = exchange.identity.as_ref().filter(|identity| identity.is_consumer)?;
         self.consumers.named(&identity.name)
     }
 }

@@ -163,6 +163,8 @@ pub struct Identity {
     /// What the credential allows (RFC 6749 §3.3).
     pub scopes: Vec<String>,
     pub plan: Option<Arc<str>>,
+    /// Whether it is a consumer, and not only called like one.
+    pub is_consumer: bool,
     /// The kind of the policy that found out, such as `jwt`.
     pub by: &'static str,
     /// Everything that a token says.

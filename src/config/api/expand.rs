@@ -9,13 +9,14 @@ use transom_gateway::policy::lifecycle::Lifecycle;
 use transom_proxy::stage::Stage;
 use transom_settings::{
     Diagnostic, Diagnostics, FromText, List, Map, Method, Name, OneOrMany, PathPattern, Span,
-    Spanned, closest, quote,
+    Spanned, Status, closest, quote,
 };
 
 use super::ways::{Asking, Way};
 use super::{ApiSettings, Served, Version, VersionRoutes, described, link};
 use crate::config::{
-    Action, Config, Match, PathPrefix, Policy, PolicyUse, Priority, ReplacePrefix, Rewrite, Route,
+    Action, Answer, Combine, Config, HeaderChanges, Match, PathPrefix, Policy, PolicyUse, Priority,
+    ReplacePrefix, Respond, Rewrite, Route,
 };
 
 /// Reads a document that the file names, or says why it cannot be.
@@ -192,6 +193,9 @@ impl<'a> Expanding<'a> {
             Some(path) => path.as_str().to_owned(),
             None => own.clone(),
         };
+        let leaks = document.is_some() && self.leaks(name, base, by_path, asking);
+        let naming = forms.iter().filter(|form| leaks && form.prefix != base.bare);
+        let naming: Vec<String> = naming.map(|form| form.prefix.clone()).collect();
         let (mut routes, mut places) = (Vec::new(), Vec::new());
         for form in forms {
             let mut matches = match self.matches(form.conditions, &form.prefix, document.as_ref()) {
@@ -237,6 +241,12 @@ impl<'a> Expanding<'a> {
                 routes.push(Spanned::new(route, name.span));
             }
         }
+        for prefix in naming {
+            let host = Match { host: self.api.host.clone(), ..Match::default() };
+            let rest = self.matches(host, &prefix, None).unwrap_or_default();
+            let Some(described) = routes.last().cloned() else { continue };
+            routes.extend(rest.into_iter().map(|rest| nothing_at(rest, &described)));
+        }
         let asked_by = match (by_path, asking.first()) {
             (false, Some(first)) => first.shown(name),
             _ => String::new(),
@@ -246,6 +256,19 @@ impl<'a> Expanding<'a> {
         let lifecycle = lifecycle.map(|written| written.value);
         let prefix = own;
         Some(VersionRoutes { version, path, prefix, asked_by, routes, policies: places, lifecycle })
+    }
+
+    /// Whether paths that name this version, but are not described, would be taken by another one that
+    /// takes every path.
+    fn leaks(&self, name: &Name, base: &Base, by_path: bool, asking: &[Asking<'_>]) -> bool {
+        let is_default =
+            |name: &Name| self.api.default.as_ref().is_some_and(|it| it.value == *name);
+        let mut others = self.api.versions.iter().filter(|(other, _)| other.value != *name);
+        let below = by_path && base.after.is_empty();
+        below
+            && others.any(|(other, version)| {
+                version.routes.value == Served::All && (!asking.is_empty() || is_default(other))
+            })
     }
 
     /// How requests come to it: those that name it, and those that name none or another.
@@ -417,6 +440,22 @@ impl<'a> Expanding<'a> {
         };
         lifecycle.into_iter().chain(shared).chain(own).map(described).unzip()
     }
+}
+
+/// A route for what a version does not have, beside one for what it has.
+fn nothing_at(rest: Match, described: &Spanned<Route>) -> Spanned<Route> {
+    let nothing = Respond { status: Status::of(404), ..Respond::default() };
+    let route = Route {
+        r#match: rest,
+        policies: List::default(),
+        identify: Combine::Any,
+        request_headers: HeaderChanges::default(),
+        response_headers: HeaderChanges::default(),
+        rewrite: Spanned::default(),
+        action: Action::Respond(Answer(nothing)),
+        ..described.value.clone()
+    };
+    Spanned::new(route, described.span)
 }
 
 /// Adds the method of requests that browsers send before others (Fetch §4.8).

@@ -43,6 +43,7 @@ impl Joined {
 
 fn join(identity: &Identity, consumer: &Consumer) -> Identity {
     let mut joined = identity.clone();
+    joined.is_consumer = true;
     joined.plan = consumer.plan.clone().or(joined.plan);
     let further = consumer.groups.iter().filter(|group| !identity.groups.contains(group));
     joined.groups.extend(further.cloned());
@@ -71,6 +72,7 @@ mod tests {
                 groups: texts(&["staff", "night"]),
                 scopes: texts(scopes),
                 plan: plan.map(Arc::from),
+                is_consumer: false,
                 by: "jwt",
                 claims: None,
             };

@@ -424,6 +424,7 @@ mod tests {
             groups: vec!["staff".into(), "night".into()],
             scopes: vec!["orders:read".into()],
             plan: None,
+            is_consumer: false,
             by: "jwt",
             claims: Some(Arc::new(json!({
                 "sub": "ada", "age": 42, "share": 1.5, "admin": false, "nothing": null,

@@ -64,6 +64,7 @@ impl Kind for Anonymous {
             groups: self.groups.iter().map(ToString::to_string).collect(),
             scopes: self.scopes.clone(),
             plan: self.plan.as_ref().map(|plan| Arc::from(&***plan)),
+            is_consumer: false,
             by: Anonymous::NAME,
             claims: None,
         };

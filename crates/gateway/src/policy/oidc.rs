@@ -41,9 +41,10 @@ use std::sync::Arc;
 
 use transom_proxy::chain::Next;
 use transom_proxy::exchange::Exchange;
+use transom_proxy::fault::Fault;
 use transom_proxy::fields::Known;
 use transom_proxy::message::Request;
-use transom_proxy::policy::{Answering, Policy};
+use transom_proxy::policy::{Ahead, Answering, Policy};
 use transom_proxy::stage::Stage;
 use transom_settings::{Duration, HeaderName, Map, Secret, Spanned, Target, Url, settings};
 
@@ -236,6 +237,11 @@ impl Policy for People {
 
     fn reserves(&self) -> Vec<HeaderName> {
         self.0.reserves()
+    }
+
+    fn ahead(&self, exchange: &mut Exchange, request: &mut Request) -> Result<Ahead, Fault> {
+        // who is found already needs no login
+        self.0.ahead(exchange, request)
     }
 
     fn handle<'a>(

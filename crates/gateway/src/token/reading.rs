@@ -39,6 +39,7 @@ impl Reading {
             groups,
             scopes,
             plan: plan.map(Arc::from),
+            is_consumer: false,
             by,
             claims: Some(Arc::new(Json::Object(claims))),
         }

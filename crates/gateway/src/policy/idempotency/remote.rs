@@ -12,6 +12,7 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use tokio::sync::oneshot;
 use transom_net::Worker;
+use transom_proxy::codec::head::is_token_byte;
 use transom_proxy::fields::Fields;
 use transom_proxy::patience::within;
 
@@ -221,6 +222,10 @@ fn decoded(mut bytes: Bytes) -> Option<Answer> {
     for _ in 0..number(&mut bytes)? {
         let name = part(&mut bytes)?;
         let value = part(&mut bytes)?;
+        // a name of other bytes would be the beginning of another answer
+        if name.is_empty() || !name.iter().copied().all(is_token_byte) {
+            return None;
+        }
         fields.append(std::str::from_utf8(&name).ok()?, &value);
     }
     (100..600).contains(&status).then_some(Answer { status, fields, body: bytes })
@@ -261,6 +266,10 @@ mod tests {
         for length in 0..head {
             assert!(decoded(bytes[..length].to_vec().into()).is_none(), "{length}");
         }
+        let mut other = Fields::new();
+        other.append("A: b\r\nC", b"d");
+        let answer = Answer { status: 201, fields: other, body: Bytes::new() };
+        assert!(decoded(encoded(&answer).into()).is_none(), "no name of a field");
         assert!(decoded(vec![0; 100].into()).is_none());
         assert!(decoded(vec![0xff; 100].into()).is_none());
     }
