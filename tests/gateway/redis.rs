@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use transom_testkit::endpoint::ok;
 use transom_testkit::{Client, Endpoint, Response, Transom, until};
 
-use super::rig::TRANSOM;
+use super::rig::{TRANSOM, passed};
 
 struct Redis {
     child: Child,
@@ -86,19 +86,6 @@ fn process(endpoint: SocketAddr, policy: &str) -> Transom {
          policies: {{ shared: {policy} }}\n"
     );
     Transom::run(TRANSOM, &config)
-}
-
-/// How many pass of so many, none of which waits for Redis.
-fn passed(transom: &Transom, count: usize) -> usize {
-    let mut client = Client::connect(transom.web());
-    let ask = |_: &usize| {
-        let begun = Instant::now();
-        let status = client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").response().status;
-        assert!(begun.elapsed() < Duration::from_secs(2), "it stalled");
-        assert!(matches!(status, 200 | 429), "{status}");
-        status == 200
-    };
-    (0..count).filter(ask).count()
 }
 
 fn sum(processes: &[Transom], each: usize) -> usize {

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use transom_testkit::{Endpoint, Received, Response, Transom, client};
+use transom_testkit::{Client, Endpoint, Received, Response, Transom, client};
 
 /// The program under test.
 pub(super) const TRANSOM: &str = env!("CARGO_BIN_EXE_transom");
@@ -98,4 +99,17 @@ pub(super) fn check(config: &str, prepare: impl FnOnce(&Path)) -> String {
     std::fs::write(&file, config).unwrap();
     let output = Command::new(TRANSOM).arg("check").arg(&file).output().unwrap();
     String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
+/// How many pass of so many, none of which waits for Redis.
+pub(super) fn passed(transom: &Transom, count: usize) -> usize {
+    let mut client = Client::connect(transom.web());
+    let ask = |_: &usize| {
+        let begun = Instant::now();
+        let status = client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").response().status;
+        assert!(begun.elapsed() < Duration::from_secs(2), "it stalled");
+        assert!(matches!(status, 200 | 429), "{status}");
+        status == 200
+    };
+    (0..count).filter(ask).count()
 }

@@ -5,11 +5,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
-use transom_testkit::{Client, Transom, until};
+use transom_testkit::{Transom, until};
 
-use super::rig::TRANSOM;
+use super::rig::{TRANSOM, passed};
 
 /// What of Redis a shared limit needs: its script, as Redis would run it. The script itself is tried
 /// against the real one by hand.
@@ -112,19 +111,6 @@ fn process(redis: SocketAddr, more: &str) -> Transom {
            shared: {{ redis: '{redis}', processes: 3, user: transom, password: hunter2{more} }}\n"
     );
     Transom::run(TRANSOM, &config)
-}
-
-/// How many pass of so many, each of which is answered soon.
-fn passed(transom: &Transom, count: usize) -> usize {
-    let mut client = Client::connect(transom.web());
-    let ask = |_: &usize| {
-        let begun = Instant::now();
-        let status = client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").response().status;
-        assert!(begun.elapsed() < Duration::from_secs(2), "it stalled");
-        assert!(matches!(status, 200 | 429), "{status}");
-        status == 200
-    };
-    (0..count).filter(ask).count()
 }
 
 #[test]
