@@ -225,7 +225,7 @@ mod tests {
         let path = directory.path().join("pipe");
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).unwrap();
-        let mut reader = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let both_ends = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
         let settings = Settings { queue: 1_000, workers: 1, ..to_file(&path) };
         let (log, handle) = AccessLog::start(settings).unwrap();
         let exchange = exchange(0);
@@ -236,22 +236,18 @@ mod tests {
         assert!((1_000..3_000).contains(&dropped), "{dropped}");
         drop(log);
 
-        // Now it is read: what waited comes whole, and the loss is told.
-        let mut text = Vec::new();
-        let mut chunk = [0; 65_536];
-        let told = loop {
-            let n = reader.read(&mut chunk).unwrap();
-            text.extend_from_slice(&chunk[..n]);
-            let all = String::from_utf8_lossy(&text);
-            if let Some(note) = all.lines().find(|l| l.contains("access-log-dropped"))
-                && all.ends_with('\n')
-            {
-                break serde_json::from_str::<Value>(note).unwrap();
-            }
-        };
-        assert_eq!(told["lines"], dropped);
-        let whole = text.iter().filter(|b| **b == b'\n').count() as u64 - 1;
-        assert_eq!(whole + dropped, 3_000);
+        // Now it is read until the writer has ended: what waited comes whole, and the loss is told.
+        let mut reader = fs::File::open(&path).unwrap();
+        drop(both_ends);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert!(text.ends_with('\n'));
+        let (told, whole): (Vec<_>, Vec<_>) =
+            text.lines().partition(|line| line.contains("access-log-dropped"));
+        let told: Vec<Value> =
+            told.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(told.iter().map(|one| one["lines"].as_u64().unwrap()).sum::<u64>(), dropped);
+        assert_eq!(whole.len() as u64 + dropped, 3_000);
     }
 
     #[test]

@@ -300,7 +300,9 @@ impl State {
     pub fn set_own(&self, own: Own, reason: impl Into<String>) -> bool {
         let news = self.own.swap(own as u8, Ordering::Relaxed) != own as u8;
         if news {
-            self.reasons().own = Told { since: SystemTime::now(), reason: reason.into() };
+            let mut reasons = self.reasons();
+            reasons.own = Told { since: SystemTime::now(), reason: reason.into() };
+            self.settle(&reasons);
         }
         news
     }
@@ -312,20 +314,25 @@ impl State {
 
     /// Returns whether that is news; if so, refresh the pool.
     pub fn set_own_share(&self, thousandths: u32) -> bool {
-        let before = self.own_share.swap(thousandths, Ordering::Relaxed);
-        if before != thousandths && thousandths == 0 {
-            let reason = "it says 0%".to_owned();
-            self.reasons().own = Told { since: SystemTime::now(), reason };
+        let news = self.own_share.swap(thousandths, Ordering::Relaxed) != thousandths;
+        if news {
+            let mut reasons = self.reasons();
+            if thousandths == 0 {
+                let reason = "it says 0%".to_owned();
+                reasons.own = Told { since: SystemTime::now(), reason };
+            }
+            self.settle(&reasons);
         }
-        before != thousandths
+        news
     }
 
     /// Returns whether that is news; if so, refresh the pool.
     pub fn set_administrative(&self, wanted: Administrative, reason: impl Into<String>) -> bool {
         let news = self.administrative.swap(wanted as u8, Ordering::Relaxed) != wanted as u8;
         if news {
-            self.reasons().administrative =
-                Told { since: SystemTime::now(), reason: reason.into() };
+            let mut reasons = self.reasons();
+            reasons.administrative = Told { since: SystemTime::now(), reason: reason.into() };
+            self.settle(&reasons);
         }
         news
     }
@@ -349,13 +356,33 @@ impl State {
         }
     }
 
-    /// Wants back what is open at it. Returns whether that is news.
-    pub fn set_recalled(&self, recalled: bool) -> bool {
-        let news = self.recalled.swap(recalled, Ordering::SeqCst) != recalled;
-        if news && recalled {
+    /// Wants back what is open at it, as its drain is over. Returns whether that is news; it is not
+    /// where nobody wants it drained any more.
+    pub fn recall(&self) -> bool {
+        // Held, so that nobody wants it back in use meanwhile.
+        let _reasons = self.reasons();
+        self.administrative() != Administrative::Ready && self.recall_removed()
+    }
+
+    /// Wants back what is open at it, as it has been removed. Returns whether that is news.
+    pub fn recall_removed(&self) -> bool {
+        let news = !self.recalled.swap(true, Ordering::SeqCst);
+        if news {
             self.recall.notify_waiters();
         }
         news
+    }
+
+    /// Wants nothing back any more.
+    pub fn keep(&self) {
+        self.recalled.store(false, Ordering::SeqCst);
+    }
+
+    /// Wants nothing back any more from one that is wanted again, from that very moment.
+    fn settle(&self, _held: &MutexGuard<'_, Reasons>) {
+        if self.administrative() == Administrative::Ready {
+            self.keep();
+        }
     }
 
     pub fn is_recalled(&self) -> bool {

@@ -22,7 +22,7 @@ use crate::log::{Level, Log};
 use crate::members::PoolMember;
 use crate::pool::Pool;
 use crate::random::Random;
-use crate::state::{Administrative, Health, Own, WHOLE};
+use crate::state::{Administrative, Health, Own, State, WHOLE};
 
 /// Probes of all pools at the same time, at most (U-05).
 pub const AT_ONCE: usize = 256;
@@ -165,7 +165,7 @@ impl Watch {
                 self.changed |= member.state.set_own_share(WHOLE);
             }
             if self.care.drain.is_none() {
-                member.state.set_recalled(false);
+                member.state.keep();
             }
             if self.care.outliers.is_none() {
                 self.changed |= member.state.readmit();
@@ -298,32 +298,32 @@ impl Watch {
         let Some(drain) = self.care.drain else { return now + LONG };
         let mut wake = now + LONG;
         let mut over = Vec::new();
+        let back = |member: &Arc<PoolMember>, recall: fn(&State) -> bool| {
+            let open = member.state.in_flight.load(Ordering::Relaxed);
+            recall(&member.state).then(|| (member.clone(), open))
+        };
         for ward in self.wards.values_mut() {
             let state = &ward.member.state;
             if state.administrative() == Administrative::Ready {
                 ward.leaving = None;
-                state.set_recalled(false);
+                state.keep();
                 continue;
             }
             let until = *ward.leaving.get_or_insert(now) + drain;
             match until > now {
                 true => wake = wake.min(until),
-                false => over.push(ward.member.clone()),
+                false => over.extend(back(&ward.member, State::recall)),
             }
         }
         self.gone.retain(|(until, member)| {
             match *until > now {
                 true => wake = wake.min(*until),
-                false => over.push(member.clone()),
+                false => over.extend(back(member, State::recall_removed)),
             }
             *until > now
         });
-        for member in over {
-            let open = member.state.in_flight.load(Ordering::Relaxed);
-            if member.state.set_recalled(true) {
-                let what = format!("has been drained, with {open} still open");
-                self.say(Level::Info, &member, &what);
-            }
+        for (member, open) in over {
+            self.say(Level::Info, &member, &format!("has been drained, with {open} still open"));
         }
         wake
     }

@@ -103,3 +103,19 @@ fn a_peak_counts_at_once_and_is_forgotten_by_and_by() {
         assert!((fresh.beside(faded) / fresh.nanos - faded.nanos / faded.left()).abs() < 1e-9);
     }
 }
+
+#[test]
+fn lb_20_who_is_wanted_again_is_not_recalled_however_late_that_is_looked_at() {
+    let state = State::default();
+    state.set_administrative(Administrative::Drain, "by hand");
+    assert!(state.recall() && !state.recall());
+    assert!(state.is_recalled());
+    state.set_administrative(Administrative::Ready, "by hand");
+    assert!(!state.is_recalled() && !state.recall());
+    state.set_own_share(0);
+    assert!(state.recall());
+    state.set_own_share(WHOLE);
+    assert!(!state.is_recalled() && !state.recall());
+    // one that has been removed is ready, and yet gone
+    assert!(state.recall_removed() && state.is_recalled());
+}
