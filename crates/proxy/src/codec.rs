@@ -7,6 +7,7 @@ pub mod chunked;
 pub mod framing;
 pub mod h2;
 pub mod head;
+mod scan;
 pub mod trailers;
 
 pub use body::{Decoder, Piece};

@@ -182,18 +182,29 @@ pub enum RequestId {
 impl RequestId {
     /// Writes the id as it stands in logs and headers.
     pub fn write(&self, out: &mut Vec<u8>) {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
         match self {
             RequestId::Own(high, low) => {
-                for half in [high, low] {
-                    for shift in (0..16).rev() {
-                        out.push(HEX[(half >> (shift * 4) & 0xf) as usize]);
-                    }
-                }
+                out.extend_from_slice(digits(*high).as_flattened());
+                out.extend_from_slice(digits(*low).as_flattened());
             }
             RequestId::Given(text) => out.extend_from_slice(text.as_bytes()),
         }
     }
+}
+
+/// Sixteen hexadecimal digits, two at a time.
+fn digits(half: u64) -> [[u8; 2]; 8] {
+    const PAIRS: [[u8; 2]; 256] = {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let mut pairs = [[0; 2]; 256];
+        let mut byte = 0;
+        while byte < pairs.len() {
+            pairs[byte] = [HEX[byte >> 4], HEX[byte & 0xf]];
+            byte += 1;
+        }
+        pairs
+    };
+    half.to_be_bytes().map(|byte| PAIRS[usize::from(byte)])
 }
 
 impl fmt::Display for RequestId {

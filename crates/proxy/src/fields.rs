@@ -5,10 +5,11 @@
 //! allocated per field.
 
 use std::fmt;
+use std::ops::Range;
 
 mod known;
 
-pub use known::Known;
+pub use known::{Known, KnownSet};
 
 /// A name to ask for: known by number, or any other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +52,29 @@ struct Line {
     value_len: u32,
     name_len: u16,
     known: Option<Known>,
+    /// It lies in the block as it is written: `Name: value CRLF`.
+    written: bool,
+}
+
+impl Line {
+    fn name(&self) -> Range<usize> {
+        self.name as usize..self.name as usize + usize::from(self.name_len)
+    }
+
+    fn value(&self) -> Range<usize> {
+        self.value as usize..self.value as usize + self.value_len as usize
+    }
+
+    /// The whole line, where it is `written`.
+    fn whole(&self) -> Range<usize> {
+        self.name as usize..self.value().end + 2
+    }
+}
+
+/// Where a line lies in its block, which begins with its name, and where its value does.
+pub(crate) struct Place {
+    pub(crate) line: usize,
+    pub(crate) value: Range<usize>,
 }
 
 /// The fields of one message, in order.
@@ -58,6 +82,9 @@ struct Line {
 pub struct Fields {
     bytes: Vec<u8>,
     lines: Vec<Line>,
+    /// The known names among the lines, so that most questions need no look at them. May hold more
+    /// than there are.
+    known: KnownSet,
 }
 
 impl Fields {
@@ -67,7 +94,8 @@ impl Fields {
 
     /// Room for a head of so many bytes, and what is usually added to one.
     pub fn with_room_for(bytes: usize, lines: usize) -> Self {
-        Fields { bytes: Vec::with_capacity(bytes + 256), lines: Vec::with_capacity(lines + 8) }
+        let (bytes, lines) = (Vec::with_capacity(bytes + 256), Vec::with_capacity(lines + 8));
+        Fields { bytes, lines, known: KnownSet::NONE }
     }
 
     pub fn len(&self) -> usize {
@@ -85,17 +113,15 @@ impl Fields {
 
     /// The first value. For anything that decides, ask [`Fields::only`] instead.
     pub fn get<'n>(&self, name: impl Into<Name<'n>>) -> Option<&[u8]> {
-        let name = name.into();
-        self.lines.iter().find(|l| self.is(l, name)).map(|l| self.value(l))
+        self.all(name).next()
     }
 
     /// Whether there is no value, exactly one, or several lines of this name.
     pub fn only<'n>(&self, name: impl Into<Name<'n>>) -> Values<'_> {
-        let name = name.into();
-        let mut found = self.lines.iter().filter(|l| self.is(l, name));
+        let mut found = self.all(name);
         match (found.next(), found.next()) {
             (None, _) => Values::None,
-            (Some(line), None) => Values::One(self.value(line)),
+            (Some(value), None) => Values::One(value),
             _ => Values::Many,
         }
     }
@@ -103,12 +129,17 @@ impl Fields {
     /// Every value of this name, in order.
     pub fn all<'n>(&self, name: impl Into<Name<'n>>) -> impl Iterator<Item = &[u8]> {
         let name = name.into();
-        self.lines.iter().filter(move |l| self.is(l, name)).map(|l| self.value(l))
+        let lines: &[Line] = if self.may_have(name) { &self.lines } else { &[] };
+        lines.iter().filter(move |l| self.is(l, name)).map(|l| self.value(l))
     }
 
     pub fn has<'n>(&self, name: impl Into<Name<'n>>) -> bool {
-        let name = name.into();
-        self.lines.iter().any(|l| self.is(l, name))
+        self.all(name).next().is_some()
+    }
+
+    /// False where none of these names is among the lines. Mostly, but not always, true where one is.
+    pub fn may_have_any(&self, names: KnownSet) -> bool {
+        self.known.meets(names)
     }
 
     /// Adds a line at the end.
@@ -122,31 +153,48 @@ impl Fields {
             Name::Known(known) => (known.text().as_bytes(), Some(known)),
             Name::Other(other) => (other, None),
         };
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(text);
-        let value_start = self.bytes.len();
-        self.bytes.extend_from_slice(value);
-        for byte in &mut self.bytes[value_start..] {
+        let at = self.lay(text, value, known);
+        for byte in &mut self.bytes[at] {
             if matches!(*byte, b'\r' | b'\n' | 0) {
                 *byte = b' ';
             }
         }
-        self.push(start, text.len(), value_start, value.len(), known);
+    }
+
+    /// As [`Fields::append`], for a known name and a value that cannot end its line.
+    pub(crate) fn append_clean(&mut self, name: Known, value: &[u8]) {
+        self.lay(name.text().as_bytes(), value, Some(name));
     }
 
     /// As [`Fields::append`], for a name that is known to be none of the known ones, and a value that
     /// was checked.
     pub(crate) fn append_other(&mut self, name: &[u8], value: &[u8]) {
+        self.lay(name, value, None);
+    }
+
+    /// Adds a line to the block as it is to be written; where its value lies.
+    fn lay(&mut self, name: &[u8], value: &[u8], known: Option<Known>) -> Range<usize> {
+        self.bytes.reserve(name.len() + value.len() + 4);
         let start = self.bytes.len();
         self.bytes.extend_from_slice(name);
+        self.bytes.extend_from_slice(b": ");
+        let value_start = self.bytes.len();
         self.bytes.extend_from_slice(value);
-        self.push(start, name.len(), start + name.len(), value.len(), None);
+        let value = value_start..self.bytes.len();
+        self.bytes.extend_from_slice(b"\r\n");
+        let place = Place { line: start, value: value.clone() };
+        self.push(name.len(), place, known, true);
+        value
     }
 
     /// Makes this the only line of the name: in the place of the first one, else at the end.
     pub fn set<'n>(&mut self, name: impl Into<Name<'n>>, value: &[u8]) {
         let name = name.into();
-        let Some(at) = self.lines.iter().position(|l| self.is(l, name)) else {
+        let at = match self.may_have(name) {
+            true => self.lines.iter().position(|l| self.is(l, name)),
+            false => None,
+        };
+        let Some(at) = at else {
             self.append(name, value);
             return;
         };
@@ -158,8 +206,18 @@ impl Fields {
 
     /// Removes every line of the name.
     pub fn remove<'n>(&mut self, name: impl Into<Name<'n>>) {
-        let name = name.into();
-        self.retain(|field| !field.is(name));
+        match name.into() {
+            Name::Known(known) => self.remove_all(KnownSet::of(&[known])),
+            name => self.retain(|field| !field.is(name)),
+        }
+    }
+
+    /// Removes every line of these names.
+    pub fn remove_all(&mut self, names: KnownSet) {
+        if self.may_have_any(names) {
+            self.lines.retain(|line| !line.known.is_some_and(|known| names.has(known)));
+            self.known = self.known.without(names);
+        }
     }
 
     /// Keeps the lines for which `keep` holds.
@@ -172,17 +230,31 @@ impl Fields {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.lines.clear();
+        self.known = KnownSet::NONE;
     }
 
     /// Writes every line as HTTP/1 does: `Name: value CRLF`.
     pub fn write(&self, out: &mut Vec<u8>) {
+        // Lines that lie one behind the other are copied as one.
+        let mut run = 0..0;
         for line in &self.lines {
-            let name = line.name as usize;
-            out.extend_from_slice(&self.bytes[name..name + line.name_len as usize]);
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(self.value(line));
-            out.extend_from_slice(b"\r\n");
+            if line.written && run.end == line.name as usize {
+                run.end = line.whole().end;
+                continue;
+            }
+            out.extend_from_slice(&self.bytes[run.clone()]);
+            run = 0..0;
+            match line.written {
+                true => run = line.whole(),
+                false => {
+                    out.extend_from_slice(&self.bytes[line.name()]);
+                    out.extend_from_slice(b": ");
+                    out.extend_from_slice(self.value(line));
+                    out.extend_from_slice(b"\r\n");
+                }
+            }
         }
+        out.extend_from_slice(&self.bytes[run]);
     }
 
     /// For the codec: takes over the bytes of a received head, to which `push_line` then points.
@@ -196,33 +268,35 @@ impl Fields {
     }
 
     /// For the codec: where in the block each line's value lies.
-    pub(crate) fn places(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
-        let place =
-            |line: &Line| line.value as usize..line.value as usize + line.value_len as usize;
-        self.lines.iter().map(place)
+    pub(crate) fn places(&self) -> impl Iterator<Item = Range<usize>> {
+        self.lines.iter().map(Line::value)
     }
 
-    /// For the codec: one line, as ranges into the adopted bytes.
-    pub(crate) fn push_line(&mut self, name: (usize, usize), value: (usize, usize)) {
-        let known = Known::of(&self.bytes[name.0..name.1]);
-        self.push(name.0, name.1 - name.0, value.0, value.1 - value.0, known);
+    /// For the codec: one line of a block that is adopted later.
+    pub(crate) fn push_line(&mut self, name: &[u8], place: Place, written: bool) {
+        self.push(name.len(), place, Known::of(name), written);
     }
 
-    fn push(
-        &mut self,
-        name: usize,
-        name_len: usize,
-        value: usize,
-        len: usize,
-        known: Option<Known>,
-    ) {
+    fn push(&mut self, name_len: usize, place: Place, known: Option<Known>, written: bool) {
+        if let Some(known) = known {
+            self.known.insert(known);
+        }
         self.lines.push(Line {
-            name: name as u32,
-            value: value as u32,
-            value_len: len as u32,
+            name: place.line as u32,
+            value: place.value.start as u32,
+            value_len: place.value.len() as u32,
             name_len: name_len as u16,
             known,
+            written,
         });
+    }
+
+    /// False where nothing has this name.
+    fn may_have(&self, name: Name<'_>) -> bool {
+        match name {
+            Name::Known(known) => self.known.has(known),
+            Name::Other(_) => true,
+        }
     }
 
     fn remove_after(&mut self, at: usize, name: Name<'_>) {
@@ -239,22 +313,20 @@ impl Fields {
     }
 
     fn value(&self, line: &Line) -> &[u8] {
-        let value = line.value as usize;
-        &self.bytes[value..value + line.value_len as usize]
+        &self.bytes[line.value()]
     }
 
     fn is(&self, line: &Line, name: Name<'_>) -> bool {
-        self.field(line).is(name)
+        match (name, line.known) {
+            (Name::Known(asked), Some(known)) => asked == known,
+            (Name::Other(asked), None) => self.bytes[line.name()].eq_ignore_ascii_case(asked),
+            _ => false,
+        }
     }
 }
 
 fn field_of<'a>(bytes: &'a [u8], line: &Line) -> Field<'a> {
-    let (name, value) = (line.name as usize, line.value as usize);
-    Field {
-        name: &bytes[name..name + line.name_len as usize],
-        known: line.known,
-        value: &bytes[value..value + line.value_len as usize],
-    }
+    Field { name: &bytes[line.name()], known: line.known, value: &bytes[line.value()] }
 }
 
 /// One line.

@@ -1,8 +1,11 @@
 //! Request and response heads.
 
+mod whole;
+
 use memchr::{memchr, memchr_iter};
 
-use crate::fields::{Fields, Known};
+use super::scan::target_length;
+use crate::fields::{Fields, Known, Place};
 use crate::message::{Method, Version};
 
 /// How large a head may be.
@@ -94,6 +97,10 @@ pub fn request<'a>(
     bytes: &'a [u8],
     limits: &HeadLimits,
 ) -> Result<Option<RequestHead<'a>>, HeadError> {
+    if let Some((start_line, fields, length)) = whole::head(bytes, limits) {
+        let (method, target, version) = request_line(start_line)?;
+        return Ok(Some(RequestHead { method, target, version, fields, length }));
+    }
     let Some((start_line, fields)) = split(bytes, limits)? else {
         if let Some(end) = memchr(b'\n', bytes) {
             request_line(&bytes[..end.saturating_sub(1)])?;
@@ -111,6 +118,10 @@ pub fn request<'a>(
 /// # Errors
 /// [`HeadError`].
 pub fn response(bytes: &[u8], limits: &HeadLimits) -> Result<Option<ResponseHead>, HeadError> {
+    if let Some((start_line, fields, length)) = whole::head(bytes, limits) {
+        let (version, status) = status_line(start_line)?;
+        return Ok(Some(ResponseHead { version, status, fields, length }));
+    }
     let Some((start_line, fields)) = split(bytes, limits)? else { return Ok(None) };
     let (version, status) = status_line(start_line)?;
     let length = start_line.len() + 2 + fields.len() + 2;
@@ -159,14 +170,13 @@ fn refuse_bare_line_ends(bytes: &[u8]) -> Result<(), HeadError> {
 
 /// RFC 9112 §3: method SP request-target SP HTTP-version, single spaces, nothing else.
 fn request_line(line: &[u8]) -> Result<(Method, &[u8], Version), HeadError> {
-    let mut parts = line.split(|b| *b == b' ');
-    let (Some(method), Some(target), Some(version), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return Err(HeadError::BadRequestLine);
-    };
-    if target.is_empty() || target.iter().any(|b| *b < 0x21 || *b == 0x7f) {
-        return Err(HeadError::BadRequestLine);
+    let bad = HeadError::BadRequestLine;
+    let first = line.iter().position(|b| *b == b' ').ok_or(bad)?;
+    let (method, rest) = (&line[..first], &line[first + 1..]);
+    let last = rest.iter().rposition(|b| *b == b' ').ok_or(bad)?;
+    let (target, version) = (&rest[..last], &rest[last + 1..]);
+    if target.is_empty() || target_length(target) < target.len() {
+        return Err(bad);
     }
     let method = method_of(method)?;
     Ok((method, target, request_version(version)?))
@@ -226,8 +236,7 @@ fn status_line(line: &[u8]) -> Result<(Version, u16), HeadError> {
 /// # Errors
 /// [`HeadError`].
 pub fn field_lines(block: &[u8], limits: &HeadLimits) -> Result<Fields, HeadError> {
-    let mut fields = Fields::with_room_for(block.len(), 16);
-    fields.adopt(block);
+    let mut fields = Fields::with_room_for(0, 16);
     let mut start = 0;
     while start < block.len() {
         let end = memchr(b'\n', &block[start..]).ok_or(HeadError::BareLineEnd)? + start;
@@ -241,9 +250,14 @@ pub fn field_lines(block: &[u8], limits: &HeadLimits) -> Result<Fields, HeadErro
             return Err(HeadError::ManyFields);
         }
         let (name, value) = field_line(&block[start..end - 1])?;
-        fields.push_line((start, start + name), (start + value.0, start + value.1));
+        let place = Place { line: start, value: start + value.0..start + value.1 };
+        let written = block[start + name..].starts_with(b": ")
+            && place.value.start == start + name + 2
+            && place.value.end + 1 == end;
+        fields.push_line(&block[start..start + name], place, written);
         start = end + 1;
     }
+    fields.adopt(block);
     Ok(fields)
 }
 
@@ -515,6 +529,38 @@ mod tests {
                     for (ours, theirs) in head.fields.iter().zip(other.headers.iter()) {
                         proptest::prop_assert_eq!(ours.name, theirs.name.as_bytes());
                         proptest::prop_assert_eq!(ours.value, theirs.value.trim_ascii());
+                    }
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn the_quick_way_takes_what_the_thorough_way_takes_and_reads_it_alike() {
+        let line =
+            "(x-a|Host|X)?:?[ \t]{0,2}[a-z\t \r\x7f\u{80}]{0,12}[ \t]?(\r\n|\r\n|\r\n|\n|\r)";
+        proptest::proptest!(|(lines in proptest::collection::vec(line, 0..5), rest in ".{0,3}")| {
+            let bytes = format!("HTTP/1.1 200 OK\r\n{}\r\n{rest}", lines.concat()).into_bytes();
+            for count in [1, 100] {
+                let limits = HeadLimits { start_line: 15, line: 14, fields: 40, count };
+                let quick = whole::head(&bytes, &limits);
+                let thorough = split(&bytes, &limits).and_then(|parts| match parts {
+                    Some((start, block)) => field_lines(block, &limits).map(|f| Some((start, f, block))),
+                    None => Ok(None),
+                });
+                match (quick, thorough) {
+                    (Some((start, fields, length)), Ok(Some((as_start, as_fields, block)))) => {
+                        proptest::prop_assert_eq!(start, as_start);
+                        proptest::prop_assert_eq!(length, start.len() + block.len() + 4);
+                        proptest::prop_assert!(fields.iter().eq(as_fields.iter()));
+                        let (mut once, mut twice) = (Vec::new(), Vec::new());
+                        fields.write(&mut once);
+                        field_lines(&once, &HeadLimits::REQUEST).unwrap().write(&mut twice);
+                        proptest::prop_assert_eq!(once, twice);
+                    }
+                    (None, Ok(None) | Err(_)) => {}
+                    (quick, thorough) => {
+                        proptest::prop_assert!(false, "{:?} {:?}", quick, thorough);
                     }
                 }
             }

@@ -95,12 +95,11 @@ known_names! {
     XRewriteUrl = "X-Rewrite-URL",
 }
 
-/// The longest known name, and of how many words of eight bytes it is.
-const LONGEST: usize = WORDS * 8;
-const WORDS: usize = 3;
+/// A name in lower case, in three words that tell it from every other name of its length.
+type Folded = [u64; 3];
 
-/// A name in lower case, eight bytes to a word.
-type Folded = [u64; WORDS];
+/// The longest name that three words can tell from others.
+const LONGEST: usize = 24;
 
 /// Upper-case letters of ASCII become lower-case ones, in all eight bytes at once.
 const fn fold(word: u64) -> u64 {
@@ -112,15 +111,30 @@ const fn fold(word: u64) -> u64 {
     word | (upper >> 2)
 }
 
-const fn folded(padded: &[u8; LONGEST]) -> Folded {
-    let (words, _) = padded.as_chunks::<8>();
-    let mut out = [0; WORDS];
-    let mut i = 0;
-    while i < WORDS {
-        out[i] = fold(u64::from_le_bytes(words[i]));
-        i += 1;
-    }
-    out
+/// Both ends of the name, which may overlap, and the middle of a long one. Nothing is copied.
+const fn folded(name: &[u8]) -> Option<Folded> {
+    let (first, last, middle) = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+        (Some(first), Some(last)) => {
+            let middle = match name.split_at(8).1.first_chunk::<8>() {
+                Some(_) if name.len() > LONGEST => return None,
+                Some(middle) => u64::from_le_bytes(*middle),
+                None => 0,
+            };
+            (u64::from_le_bytes(*first), u64::from_le_bytes(*last), middle)
+        }
+        _ => match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+            (Some(first), Some(last)) => {
+                (u32::from_le_bytes(*first) as u64, u32::from_le_bytes(*last) as u64, 0)
+            }
+            _ => match name {
+                [only] => (*only as u64, 0, 0),
+                [first, last] => (*first as u64, *last as u64, 0),
+                [first, middle, last] => (*first as u64, *last as u64, *middle as u64),
+                _ => return None,
+            },
+        },
+    };
+    Some([fold(first), fold(last), fold(middle)])
 }
 
 /// Known names by a hash under which no two of them fall together, so that one comparison tells.
@@ -133,33 +147,33 @@ struct Table {
 
 const SLOT_BITS: u32 = 10;
 
-const fn slot(name: &Folded, factor: u64) -> usize {
-    let mixed = name[0] ^ name[1].rotate_left(23) ^ name[2].rotate_left(41);
+const fn slot(name: &Folded, length: usize, factor: u64) -> usize {
+    let mixed = name[0] ^ name[1].rotate_left(23) ^ name[2].rotate_left(41) ^ length as u64;
     (mixed.wrapping_mul(factor) >> (u64::BITS - SLOT_BITS)) as usize
 }
 
 impl Table {
     /// Looks for a factor that keeps all names apart, while the program is compiled.
     const fn new() -> Self {
-        let mut names = [[0; WORDS]; Known::TEXT.len()];
+        let mut names = [[0; 3]; Known::TEXT.len()];
         let mut i = 0;
         while i < names.len() {
-            let text = Known::TEXT[i].as_bytes();
-            let mut padded = [0; LONGEST];
-            let mut at = 0;
-            while at < text.len() {
-                padded[at] = text[at];
-                at += 1;
-            }
-            names[i] = folded(&padded);
+            names[i] = match folded(Known::TEXT[i].as_bytes()) {
+                Some(name) => name,
+                None => panic!("a known name is longer than can be looked up"),
+            };
             i += 1;
         }
         let mut factor: u64 = 0x9e37_79b9_7f4a_7c15;
         loop {
             let mut slots = [0; 1 << SLOT_BITS];
             let mut i = 0;
-            while i < names.len() && slots[slot(&names[i], factor)] == 0 {
-                slots[slot(&names[i], factor)] = i as u8 + 1;
+            while i < names.len() {
+                let at = slot(&names[i], Known::TEXT[i].len(), factor);
+                if slots[at] != 0 {
+                    break;
+                }
+                slots[at] = i as u8 + 1;
                 i += 1;
             }
             if i == names.len() {
@@ -180,13 +194,52 @@ impl Known {
 
     /// The known name spelled so in any case (ASCII only).
     pub fn of(name: &[u8]) -> Option<Known> {
-        let mut padded = [0; LONGEST];
-        padded.get_mut(..name.len())?.copy_from_slice(name);
-        let folded = folded(&padded);
-        let at = usize::from(TABLE.slots[slot(&folded, TABLE.factor)]).checked_sub(1)?;
-        // what ends in zeros would look like what is shorter
+        let folded = folded(name)?;
+        let at =
+            usize::from(TABLE.slots[slot(&folded, name.len(), TABLE.factor)]).checked_sub(1)?;
         let same = TABLE.names[at] == folded && Known::TEXT[at].len() == name.len();
         same.then(|| Known::ALL[at])
+    }
+}
+
+/// Some of the known names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KnownSet(u128);
+
+const _: () = assert!(Known::ALL.len() <= u128::BITS as usize);
+
+impl KnownSet {
+    pub const NONE: KnownSet = KnownSet(0);
+
+    pub const fn of(names: &[Known]) -> Self {
+        let mut set = 0;
+        let mut i = 0;
+        while i < names.len() {
+            set |= 1 << names[i] as u8;
+            i += 1;
+        }
+        KnownSet(set)
+    }
+
+    pub const fn has(self, name: Known) -> bool {
+        self.0 >> name as u8 & 1 != 0
+    }
+
+    pub const fn and(self, others: KnownSet) -> Self {
+        KnownSet(self.0 | others.0)
+    }
+
+    pub const fn without(self, others: KnownSet) -> Self {
+        KnownSet(self.0 & !others.0)
+    }
+
+    /// Whether the two have any name in common.
+    pub const fn meets(self, others: KnownSet) -> bool {
+        self.0 & others.0 != 0
+    }
+
+    pub(super) fn insert(&mut self, name: Known) {
+        self.0 |= 1 << name as u8;
     }
 }
 

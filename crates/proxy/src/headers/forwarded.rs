@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use crate::exchange::Exchange;
-use crate::fields::{Fields, Known, list};
-use crate::headers::hop::is_order_to_servers;
+use crate::fields::{Fields, Known, KnownSet, list};
+use crate::headers::hop::ORDERS_TO_SERVERS;
 use crate::message::Version;
 
 /// Which fields tell the endpoint about the client.
@@ -94,12 +94,9 @@ fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
 /// take as an order, and what a peer that is not trusted claims about the client. So no policy
 /// ever sees a claim that is not true.
 pub fn scrub(trusted: bool, fields: &mut Fields) {
-    fields.retain(|field| {
-        let Some(known) = field.known else { return true };
-        !matches!(known, Known::Host | Known::ContentLength | Known::Expect)
-            && !is_order_to_servers(known)
-            && (trusted || !is_claim(known))
-    });
+    const SAID: KnownSet = KnownSet::of(&[Known::Host, Known::ContentLength, Known::Expect]);
+    const ALWAYS: KnownSet = SAID.and(ORDERS_TO_SERVERS);
+    fields.remove_all(if trusted { ALWAYS } else { ALWAYS.and(CLAIMS) });
 }
 
 /// Whether this peer is believed when it says for whom it speaks.
@@ -116,7 +113,7 @@ pub fn apply(exchange: &Exchange, fields: &mut Fields) {
     if style.x_forwarded {
         x_forwarded(exchange, fields, trusted, &mut text);
     } else if trusted {
-        fields.retain(|field| !field.known.is_some_and(|k| is_claim(k) && k != Known::Forwarded));
+        fields.remove_all(CLAIMS.without(KnownSet::of(&[Known::Forwarded])));
     }
     if style.forwarded {
         text.clear();
@@ -142,10 +139,10 @@ fn x_forwarded(exchange: &Exchange, fields: &mut Fields, trusted: bool, text: &m
     let asked = &exchange.asked;
     if !trusted {
         // What others claimed is gone already: ours are the only ones.
-        fields.append(Known::XForwardedFor, peer.as_bytes());
-        fields.append(Known::XForwardedProto, asked.scheme.as_bytes());
-        fields.append(Known::XForwardedHost, asked.authority.as_bytes());
-        fields.append(Known::XForwardedPort, port.as_bytes());
+        fields.append_clean(Known::XForwardedFor, peer.as_bytes());
+        fields.append_clean(Known::XForwardedProto, asked.scheme.as_bytes());
+        fields.append_clean(Known::XForwardedHost, asked.authority.as_bytes());
+        fields.append_clean(Known::XForwardedPort, port.as_bytes());
         return;
     }
     before(fields, Known::XForwardedFor, text);
@@ -170,18 +167,16 @@ fn before(fields: &Fields, name: Known, text: &mut Vec<u8>) {
     }
 }
 
-fn is_claim(known: Known) -> bool {
-    matches!(
-        known,
-        Known::Forwarded
-            | Known::XForwardedFor
-            | Known::XForwardedHost
-            | Known::XForwardedPort
-            | Known::XForwardedPrefix
-            | Known::XForwardedProto
-            | Known::XRealIp
-    )
-}
+/// What says for whom somebody speaks.
+const CLAIMS: KnownSet = KnownSet::of(&[
+    Known::Forwarded,
+    Known::XForwardedFor,
+    Known::XForwardedHost,
+    Known::XForwardedPort,
+    Known::XForwardedPrefix,
+    Known::XForwardedProto,
+    Known::XRealIp,
+]);
 
 /// RFC 9110 §7.6.3.
 pub fn add_via(received: Version, fields: &mut Fields) {

@@ -1,7 +1,7 @@
 //! Fields that are meant for one connection only (RFC 9110 §7.6.1).
 
 use crate::fault::{Code, Fault};
-use crate::fields::{Fields, Known, Name, Values, list};
+use crate::fields::{Fields, Known, KnownSet, Name, Values, list};
 use crate::message::Upgrade;
 
 /// What a message said about its own connection.
@@ -24,25 +24,19 @@ pub struct Hop {
 /// A nominated `Host`, `Content-Length` or `Transfer-Encoding`.
 pub fn take_off_request(fields: &mut Fields) -> Result<Hop, Fault> {
     let mut hop = Hop::default();
-    let mut any = false;
-    for field in fields.iter() {
-        any |= field.known.is_some_and(is_hop_by_hop);
-        if field.known == Some(Known::Connection) {
-            for token in list(field.value) {
-                match Name::of(token) {
-                    Name::Known(Known::Host | Known::ContentLength | Known::TransferEncoding) => {
-                        let detail = "Connection names a field that is not for one hop";
-                        return Err(Fault::new(Code::BadRequest, detail).closing());
-                    }
-                    _ if token.eq_ignore_ascii_case(b"close") => hop.close = true,
-                    _ if token.eq_ignore_ascii_case(b"keep-alive") => hop.keep_alive = true,
-                    _ => {}
-                }
-            }
-        }
-    }
-    if !any {
+    if !fields.may_have_any(HOP_BY_HOP) {
         return Ok(hop);
+    }
+    for token in fields.all(Known::Connection).flat_map(list) {
+        match Name::of(token) {
+            Name::Known(Known::Host | Known::ContentLength | Known::TransferEncoding) => {
+                let detail = "Connection names a field that is not for one hop";
+                return Err(Fault::new(Code::BadRequest, detail).closing());
+            }
+            _ if token.eq_ignore_ascii_case(b"close") => hop.close = true,
+            _ if token.eq_ignore_ascii_case(b"keep-alive") => hop.keep_alive = true,
+            _ => {}
+        }
     }
     hop.upgrade = upgrade(fields);
     hop.trailers =
@@ -57,7 +51,7 @@ pub fn take_off_response(fields: &mut Fields) {
     if names_others(fields) {
         return take_off(fields);
     }
-    fields.retain(|field| !field.known.is_some_and(|k| is_hop_by_hop(k) || is_software(k)));
+    fields.remove_all(NOT_PASSED);
 }
 
 /// Whether `Connection` names more than the connection's own options.
@@ -76,14 +70,10 @@ fn take_off(fields: &mut Fields) {
         .filter(|token| may_be_nominated(token))
         .map(<[u8]>::to_vec)
         .collect();
-    fields.retain(|field| {
-        !field.known.is_some_and(|k| is_hop_by_hop(k) || is_software(k))
-            && !nominated.iter().any(|name| field.name.eq_ignore_ascii_case(name))
-    });
-}
-
-fn is_software(known: Known) -> bool {
-    matches!(known, Known::Server | Known::XPoweredBy | Known::XAspNetVersion)
+    fields.remove_all(NOT_PASSED);
+    if !nominated.is_empty() {
+        fields.retain(|field| !nominated.iter().any(|name| field.name.eq_ignore_ascii_case(name)));
+    }
 }
 
 /// RFC 9110 §7.8 and RFC 6455 §4.1: only `websocket`, only when asked for in both fields.
@@ -117,43 +107,41 @@ fn may_be_nominated(token: &[u8]) -> bool {
     )
 }
 
-fn is_hop_by_hop(known: Known) -> bool {
-    matches!(
-        known,
-        Known::Connection
-            | Known::Http2Settings
-            | Known::KeepAlive
-            | Known::ProxyAuthenticate
-            | Known::ProxyAuthorization
-            | Known::ProxyConnection
-            | Known::Te
-            | Known::Trailer
-            | Known::TransferEncoding
-            | Known::Upgrade
-    )
-}
+const HOP_BY_HOP: KnownSet = KnownSet::of(&[
+    Known::Connection,
+    Known::Http2Settings,
+    Known::KeepAlive,
+    Known::ProxyAuthenticate,
+    Known::ProxyAuthorization,
+    Known::ProxyConnection,
+    Known::Te,
+    Known::Trailer,
+    Known::TransferEncoding,
+    Known::Upgrade,
+]);
 
-/// Whether a field is never forwarded because a server behind would read it as an order or an
-/// identity that only the gateway may give: httpoxy (H1-48), method override (P-16), other names
-/// for the path (P-08) and for the client's address (P-12).
-pub fn is_order_to_servers(known: Known) -> bool {
-    matches!(
-        known,
-        Known::CfConnectingIp
-            | Known::Proxy
-            | Known::TrueClientIp
-            | Known::XClientIp
-            | Known::XForwardedScheme
-            | Known::XForwardedServer
-            | Known::XForwardedSsl
-            | Known::XForwardedUri
-            | Known::XHttpMethod
-            | Known::XHttpMethodOverride
-            | Known::XMethodOverride
-            | Known::XOriginalUrl
-            | Known::XRewriteUrl
-    )
-}
+const SOFTWARE: KnownSet = KnownSet::of(&[Known::Server, Known::XPoweredBy, Known::XAspNetVersion]);
+
+const NOT_PASSED: KnownSet = HOP_BY_HOP.and(SOFTWARE);
+
+/// What is never forwarded because a server behind would read it as an order or an identity that
+/// only the gateway may give: httpoxy (H1-48), method override (P-16), other names for the path
+/// (P-08) and for the client's address (P-12).
+pub const ORDERS_TO_SERVERS: KnownSet = KnownSet::of(&[
+    Known::CfConnectingIp,
+    Known::Proxy,
+    Known::TrueClientIp,
+    Known::XClientIp,
+    Known::XForwardedScheme,
+    Known::XForwardedServer,
+    Known::XForwardedSsl,
+    Known::XForwardedUri,
+    Known::XHttpMethod,
+    Known::XHttpMethodOverride,
+    Known::XMethodOverride,
+    Known::XOriginalUrl,
+    Known::XRewriteUrl,
+]);
 
 #[cfg(test)]
 mod tests {
