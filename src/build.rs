@@ -138,7 +138,7 @@ pub type Sinks<'a> = dyn Fn(&str, &[transom_proxy::site::Route]) -> Vec<Arc<dyn 
 /// # Errors
 /// Every finding that keeps it from running. Warnings alone are in [`Snapshot::warnings`].
 pub fn build(
-    config: &Config,
+    config: &Arc<Config>,
     materials: &Materials,
     previous: Option<&Snapshot>,
     sinks: &Sinks<'_>,
@@ -164,7 +164,7 @@ pub fn build(
     }
     Ok(Snapshot {
         generation,
-        config: Arc::new(config.clone()),
+        config: config.clone(),
         listeners: listeners.into_iter().flatten().collect(),
         pools: build.pools,
         rosters: build.rosters,

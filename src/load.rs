@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use transom_settings::{Diagnostic, Diagnostics, Outside, Span, assemble, quote};
 
@@ -15,7 +16,7 @@ pub const DEFAULT_PATHS: [&str; 2] = ["transom.yaml", "/etc/transom/transom.yaml
 /// A configuration without errors, and what it was made of.
 #[derive(Debug)]
 pub struct Loaded {
-    pub config: Config,
+    pub config: Arc<Config>,
     /// Remarks; no errors.
     pub findings: Diagnostics,
     /// Every file that was read, to be watched.
@@ -66,7 +67,9 @@ pub fn from_text(
     }
     let files = disk.read.into_inner();
     match config {
-        Some(config) if !findings.has_errors() => Ok(Loaded { config, findings, files, base }),
+        Some(config) if !findings.has_errors() => {
+            Ok(Loaded { config: Arc::new(config), findings, files, base })
+        }
         _ => Err(Box::new(findings)),
     }
 }
@@ -207,7 +210,7 @@ mod tests {
         )
         .unwrap();
         let loaded = load(Some(&main), true).map_err(|findings| findings.render()).unwrap();
-        assert_eq!(loaded.config.admin.token.unwrap().expose(), "hunter2");
+        assert_eq!(loaded.config.admin.token.as_ref().unwrap().expose(), "hunter2");
         assert_eq!(loaded.files.len(), 3);
         assert!(loaded.findings.is_empty(), "{}", loaded.findings.render());
     }

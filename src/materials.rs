@@ -437,7 +437,7 @@ fn self_signed(names: &[Spanned<HostPattern>]) -> Result<Pem, String> {
 mod tests {
     use super::*;
 
-    fn config(text: &str) -> Config {
+    fn config(text: &str) -> Arc<Config> {
         let loaded = crate::load::from_text(Path::new("f"), text, false, &|_| None);
         loaded.map_err(|findings| findings.render()).unwrap().config
     }

@@ -165,8 +165,8 @@ impl Setting for ValueMatch {
             Value::Map(_) => {
                 let keys = ["like", "present", "unlike"].map(str::to_owned);
                 let mut fields = Fields::open(node, at, &keys, None)?;
-                let like: Option<Spanned<Regex>> = fields.optional("like", || None, at);
-                let unlike: Option<Spanned<Regex>> = fields.optional("unlike", || None, at);
+                let like: Option<Spanned<Regex>> = fields.given("like", at);
+                let unlike: Option<Spanned<Regex>> = fields.given("unlike", at);
                 if let Some(unlike) = unlike {
                     return Some(ValueMatch::Unlike { like, unlike });
                 }

@@ -67,9 +67,8 @@ enum Upload {
 }
 
 /// A request being sent and its response being received.
-#[allow(clippy::large_enum_variant, reason = "HTTP/1 pays no allocation for there being HTTP/2")]
 pub enum Call {
-    H1(h1::Call),
+    H1(Box<h1::Call>),
     H2(Box<h2::Call>),
 }
 

@@ -173,7 +173,24 @@ pub fn key(field: &str) -> String {
     field.trim_start_matches("r#").replace('_', "-")
 }
 
+/// The keys of some Rust fields.
+#[doc(hidden)]
+pub fn keys(fields: &[&str]) -> Vec<String> {
+    fields.iter().map(|field| key(field)).collect()
+}
+
+/// Writes the value of a field down, if there is one.
+#[doc(hidden)]
+#[inline(never)] // Every field of every setting does this.
+pub fn put(object: &mut serde_json::Map<String, Json>, field: &str, value: Json) {
+    if !value.is_null() {
+        object.insert(key(field), value);
+    }
+}
+
+// What stands for every single field of every setting is called, and not copied there.
 impl<T: FromText> Setting for T {
+    #[inline(never)]
     fn decode(node: &Node, at: &mut Context<'_>) -> Option<Self> {
         let scalar = at.scalar(node, T::WHAT)?;
         match T::from_text(&scalar.text) {
@@ -194,6 +211,7 @@ impl<T: FromText> Setting for T {
         }
     }
 
+    #[inline(never)]
     fn schema(_: &mut Definitions) -> Json {
         <T as FromText>::schema()
     }
@@ -255,6 +273,7 @@ impl<'n> Fields<'n> {
     }
 
     /// The value of a key that must be given.
+    #[inline(never)]
     pub fn required<T: Setting>(
         &mut self,
         field: &str,
@@ -273,16 +292,12 @@ impl<'n> Fields<'n> {
         }
     }
 
-    /// The value of a key, or its default where it is absent or could not be decoded.
-    pub fn optional<T: Setting>(
-        &mut self,
-        field: &str,
-        default: impl FnOnce() -> T,
-        at: &mut Context<'_>,
-    ) -> T {
+    /// The value of a key, where there is one that could be decoded.
+    #[inline(never)]
+    pub fn given<T: Setting>(&mut self, field: &str, at: &mut Context<'_>) -> Option<T> {
         match self.take(&key(field), at) {
-            Taken::Decoded(Some(value)) => value,
-            Taken::Decoded(None) | Taken::Absent => default(),
+            Taken::Decoded(value) => value,
+            Taken::Absent => None,
         }
     }
 
@@ -323,6 +338,7 @@ impl<'n> Fields<'n> {
         }
     }
 
+    #[inline(never)]
     fn take<T: Setting>(&mut self, key: &str, at: &mut Context<'_>) -> Taken<T> {
         if let Some((short, node)) = self.short {
             return if short == key { Taken::Decoded(T::decode(node, at)) } else { Taken::Absent };

@@ -19,7 +19,7 @@ mod suggest;
 pub use assemble::{Outside, assemble};
 pub use decode::{
     Any, Choice, Context, Fields, FromText, Limit, List, Map, OneOrMany, Refusal, Setting, Spanned,
-    Switch, key, only_key,
+    Switch, key, keys, only_key, put,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, FileId, Severity, Span, list, quote};
 pub use document::{Entry, Key, Node, Scalar, Value, parse};

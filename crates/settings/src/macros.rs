@@ -189,8 +189,7 @@ macro_rules! settings {
                 at: &mut $crate::Context<'_>,
             ) -> ::std::option::Option<Self> {
                 #[allow(unused_mut)] // Where there is no `flatten`.
-                let mut known: ::std::vec::Vec<::std::string::String> =
-                    vec![$( $crate::key(stringify!($field)) ),*];
+                let mut known = $crate::keys(&[$( stringify!($field) ),*]);
                 $( known.extend(<$Flat as $crate::Choice>::keys().iter().map(|key| key.to_string())); )?
                 let short: ::std::option::Option<&'static str> =
                     $crate::settings!(@short $($short)?);
@@ -211,8 +210,8 @@ macro_rules! settings {
                     let mut object = $crate::Object::new(concat!($($doc, "\n"),*));
                     $(
                         let schema = <$T as $crate::Setting>::schema(definitions);
-                        object.property(
-                            &$crate::key(stringify!($field)),
+                        object.field(
+                            stringify!($field),
                             concat!($($fdoc, "\n"),*),
                             schema,
                             $crate::settings!(@json $T $(, $default)?),
@@ -228,9 +227,7 @@ macro_rules! settings {
                 let mut object = $crate::json::Map::new();
                 $(
                     let value = $crate::Setting::to_json(&self.$field);
-                    if !value.is_null() {
-                        object.insert($crate::key(stringify!($field)), value);
-                    }
+                    $crate::put(&mut object, stringify!($field), value);
                 )*
                 $(
                     let (key, value) = $crate::Choice::kind_to_json(&self.$flat);
@@ -263,7 +260,10 @@ macro_rules! settings {
         $fields.required($name, $doc, $at)
     };
     (@field $fields:ident, $at:ident, $name:expr, $doc:expr, $default:expr) => {
-        Some($fields.optional($name, || $default, $at))
+        match $fields.given($name, $at) {
+            None => Some($default),
+            given => given,
+        }
     };
 
     (@json $T:ty) => { None };

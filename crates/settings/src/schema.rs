@@ -58,6 +58,12 @@ impl Object {
         }
     }
 
+    /// The key of a Rust field, required if it has no default.
+    #[inline(never)] // Every field of every setting does this.
+    pub fn field(&mut self, field: &str, doc: &str, schema: Value, default: Option<Value>) {
+        self.property(&crate::key(field), doc, schema, default);
+    }
+
     /// A key, required if it has no default.
     pub fn property(&mut self, key: &str, doc: &str, schema: Value, default: Option<Value>) {
         let mut schema = schema;

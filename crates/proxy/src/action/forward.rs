@@ -99,91 +99,96 @@ enum Why<'a> {
 }
 
 impl Forward {
-    async fn forward(
+    #[allow(clippy::manual_async_fn, reason = "an `async fn` holds what it is given twice")]
+    fn forward(
         &self,
         exchange: &mut Exchange,
         mut request: Request,
-    ) -> Result<Response, Fault> {
-        if !self.upgrade {
-            request.upgrade = None;
-        }
-        if exchange.site.forwarded.via && forwarded::is_loop(&request.fields) {
-            return Err(Fault::new(Code::Loop, "Via names us twice"));
-        }
-        if let Some(mirror) = &self.mirror {
-            mirror.copy(exchange, &mut request);
-        }
-        forwarded::apply(exchange, &mut request.fields);
-        if let Some(name) = &self.deadline {
-            request.fields.remove(name.as_str());
-        }
-        if self.retry.is_resendable(&request) {
-            request.body = replayable(request.body);
-        }
-        let mut spent = Spent::default();
-        let mut lease = self.lease(exchange, &request, &spent).await?;
-        loop {
-            exchange.record.attempts += 1;
-            exchange.record.endpoint = Some(lease.endpoint().clone());
-            if exchange.asked.wants == Wants::Grpc
-                && let Some(by) = exchange.ends_by()
-            {
-                let left = by.saturating_duration_since(Instant::now());
-                grpc::set_timeout(&mut request.fields, left);
+    ) -> impl Future<Output = Result<Response, Fault>> {
+        async move {
+            if !self.upgrade {
+                request.upgrade = None;
             }
-            let tried = match self.hedges(&request) {
-                None => {
-                    let body = std::mem::take(&mut request.body);
-                    self.attempt(exchange, &request, body, lease, spent.stale).await
+            if exchange.site.forwarded.via && forwarded::is_loop(&request.fields) {
+                return Err(Fault::new(Code::Loop, "Via names us twice"));
+            }
+            if let Some(mirror) = &self.mirror {
+                mirror.copy(exchange, &mut request);
+            }
+            forwarded::apply(exchange, &mut request.fields);
+            if let Some(name) = &self.deadline {
+                request.fields.remove(name.as_str());
+            }
+            if self.retry.is_resendable(&request) {
+                request.body = replayable(request.body);
+            }
+            let mut spent = Spent::default();
+            let mut lease = self.lease(exchange, &request, &spent).await?;
+            loop {
+                exchange.record.attempts += 1;
+                exchange.record.endpoint = Some(lease.endpoint().clone());
+                if exchange.asked.wants == Wants::Grpc
+                    && let Some(by) = exchange.ends_by()
+                {
+                    let left = by.saturating_duration_since(Instant::now());
+                    grpc::set_timeout(&mut request.fields, left);
                 }
-                Some(after) => {
-                    let hedged = self.hedged(exchange, &request, lease, after, &spent.tried);
-                    Box::pin(hedged).await
-                }
-            };
-            note(exchange, &tried);
-            spent.tried.extend(tried.also);
-            let outcome = match tried.outcome {
-                Ok((call, head)) if self.retry.asks(head.status) => {
-                    // Rare, and only where it is wanted: the others stay small.
-                    let again = self.again(exchange, &mut request, &mut spent, &call, &head);
-                    match Box::pin(again).await {
-                        Some(next) => {
-                            request.body = call.discard();
-                            lease = next;
-                            continue;
-                        }
-                        None => self.response(exchange, &request, &tried.endpoint, call, head),
+                let tried = match self.hedges(&request) {
+                    None => {
+                        let body = std::mem::take(&mut request.body);
+                        self.attempt(exchange, &request, body, lease, spent.stale).await
                     }
+                    Some(after) => {
+                        let hedged = self.hedged(exchange, &request, lease, after, &spent.tried);
+                        Box::pin(hedged).await
+                    }
+                };
+                note(exchange, &tried);
+                spent.tried.extend(tried.also);
+                let outcome = match tried.outcome {
+                    Ok((call, head)) if self.retry.asks(head.status) => {
+                        // Rare, and only where it is wanted: the others stay small.
+                        let again = self.again(exchange, &mut request, &mut spent, &call, &head);
+                        match Box::pin(again).await {
+                            Some(next) => {
+                                request.body = call.discard();
+                                lease = next;
+                                continue;
+                            }
+                            None => self.response(exchange, &request, &tried.endpoint, call, head),
+                        }
+                    }
+                    Ok((call, head)) => {
+                        self.response(exchange, &request, &tried.endpoint, call, head)
+                    }
+                    Err(failure) => Err(failure),
+                };
+                let failure = match outcome {
+                    Ok(response) => return Ok(response),
+                    Err(failure) => failure,
+                };
+                let fresh_may_help = failure.broken && exchange.record.reused && !spent.stale;
+                request.body = failure.body;
+                let Some(failed) = failure.lease else { return Err(failure.fault) };
+                let can_resend = failure.untouched && self.retry.after(&request, &failure.fault);
+                if can_resend && fresh_may_help {
+                    spent.stale = true;
+                    lease = failed;
+                    continue;
                 }
-                Ok((call, head)) => self.response(exchange, &request, &tried.endpoint, call, head),
-                Err(failure) => Err(failure),
-            };
-            let failure = match outcome {
-                Ok(response) => return Ok(response),
-                Err(failure) => failure,
-            };
-            let fresh_may_help = failure.broken && exchange.record.reused && !spent.stale;
-            request.body = failure.body;
-            let Some(failed) = failure.lease else { return Err(failure.fault) };
-            let can_resend = failure.untouched && self.retry.after(&request, &failure.fault);
-            if can_resend && fresh_may_help {
-                spent.stale = true;
-                lease = failed;
-                continue;
+                spent.stale = false;
+                spent.tried.push(failed.endpoint().key);
+                failed.end(result_of(&failure.fault));
+                if !can_resend {
+                    return Err(failure.fault);
+                }
+                let why = Why::Fault(&failure.fault);
+                lease = match self.next(exchange, &request, &mut spent, why).await {
+                    Some(lease) => lease,
+                    // Nowhere else to go: the first failure is the one to tell.
+                    None => return Err(failure.fault),
+                };
             }
-            spent.stale = false;
-            spent.tried.push(failed.endpoint().key);
-            failed.end(result_of(&failure.fault));
-            if !can_resend {
-                return Err(failure.fault);
-            }
-            let why = Why::Fault(&failure.fault);
-            lease = match self.next(exchange, &request, &mut spent, why).await {
-                Some(lease) => lease,
-                // Nowhere else to go: the first failure is the one to tell.
-                None => return Err(failure.fault),
-            };
         }
     }
 

@@ -22,7 +22,7 @@ use crate::writer::{Stop, Writer};
 /// A request being sent and its response being received.
 pub struct Call {
     /// Gone once the connection was given back or became a tunnel.
-    connection: Option<Connection>,
+    connection: Option<Box<Connection>>,
     lease: Option<Lease>,
     local: Rc<Local>,
     writer: Writer,
@@ -42,7 +42,7 @@ pub struct Call {
 impl Call {
     /// Sends what `writer` was made for, with its body, over `connection`.
     pub fn new(
-        connection: Connection,
+        connection: Box<Connection>,
         lease: Lease,
         local: Rc<Local>,
         writer: Writer,
@@ -190,12 +190,12 @@ impl Call {
     }
 
     /// The response as a body; ends the call at once where there is none.
-    pub(super) fn into_body(mut self) -> Body {
+    pub(super) fn into_body(mut self: Box<Self>) -> Body {
         if self.decoder.is_done() && self.upload == Upload::Done {
             self.finish();
             return Body::Empty;
         }
-        Body::Stream(Box::new(self))
+        Body::Stream(self)
     }
 
     pub(super) fn endpoint(&self) -> Option<&Arc<Endpoint>> {

@@ -34,17 +34,26 @@ pub type Bound = (SocketAddr, SocketAddr);
 
 impl Connection {
     /// A connection opened `now`. Its greatest age is up to a tenth less than configured, so that
-    /// connections opened together do not all end together.
-    pub fn new(stream: Stream, keep_alive: &KeepAlive, now: Instant) -> Self {
-        let spread = u32::from(std::ptr::from_ref(&stream).addr() as u8);
-        let age = keep_alive.age - keep_alive.age / 10 * spread / 256;
-        Connection { stream, expires: now + age, size: Size::Large, client: None }
+    /// connections opened together do not all end together. Boxed once for all its exchanges, which
+    /// hand it on and on.
+    pub fn new(
+        stream: Stream,
+        keep_alive: &KeepAlive,
+        client: Option<Bound>,
+        now: Instant,
+    ) -> Box<Self> {
+        let expires = now + keep_alive.age;
+        let mut connection = Box::new(Connection { stream, expires, size: Size::Large, client });
+        // Where it lies in memory is as good as any number.
+        let spread = (std::ptr::from_ref(&*connection).addr() / 64) as u8;
+        connection.expires -= keep_alive.age / 10 * u32::from(spread) / 256;
+        connection
     }
 }
 
 #[derive(Debug)]
 struct Resting {
-    connection: Connection,
+    connection: Box<Connection>,
     since: Instant,
     idle: Duration,
 }
@@ -72,7 +81,7 @@ impl Idle {
         endpoint: &Endpoint,
         client: Option<Bound>,
         now: Instant,
-    ) -> Option<Connection> {
+    ) -> Option<Box<Connection>> {
         let resting = self.0.get_mut(&(endpoint.key, client))?;
         while let Some(mut last) = resting.pop() {
             if last.is_fit(now) {
@@ -83,7 +92,7 @@ impl Idle {
     }
 
     /// Keeps a connection whose last exchange was perfectly framed; the one idle longest makes room.
-    pub fn put(&mut self, endpoint: &Endpoint, connection: Connection, now: Instant) {
+    pub fn put(&mut self, endpoint: &Endpoint, connection: Box<Connection>, now: Instant) {
         let keep = &endpoint.keep_alive;
         if keep.most == 0 || now >= connection.expires {
             return;

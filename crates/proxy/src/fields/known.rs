@@ -95,46 +95,34 @@ known_names! {
     XRewriteUrl = "X-Rewrite-URL",
 }
 
-/// A name in lower case, in three words that tell it from every other name of its length.
-type Folded = [u64; 3];
+/// The bytes of a name in three words, which tell it from every other name of its length.
+type Words = [u64; 3];
 
 /// The longest name that three words can tell from others.
 const LONGEST: usize = 24;
 
-/// Upper-case letters of ASCII become lower-case ones, in all eight bytes at once.
-const fn fold(word: u64) -> u64 {
-    const EACH: u64 = u64::from_le_bytes([1; 8]);
-    let low = word & (EACH * 0x7f);
-    let from_a = low + EACH * (0x80 - b'A' as u64);
-    let past_z = low + EACH * (0x7f - b'Z' as u64);
-    let upper = (from_a ^ past_z) & !word & (EACH * 0x80);
-    word | (upper >> 2)
-}
+/// What tells an upper-case letter of ASCII from the lower-case one, in all eight bytes.
+const CASE: u64 = u64::from_le_bytes([0x20; 8]);
 
 /// Both ends of the name, which may overlap, and the middle of a long one. Nothing is copied.
-const fn folded(name: &[u8]) -> Option<Folded> {
-    let (first, last, middle) = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
-        (Some(first), Some(last)) => {
-            let middle = match name.split_at(8).1.first_chunk::<8>() {
-                Some(_) if name.len() > LONGEST => return None,
-                Some(middle) => u64::from_le_bytes(*middle),
-                None => 0,
-            };
-            (u64::from_le_bytes(*first), u64::from_le_bytes(*last), middle)
-        }
-        _ => match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
-            (Some(first), Some(last)) => {
-                (u32::from_le_bytes(*first) as u64, u32::from_le_bytes(*last) as u64, 0)
-            }
-            _ => match name {
-                [only] => (*only as u64, 0, 0),
-                [first, last] => (*first as u64, *last as u64, 0),
-                [first, middle, last] => (*first as u64, *last as u64, *middle as u64),
-                _ => return None,
-            },
-        },
-    };
-    Some([fold(first), fold(last), fold(middle)])
+const fn words(name: &[u8]) -> Option<Words> {
+    if let (Some(first), Some(last)) = (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+        let middle = match name.split_at(8).1.first_chunk::<8>() {
+            Some(_) if name.len() > LONGEST => return None,
+            Some(middle) => u64::from_le_bytes(*middle),
+            None => 0,
+        };
+        return Some([u64::from_le_bytes(*first), u64::from_le_bytes(*last), middle]);
+    }
+    if let (Some(first), Some(last)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        return Some([u32::from_le_bytes(*first) as u64, u32::from_le_bytes(*last) as u64, 0]);
+    }
+    match name {
+        [only] => Some([*only as u64, 0, 0]),
+        [first, last] => Some([*first as u64, *last as u64, 0]),
+        [first, middle, last] => Some([*first as u64, *last as u64, *middle as u64]),
+        _ => None,
+    }
 }
 
 /// Known names by a hash under which no two of them fall together, so that one comparison tells.
@@ -142,26 +130,60 @@ struct Table {
     factor: u64,
     /// One more than the number of the name, or 0.
     slots: [u8; 1 << SLOT_BITS],
-    names: [Folded; Known::TEXT.len()],
+    names: [Spelling; Known::TEXT.len()],
+}
+
+/// A known name as others are compared with it.
+#[derive(Clone, Copy)]
+struct Spelling {
+    length: usize,
+    words: Words,
+    /// The bits in which another may differ: the case of its letters.
+    case: Words,
 }
 
 const SLOT_BITS: u32 = 10;
 
-const fn slot(name: &Folded, length: usize, factor: u64) -> usize {
-    let mixed = name[0] ^ name[1].rotate_left(23) ^ name[2].rotate_left(41) ^ length as u64;
-    (mixed.wrapping_mul(factor) >> (u64::BITS - SLOT_BITS)) as usize
+const fn slot(words: &Words, length: usize, factor: u64) -> usize {
+    let [first, last, middle] = *words;
+    // Letters alike in either case. Others may fall together by it, which the comparison tells.
+    let mixed = (first | CASE) ^ (last | CASE).rotate_left(23) ^ (middle | CASE).rotate_left(41);
+    ((mixed ^ length as u64).wrapping_mul(factor) >> (u64::BITS - SLOT_BITS)) as usize
+}
+
+/// Where the letters are.
+const fn letters(word: u64) -> u64 {
+    let mut bytes = word.to_le_bytes();
+    let mut i = 0;
+    while i < bytes.len() {
+        bytes[i] = if bytes[i].is_ascii_alphabetic() { 0x20 } else { 0 };
+        i += 1;
+    }
+    u64::from_le_bytes(bytes)
+}
+
+impl Spelling {
+    const fn of(text: &str) -> Self {
+        let Some(words) = words(text.as_bytes()) else {
+            panic!("a known name is longer than can be looked up")
+        };
+        let case = [letters(words[0]), letters(words[1]), letters(words[2])];
+        Spelling { length: text.len(), words, case }
+    }
+
+    fn is(&self, words: &Words, length: usize) -> bool {
+        let differ = |i: usize| (self.words[i] ^ words[i]) & !self.case[i];
+        (self.length ^ length) as u64 | differ(0) | differ(1) | differ(2) == 0
+    }
 }
 
 impl Table {
     /// Looks for a factor that keeps all names apart, while the program is compiled.
     const fn new() -> Self {
-        let mut names = [[0; 3]; Known::TEXT.len()];
+        let mut names = [Spelling::of("-"); Known::TEXT.len()];
         let mut i = 0;
         while i < names.len() {
-            names[i] = match folded(Known::TEXT[i].as_bytes()) {
-                Some(name) => name,
-                None => panic!("a known name is longer than can be looked up"),
-            };
+            names[i] = Spelling::of(Known::TEXT[i]);
             i += 1;
         }
         let mut factor: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -169,7 +191,7 @@ impl Table {
             let mut slots = [0; 1 << SLOT_BITS];
             let mut i = 0;
             while i < names.len() {
-                let at = slot(&names[i], Known::TEXT[i].len(), factor);
+                let at = slot(&names[i].words, names[i].length, factor);
                 if slots[at] != 0 {
                     break;
                 }
@@ -194,11 +216,9 @@ impl Known {
 
     /// The known name spelled so in any case (ASCII only).
     pub fn of(name: &[u8]) -> Option<Known> {
-        let folded = folded(name)?;
-        let at =
-            usize::from(TABLE.slots[slot(&folded, name.len(), TABLE.factor)]).checked_sub(1)?;
-        let same = TABLE.names[at] == folded && Known::TEXT[at].len() == name.len();
-        same.then(|| Known::ALL[at])
+        let words = words(name)?;
+        let at = usize::from(TABLE.slots[slot(&words, name.len(), TABLE.factor)]).checked_sub(1)?;
+        TABLE.names[at].is(&words, name.len()).then(|| Known::ALL[at])
     }
 }
 

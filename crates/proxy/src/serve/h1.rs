@@ -21,7 +21,7 @@ use crate::codec::{Decoder, Piece, head};
 use crate::exchange::Exchange;
 use crate::fault::{Code, Fault};
 use crate::fields::Known;
-use crate::message::{Method, Response, Version, reason};
+use crate::message::{Method, Request, Response, Version, reason};
 use crate::patience::Patience;
 use crate::peer::Peer;
 use crate::site::Site;
@@ -168,12 +168,13 @@ async fn one(
     site: Rc<Arc<Site>>,
     last: bool,
 ) -> Fate {
-    let admitted = match read_head(wire, peer, serving, &site).await {
-        Ok(admitted) => admitted,
-        Err(None) => return Fate::Close,
-        Err(Some(fault)) => return Box::pin(refuse(wire, peer, serving, site, fault)).await,
-    };
-    exchange(wire, peer, serving, site, admitted, last).await
+    let read = read_head(wire, peer, serving, &site).await;
+    // Boxed at once, so that what waits holds it only once.
+    match read.map(|admitted| Box::new(begin(wire, peer, serving, &site, admitted, last))) {
+        Ok(begun) => exchange(wire, serving, begun).await,
+        Err(None) => Fate::Close,
+        Err(Some(fault)) => Box::pin(refuse(wire, peer, serving, site, fault)).await,
+    }
 }
 
 /// Reads and checks a head. `Err(None)` when the client ended before it was whole.
@@ -255,18 +256,26 @@ async fn refuse(
     if fate == Fate::Abort { fate } else { Fate::Linger }
 }
 
-/// Runs an admitted request through its route and sends what comes of it.
-async fn exchange(
+/// An exchange that has begun, how its response is to be sent, and the request for its route or the
+/// answer in its place.
+struct Begun {
+    exchange: Exchange,
+    plan: Plan,
+    request: Result<Request, Response>,
+}
+
+/// Begins the exchange of an admitted request.
+fn begin(
     wire: &Rc<Wire>,
     peer: &Rc<Peer>,
     serving: &Rc<Serving>,
-    site: Rc<Arc<Site>>,
+    site: &Rc<Arc<Site>>,
     mut admitted: Admitted,
     last: bool,
-) -> Fate {
+) -> Begun {
     let id = admitted.take_id();
     let from = From { peer, serving, side: wire.clone(), version: Version::Http11 };
-    let mut exchange = from.begin(site, id, Some(&admitted));
+    let mut exchange = from.begin(site.clone(), id, Some(&admitted));
     {
         let mut state = wire.state();
         state.body = Decoder::new(admitted.framing);
@@ -285,36 +294,50 @@ async fn exchange(
     let body = |rules| {
         Body::Stream(Box::new(RequestBody::new(wire.clone(), rules, &serving.local.worker)))
     };
-    let response = match steps::route(&mut exchange, admitted, body) {
-        Ok(request) => chain::run(&mut exchange, request).await,
-        Err(_) if !ceilings::hold(&exchange).await => {
-            steps::finish(&mut exchange);
-            return Fate::Vanish;
+    let request = steps::route(&mut exchange, admitted, body);
+    Begun { exchange, plan, request }
+}
+
+/// Runs a request through its route and sends what comes of it.
+#[allow(clippy::manual_async_fn, reason = "an `async fn` holds what it is given twice")]
+fn exchange(
+    wire: &Rc<Wire>,
+    serving: &Rc<Serving>,
+    mut begun: Box<Begun>,
+) -> impl Future<Output = Fate> {
+    async move {
+        let (plan, exchange) = (begun.plan, &mut begun.exchange);
+        let response = match begun.request {
+            Ok(request) => chain::run(exchange, request).await,
+            Err(_) if !ceilings::hold(exchange).await => {
+                steps::finish(exchange);
+                return Fate::Vanish;
+            }
+            Err(answer) => answer,
+        };
+        // A connection that is not kept gives back what it holds.
+        let tight = serving.local.worker.pressure().level() >= Level::Tight;
+        let plan = Plan { keep: plan.keep && !tight && !serving.draining.get(), ..plan };
+        let tunnel = exchange.tunnel.take().filter(|_| response.status == 101);
+        let fate = respond(wire, exchange, response, plan).await;
+        let fate = match tunnel {
+            Some(tunnel) if fate == Fate::Keep => {
+                let idle = exchange.route().and_then(|route| route.timeouts.tunnel_idle);
+                exchange.record.tunnel = true;
+                steps::each_sink(exchange, |sink, exchange| sink.tunnelled(exchange));
+                Box::pin(run_tunnel(wire, exchange, tunnel, idle)).await;
+                Fate::Close
+            }
+            _ => fate,
+        };
+        exchange.record.body_in += wire.state().body_read;
+        steps::finish(exchange);
+        drop(begun.exchange);
+        if fate == Fate::Keep && !wire.state().body.is_done() {
+            return Box::pin(drain_body(wire, serving)).await;
         }
-        Err(answer) => answer,
-    };
-    // A connection that is not kept gives back what it holds.
-    let tight = serving.local.worker.pressure().level() >= Level::Tight;
-    let plan = Plan { keep: plan.keep && !tight && !serving.draining.get(), ..plan };
-    let tunnel = exchange.tunnel.take().filter(|_| response.status == 101);
-    let fate = respond(wire, &mut exchange, response, plan).await;
-    let fate = match tunnel {
-        Some(tunnel) if fate == Fate::Keep => {
-            let idle = exchange.route().and_then(|route| route.timeouts.tunnel_idle);
-            exchange.record.tunnel = true;
-            steps::each_sink(&mut exchange, |sink, exchange| sink.tunnelled(exchange));
-            Box::pin(run_tunnel(wire, &mut exchange, tunnel, idle)).await;
-            Fate::Close
-        }
-        _ => fate,
-    };
-    exchange.record.body_in += wire.state().body_read;
-    steps::finish(&mut exchange);
-    drop(exchange);
-    if fate == Fate::Keep && !wire.state().body.is_done() {
-        return Box::pin(drain_body(wire, serving)).await;
+        fate
     }
-    fate
 }
 
 /// How a response is to be sent.
@@ -330,88 +353,93 @@ struct Plan {
 }
 
 /// Sends a response.
-async fn respond(
+#[allow(clippy::manual_async_fn, reason = "an `async fn` holds what it is given twice")]
+fn respond(
     wire: &Rc<Wire>,
     exchange: &mut Exchange,
     mut response: Response,
     mut plan: Plan,
-) -> Fate {
-    if exchange.record.fault == Some(Code::ClientClosed) {
-        exchange.record.status = Code::ClientClosed.row().status;
-        return Fate::Abort;
-    }
-    exchange.record.status = response.status;
-    {
-        let state = wire.state();
-        // A body that the client was never asked for, or that failed, cannot be told from the
-        // next request.
-        plan.keep &= !state.broken && (state.body.is_done() || !state.expects);
-    }
-    if response.fields.has(Known::Connection) {
-        plan.keep = false;
-        response.fields.remove(Known::Connection);
-    }
-    let ending = ending_of(&response, &plan);
-    plan.keep &= ending != Ending::Close;
-    let interim = std::mem::take(&mut wire.state().interim);
-    let begun = !interim.is_empty();
-    let head = head_of(exchange, &response, &plan, ending, interim);
-    let mut body = std::mem::take(&mut response.body);
-    if plan.head || Response::is_bodyless(response.status, &Method::Get) {
-        // An upstream connection whose response has no body goes back at once.
-        body = Body::Empty;
-    }
-    let mut writer = Writer::new(head, ending, plan.trailers);
-    let mut patience = Patience::new(&exchange.local.worker);
-    let limit = exchange.route().map_or(exchange.site.timeouts.send_idle, |r| r.timeouts.send_idle);
-    // An answer of our own says that the time is over, and is not cut off for it.
-    let by = exchange.ends_by().filter(|_| exchange.record.fault.is_none());
-    let mut seen = 0;
-    let sent = poll_fn(|cx| {
-        body.poll_beside(cx);
-        let sent = writer.poll(&mut body, &mut wire.state().stream, cx);
-        if sent.is_ready() {
-            return sent.map_err(Some);
+) -> impl Future<Output = Fate> {
+    async move {
+        if exchange.record.fault == Some(Code::ClientClosed) {
+            exchange.record.status = Code::ClientClosed.row().status;
+            return Fate::Abort;
         }
-        if !writer.waits_for_receiver() {
-            patience.progress();
-            return patience.poll_over_or_by(None, by, cx).map(|()| Err(None));
+        exchange.record.status = response.status;
+        {
+            let state = wire.state();
+            // A body that the client was never asked for, or that failed, cannot be told from the
+            // next request.
+            plan.keep &= !state.broken && (state.body.is_done() || !state.expects);
         }
-        if writer.body_bytes() > seen {
-            seen = writer.body_bytes();
-            patience.progress();
+        if response.fields.has(Known::Connection) {
+            plan.keep = false;
+            response.fields.remove(Known::Connection);
         }
-        patience.poll_over_or_by(limit, by, cx).map(|()| Err(None))
-    })
-    .await;
-    drop(body);
-    exchange.record.body_out = writer.body_bytes();
-    match sent {
-        Ok(()) if plan.keep => Fate::Keep,
-        Ok(()) if wire.state().is_read_out() => Fate::Close,
-        Ok(()) => Fate::Linger,
-        Err(Some(Stop::Source(fault))) if !begun && !writer.has_sent() => {
-            // Nothing was said yet, so an answer can still be given.
-            let answer = answer::to(exchange, fault);
-            Box::pin(respond(wire, exchange, answer, plan)).await
+        let ending = ending_of(&response, &plan);
+        plan.keep &= ending != Ending::Close;
+        let interim = std::mem::take(&mut wire.state().interim);
+        let begun = !interim.is_empty();
+        let head = head_of(exchange, &response, &plan, ending, interim);
+        let mut body = std::mem::take(&mut response.body);
+        if plan.head || Response::is_bodyless(response.status, &Method::Get) {
+            // An upstream connection whose response has no body goes back at once.
+            body = Body::Empty;
         }
-        Err(Some(Stop::Source(fault))) => {
-            exchange.record.fail(fault);
-            Fate::Abort
-        }
-        Err(Some(Stop::Receiver(e))) => {
-            exchange.record.fail(Fault::new(Code::ClientClosed, format!("sending: {e}")));
-            Fate::Abort
-        }
-        Err(None) if !writer.waits_for_receiver() => {
-            let detail = "the response was not complete within the time of the exchange";
-            exchange.record.fail(Fault::new(Code::ResponseTimeout, detail));
-            Fate::Abort
-        }
-        Err(None) => {
-            let detail = "the client took nothing of the response for too long, or not all in time";
-            exchange.record.fail(Fault::new(Code::ClientClosed, detail));
-            Fate::Abort
+        let mut writer = Writer::new(head, ending, plan.trailers);
+        let mut patience = Patience::new(&exchange.local.worker);
+        let limit =
+            exchange.route().map_or(exchange.site.timeouts.send_idle, |r| r.timeouts.send_idle);
+        // An answer of our own says that the time is over, and is not cut off for it.
+        let by = exchange.ends_by().filter(|_| exchange.record.fault.is_none());
+        let mut seen = 0;
+        let sent = poll_fn(|cx| {
+            body.poll_beside(cx);
+            let sent = writer.poll(&mut body, &mut wire.state().stream, cx);
+            if sent.is_ready() {
+                return sent.map_err(Some);
+            }
+            if !writer.waits_for_receiver() {
+                patience.progress();
+                return patience.poll_over_or_by(None, by, cx).map(|()| Err(None));
+            }
+            if writer.body_bytes() > seen {
+                seen = writer.body_bytes();
+                patience.progress();
+            }
+            patience.poll_over_or_by(limit, by, cx).map(|()| Err(None))
+        })
+        .await;
+        drop(body);
+        exchange.record.body_out = writer.body_bytes();
+        match sent {
+            Ok(()) if plan.keep => Fate::Keep,
+            Ok(()) if wire.state().is_read_out() => Fate::Close,
+            Ok(()) => Fate::Linger,
+            Err(Some(Stop::Source(fault))) if !begun && !writer.has_sent() => {
+                // Nothing was said yet, so an answer can still be given.
+                let answer = answer::to(exchange, fault);
+                Box::pin(respond(wire, exchange, answer, plan)).await
+            }
+            Err(Some(Stop::Source(fault))) => {
+                exchange.record.fail(fault);
+                Fate::Abort
+            }
+            Err(Some(Stop::Receiver(e))) => {
+                exchange.record.fail(Fault::new(Code::ClientClosed, format!("sending: {e}")));
+                Fate::Abort
+            }
+            Err(None) if !writer.waits_for_receiver() => {
+                let detail = "the response was not complete within the time of the exchange";
+                exchange.record.fail(Fault::new(Code::ResponseTimeout, detail));
+                Fate::Abort
+            }
+            Err(None) => {
+                let detail =
+                    "the client took nothing of the response for too long, or not all in time";
+                exchange.record.fail(Fault::new(Code::ClientClosed, detail));
+                Fate::Abort
+            }
         }
     }
 }

@@ -45,84 +45,98 @@ pub(super) struct Tried {
 
 impl Forward {
     /// One try, which changes nothing of the exchange. `fresh` wants a connection of its own.
-    pub(super) async fn attempt(
+    #[allow(clippy::manual_async_fn, reason = "an `async fn` holds what it is given twice")]
+    pub(super) fn attempt(
         &self,
         exchange: &Exchange,
         request: &Request,
         body: Body,
         lease: Lease,
         fresh: bool,
-    ) -> Tried {
-        let endpoint = lease.endpoint().clone();
-        let over = self.retry.per_try.map(|time| {
-            let mut over = exchange.local.worker.deadline();
-            over.set(exchange.local.worker.now() + time);
-            over
-        });
-        let kept = kept(exchange, request, &endpoint, fresh);
-        let mut reused = kept.is_some();
-        let mut connected = None;
-        let way = match kept {
-            Some(way) => way,
-            // Boxed, as it is rare: kept connections are the rule, and their exchanges stay small.
-            None => match Box::pin(self.opened(exchange, request, &endpoint)).await {
-                Ok((way, at)) => {
-                    connected = Some(at);
-                    reused = matches!(&way, Way::Http2(slot) if slot.reused);
-                    way
-                }
-                Err(fault) => {
-                    let lease = Some(lease);
-                    let failure = Failure { fault, untouched: true, broken: false, body, lease };
-                    return Tried {
-                        endpoint,
-                        hedged: false,
-                        also: None,
-                        reused,
-                        connected,
-                        answered: None,
-                        version: None,
-                        outcome: Err(failure),
-                    };
-                }
-            },
-        };
-        let timeouts = exchange.route().map(|r| r.timeouts).unwrap_or_default();
-        let waits = Waits {
-            response: timeouts.response,
-            idle: timeouts.response_idle,
-            send: timeouts.send_idle,
-            by: exchange.ends_by(),
-        };
-        let (version, begun) = match way {
-            Way::Http1(connection) => {
-                let (head, ending) = self.head(exchange, request, &endpoint, &body);
-                let writer = Writer::new(head, ending, true);
-                let (local, limits) = (exchange.local.clone(), self.response_limits);
-                let call = h1::Call::new(connection, lease, local, writer, body, waits, limits);
-                (Some(Version::Http11), Ok(Call::H1(call)))
-            }
-            Way::Http2(slot) => {
-                (Some(Version::Http2), self.begin(exchange, request, slot, lease, body, waits))
-            }
-        };
-        let mut answered = None;
-        let outcome = match begun {
-            Ok(mut call) => {
-                let over = over.as_ref();
-                match converse(exchange, request, &mut call, over, &mut answered).await {
-                    Ok(mut head) => {
-                        if head.status == 101 && version == Some(Version::Http2) {
-                            websocket::accept(&request.fields, &mut head.fields);
-                        }
-                        Ok((call, head))
+    ) -> impl Future<Output = Tried> {
+        async move {
+            let endpoint = lease.endpoint().clone();
+            let over = self.retry.per_try.map(|time| {
+                let mut over = exchange.local.worker.deadline();
+                over.set(exchange.local.worker.now() + time);
+                over
+            });
+            let kept = kept(exchange, request, &endpoint, fresh);
+            let mut reused = kept.is_some();
+            let mut connected = None;
+            let way = match kept {
+                Some(way) => way,
+                // Boxed, as it is rare: kept connections are the rule, and their exchanges stay small.
+                None => match Box::pin(self.opened(exchange, request, &endpoint)).await {
+                    Ok((way, at)) => {
+                        connected = Some(at);
+                        reused = matches!(&way, Way::Http2(slot) if slot.reused);
+                        way
                     }
-                    Err(fault) => Err(call.fail(fault)),
+                    Err(fault) => {
+                        let lease = Some(lease);
+                        let failure =
+                            Failure { fault, untouched: true, broken: false, body, lease };
+                        return Tried {
+                            endpoint,
+                            hedged: false,
+                            also: None,
+                            reused,
+                            connected,
+                            answered: None,
+                            version: None,
+                            outcome: Err(failure),
+                        };
+                    }
+                },
+            };
+            let timeouts = exchange.route().map(|r| r.timeouts).unwrap_or_default();
+            let waits = Waits {
+                response: timeouts.response,
+                idle: timeouts.response_idle,
+                send: timeouts.send_idle,
+                by: exchange.ends_by(),
+            };
+            let (version, begun) = match way {
+                Way::Http1(connection) => {
+                    let (head, ending) = self.head(exchange, request, &endpoint, &body);
+                    let writer = Writer::new(head, ending, true);
+                    let (local, limits) = (exchange.local.clone(), self.response_limits);
+                    let call = h1::Call::new(connection, lease, local, writer, body, waits, limits);
+                    // Boxed here, where it is made, as its body is to be in the end: moves are cheap.
+                    (Some(Version::Http11), Ok(Call::H1(Box::new(call))))
                 }
+                Way::Http2(slot) => {
+                    (Some(Version::Http2), self.begin(exchange, request, slot, lease, body, waits))
+                }
+            };
+            let mut answered = None;
+            let outcome = match begun {
+                Ok(mut call) => {
+                    let over = over.as_ref();
+                    match converse(exchange, request, &mut call, over, &mut answered).await {
+                        Ok(mut head) => {
+                            if head.status == 101 && version == Some(Version::Http2) {
+                                websocket::accept(&request.fields, &mut head.fields);
+                            }
+                            Ok((call, head))
+                        }
+                        Err(fault) => Err(call.fail(fault)),
+                    }
+                }
+                Err(failure) => Err(failure),
+            };
+            Tried {
+                endpoint,
+                hedged: false,
+                also: None,
+                reused,
+                connected,
+                answered,
+                version,
+                outcome,
             }
-            Err(failure) => Err(failure),
-        };
-        Tried { endpoint, hedged: false, also: None, reused, connected, answered, version, outcome }
+        }
     }
 
     /// Begins a stream of HTTP/2 with the request.
@@ -197,8 +211,7 @@ impl Forward {
             }
         };
         let now = Instant::now();
-        let connection =
-            Connection { client, ..Connection::new(stream, &endpoint.keep_alive, now) };
+        let connection = Connection::new(stream, &endpoint.keep_alive, client, now);
         Ok((Way::Http1(connection), now))
     }
 }
@@ -216,7 +229,7 @@ impl Tried {
 
 /// What carries one exchange.
 enum Way {
-    Http1(Connection),
+    Http1(Box<Connection>),
     Http2(Slot),
 }
 

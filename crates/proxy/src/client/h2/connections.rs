@@ -46,7 +46,7 @@ struct Group {
 pub enum Obtained {
     Stream(Slot),
     /// The endpoint chose HTTP/1.1.
-    Http1(Connection),
+    Http1(Box<Connection>),
 }
 
 /// A request that waits for a stream.
@@ -306,7 +306,7 @@ pub(super) fn freed(local: &Rc<Local>, line: &Line) {
 }
 
 enum Established {
-    Http1(Connection),
+    Http1(Box<Connection>),
     Http2(Rc<Line>, Box<line::Driven>),
 }
 
@@ -322,11 +322,11 @@ async fn establish(local: &Rc<Local>, endpoint: &Arc<Endpoint>) -> Result<Establ
         return Err(Fault::new(Code::TlsFailed, detail));
     }
     let now = Instant::now();
-    let connection = Connection::new(stream, &endpoint.keep_alive, now);
+    let connection = Connection::new(stream, &endpoint.keep_alive, None, now);
     if !is_http2 {
         return Ok(Established::Http1(connection));
     }
-    let begun = Line::begin(connection, endpoint, http2.rules, now).await;
+    let begun = Line::begin(*connection, endpoint, http2.rules, now).await;
     let (line, driven) =
         begun.map_err(|e| Fault::new(Code::ConnectFailed, format!("HTTP/2: {e}")))?;
     Ok(Established::Http2(line, driven))
