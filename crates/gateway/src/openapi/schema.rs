@@ -1,6 +1,6 @@
 //! Schemas: brought into one form, compiled, without anything being fetched.
 
-use jsonschema::{Draft, PatternOptions};
+use jsonschema::{Draft, PatternOptions, Retrieve, Uri};
 use transom_settings::json::{Map, Value as Json, json};
 
 use super::Schema;
@@ -44,11 +44,23 @@ pub(super) fn compile(document: &Json, schema: &Json) -> Result<Schema, String> 
     Ok(Schema { validator, json: own })
 }
 
+/// Where schemas that others name are fetched from: a document says all itself.
+struct Nowhere;
+
+impl Retrieve for Nowhere {
+    fn retrieve(
+        &self,
+        uri: &Uri<String>,
+    ) -> Result<Json, Box<dyn std::error::Error + Send + Sync>> {
+        Err(format!("`{uri}` is another document, and nothing is fetched").into())
+    }
+}
+
 /// Compiles a schema that is a document of its own.
 pub(super) fn standalone(schema: &Json) -> Result<jsonschema::Validator, String> {
     jsonschema::options()
         .with_draft(Draft::Draft202012)
-        .offline()
+        .with_retriever(Nowhere)
         .should_validate_formats(true)
         .should_ignore_unknown_formats(true)
         // linear in the text, whatever the expression
@@ -61,7 +73,7 @@ pub(super) fn standalone(schema: &Json) -> Result<jsonschema::Validator, String>
 pub(super) fn alone(json: Json) -> Result<Schema, String> {
     // what is not said is the newest; an own `$schema` wins
     let draft = json.get("$schema").and_then(Json::as_str).unwrap_or_default();
-    let options = jsonschema::options().offline().should_validate_formats(true);
+    let options = jsonschema::options().with_retriever(Nowhere).should_validate_formats(true);
     let options = match draft {
         "" => options.with_draft(Draft::Draft202012),
         _ => options,
