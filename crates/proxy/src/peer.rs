@@ -1,6 +1,8 @@
 //! The other end of a client's connection.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
 
 /// What is known of a client's connection, once for all its exchanges.
 #[derive(Debug)]
@@ -13,6 +15,8 @@ pub struct Peer {
     /// The address without port, written once for all requests.
     text: String,
     local_port: String,
+    /// The authority that it asked for last, in its one form.
+    authority: RefCell<Option<Rc<str>>>,
 }
 
 impl Peer {
@@ -29,6 +33,7 @@ impl Peer {
             tls,
             text: text_of(address.ip()),
             local_port: itoa::Buffer::new().format(local.port()).to_owned(),
+            authority: RefCell::default(),
         }
     }
 
@@ -39,6 +44,17 @@ impl Peer {
 
     pub fn local_port_text(&self) -> &str {
         &self.local_port
+    }
+
+    /// The authority that it asked for last, where `host` is that in its one form already: few
+    /// clients ask for more than one over a connection.
+    pub fn asked_before(&self, host: &[u8]) -> Option<Rc<str>> {
+        self.authority.borrow().as_ref().filter(|known| known.as_bytes() == host).cloned()
+    }
+
+    /// Remembers an authority in its one form.
+    pub fn remember(&self, authority: &Rc<str>) {
+        *self.authority.borrow_mut() = Some(authority.clone());
     }
 
     pub fn ip(&self) -> IpAddr {

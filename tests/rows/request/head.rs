@@ -199,6 +199,27 @@ fn h1_44_exactly_one_host_that_is_one() {
 }
 
 #[test]
+fn h1_44_what_a_connection_asked_for_before_changes_nothing() {
+    let mut rig = Rig::echo();
+    for bad in ["", "Host:\r\n", "Host: a,b\r\n", "Host: a\r\nHost: a\r\n", "Host: a:0\r\n"] {
+        let mut client = rig.client();
+        client.send("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+        assert_eq!(client.response().status, 200);
+        for (host, told) in
+            [("a", "a"), ("a", "a"), ("A:80", "a:80"), ("a:80", "a:80"), ("a.", "a")]
+        {
+            client.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+            assert_eq!(client.response().status, 200);
+            assert_eq!(rig.endpoint.requests().last().unwrap().field("host"), Some(told));
+        }
+        client.send(format!("GET / HTTP/1.1\r\n{bad}\r\n"));
+        assert_eq!(client.response().status, 400, "{bad}");
+        rig.expect_lines(7);
+    }
+    rig.holds();
+}
+
+#[test]
 fn h1_47_what_others_hang_on_cannot_be_nominated() {
     let mut rig = Rig::echo();
     for value in ["close, Content-Length", "Transfer-Encoding", "HOST", "content-LENGTH"] {

@@ -199,6 +199,11 @@ fn place<'a>(
         Values::None => return Err(bad("Host is missing").closing()),
         Values::Many => return Err(bad("Host stands twice").closing()),
     };
+    if let (Target::Origin { path, query }, Some(field)) = (target, field)
+        && let Some(authority) = peer.asked_before(field)
+    {
+        return Ok((authority, path, query, false));
+    }
     let host = match field {
         Some(field) => match normalize::host(field) {
             Ok(host) => Some(host),
@@ -225,7 +230,14 @@ fn place<'a>(
         }
     };
     match target {
-        Target::Origin { path, query } => Ok((written(host.as_ref(), field), path, query, false)),
+        Target::Origin { path, query } => {
+            let authority = written(host.as_ref(), field);
+            // No host at all, as HTTP/1.0 may have, says nothing of one that is empty.
+            if host.is_some() {
+                peer.remember(&authority);
+            }
+            Ok((authority, path, query, false))
+        }
         Target::Absolute { scheme, authority, path, query } => {
             let said = match scheme {
                 normalize::Scheme::Http => "http",
