@@ -144,6 +144,8 @@ fn gw_38_a_consumer_sees_its_own_use_and_makes_replaces_and_ends_its_own_keys() 
     for _ in 0..2 {
         assert_eq!(shop.rig.get("/orders/v1/7", &[ANN]).status, 200);
     }
+    // each was counted by the time it is in the log
+    shop.rig.transom.lines_when(2);
     let shown = shop.json("/portal/apis.json", &[ANN]);
     assert_eq!((&shown["consumer"], &shown["keys"]), (&"ann".into(), &true.into()));
     let calls = |shown: &Value, at: usize| shown["apis"][0]["versions"][at]["calls"].clone();

@@ -5,6 +5,7 @@
 
 pub mod authority;
 pub mod call;
+pub mod canary;
 pub mod catalog;
 pub mod compose;
 pub mod consumer;

@@ -3,7 +3,7 @@
 use crate::kind::{Entry, entry};
 
 mod access;
-mod anonymous;
+pub mod anonymous;
 mod api_key;
 mod authorize;
 mod basic_auth;

@@ -25,8 +25,9 @@ impl Next {
     /// kind of thing.
     pub async fn run(mut self, exchange: &mut Exchange, mut request: Request) -> Response {
         let site = self.site.clone();
-        let Some(route) = site.routes.get(self.route as usize) else {
-            return answer::to(exchange, Fault::new(Code::Internal, "the route does not exist"));
+        let nowhere = || Fault::new(Code::Internal, "the route does not exist");
+        let Some(mut route) = site.routes.get(self.route as usize) else {
+            return answer::to(exchange, nowhere());
         };
         let outcome = loop {
             let Some(policy) = route.chain.get(self.position) else {
@@ -36,6 +37,16 @@ impl Next {
             match policy.ahead(exchange, &mut request) {
                 Ok(Ahead::Done) => {}
                 Ok(Ahead::Around) => break policy.handle(exchange, request, self).await,
+                Ok(Ahead::Over(other)) => {
+                    let Some(other_route) = site.routes.get(other as usize) else {
+                        break Err(nowhere());
+                    };
+                    let stage = policy.stage();
+                    let chain = &other_route.chain;
+                    self.position = chain.iter().take_while(|next| next.stage() < stage).count();
+                    (self.route, route) = (other, other_route);
+                    exchange.route = Some(other);
+                }
                 Err(fault) => break Err(fault),
             }
         };

@@ -107,6 +107,18 @@ pub struct Captures {
     ranges: Ranges,
 }
 
+impl Captures {
+    /// The same in a path that is so many bytes shorter before all of them.
+    #[must_use]
+    pub fn earlier(mut self, bytes: usize) -> Self {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        for (from, to) in &mut self.ranges {
+            (*from, *to) = (from.saturating_sub(bytes), to.saturating_sub(bytes));
+        }
+        self
+    }
+}
+
 /// A rule that cannot run, by the number of its route.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("route {route}: {fix}")]

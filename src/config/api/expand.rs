@@ -33,22 +33,22 @@ pub fn expand(config: &mut Config, read: &Reading<'_>, findings: &mut Diagnostic
     }
 }
 
-struct Expanding<'a> {
+pub(super) struct Expanding<'a> {
     name: &'a Spanned<Name>,
-    api: &'a ApiSettings,
+    pub(super) api: &'a ApiSettings,
     /// Policies that have names.
-    named: &'a Map<Name, Policy>,
+    pub(super) named: &'a Map<Name, Policy>,
     path: String,
     read: &'a Reading<'a>,
     findings: &'a mut Diagnostics,
 }
 
 /// The path of an API, around the place of the version.
-struct Base {
+pub(super) struct Base {
     before: String,
     after: String,
     /// Without any version.
-    bare: String,
+    pub(super) bare: String,
 }
 
 impl Base {
@@ -73,7 +73,7 @@ impl Base {
     }
 
     /// The path that names a version.
-    fn naming(&self, version: &str) -> String {
+    pub(super) fn naming(&self, version: &str) -> String {
         format!("{}{version}{}", self.before, self.after)
     }
 }
@@ -85,7 +85,7 @@ struct Form {
 }
 
 impl<'a> Expanding<'a> {
-    fn error(&mut self, place: Span, key: &str, what: String, hint: &str) {
+    pub(super) fn error(&mut self, place: Span, key: &str, what: String, hint: &str) {
         let path = format!("{}.{key}", self.path);
         self.findings.push(Diagnostic::error(place, path, what).hint(hint));
     }
@@ -123,11 +123,16 @@ impl<'a> Expanding<'a> {
             self.error(fallback.span, "fallback", what.to_owned(), hint);
             return None;
         }
+        let canary = self.canary(&base);
         let versions: Vec<_> = api.versions.iter().collect();
         let made = versions
             .into_iter()
             .map(|(name, version)| self.version(name, version, &base, by_path, &asking));
-        Some(made.collect::<Vec<_>>().into_iter().flatten().collect())
+        let mut made: Vec<_> = made.collect::<Vec<_>>().into_iter().flatten().collect();
+        if let Some(default) = made.iter_mut().find(|made| api.is_default(&made.version)) {
+            default.canary = canary;
+        }
+        Some(made)
     }
 
     /// Every name of a version is of one version, and those that are mentioned are there.
@@ -149,9 +154,10 @@ impl<'a> Expanding<'a> {
         let successors = api.versions.iter().filter_map(|(name, version)| {
             Some((format!("versions.{name}.successor"), version.successor.as_ref()?))
         });
+        let canary = api.canary.as_ref().map(|canary| ("canary.to".to_owned(), &canary.to));
         let own = [("default", &api.default), ("fallback", &api.fallback)];
         let own = own.into_iter().filter_map(|(key, name)| Some((key.to_owned(), name.as_ref()?)));
-        let mentioned: Vec<_> = own.chain(successors).collect();
+        let mentioned: Vec<_> = own.chain(canary).chain(successors).collect();
         for (key, name) in mentioned {
             if api.versions.mentions(&**name) {
                 continue;
@@ -197,7 +203,9 @@ impl<'a> Expanding<'a> {
         let naming = forms.iter().filter(|form| leaks && form.prefix != base.bare);
         let naming: Vec<String> = naming.map(|form| form.prefix.clone()).collect();
         let (mut routes, mut places) = (Vec::new(), Vec::new());
+        let mut silent = 0..0;
         for form in forms {
+            let first = routes.len();
             let mut matches = match self.matches(form.conditions, &form.prefix, document.as_ref()) {
                 Ok(matches) => matches,
                 Err(why) => {
@@ -240,6 +248,8 @@ impl<'a> Expanding<'a> {
                 };
                 routes.push(Spanned::new(route, name.span));
             }
+            // the last form of the default version is that of requests that name none
+            silent = if self.api.is_default(name) { first..routes.len() } else { 0..0 };
         }
         for prefix in naming {
             let host = Match { host: self.api.host.clone(), ..Match::default() };
@@ -255,19 +265,28 @@ impl<'a> Expanding<'a> {
         let version = name.value.clone();
         let lifecycle = lifecycle.map(|written| written.value);
         let prefix = own;
-        Some(VersionRoutes { version, path, prefix, asked_by, routes, policies: places, lifecycle })
+        Some(VersionRoutes {
+            version,
+            path,
+            prefix,
+            asked_by,
+            routes,
+            policies: places,
+            lifecycle,
+            silent,
+            canary: None,
+        })
     }
 
     /// Whether paths that name this version, but are not described, would be taken by another one that
     /// takes every path.
     fn leaks(&self, name: &Name, base: &Base, by_path: bool, asking: &[Asking<'_>]) -> bool {
-        let is_default =
-            |name: &Name| self.api.default.as_ref().is_some_and(|it| it.value == *name);
         let mut others = self.api.versions.iter().filter(|(other, _)| other.value != *name);
         let below = by_path && base.after.is_empty();
         below
             && others.any(|(other, version)| {
-                version.routes.value == Served::All && (!asking.is_empty() || is_default(other))
+                version.routes.value == Served::All
+                    && (!asking.is_empty() || self.api.is_default(other))
             })
     }
 
@@ -312,7 +331,7 @@ impl<'a> Expanding<'a> {
             }
             place.silent(&mut silent);
         }
-        if is(&self.api.default) {
+        if self.api.is_default(name) {
             add(silent);
         }
         forms
