@@ -133,7 +133,13 @@ pub struct VersionRoutes {
     pub policies: Vec<String>,
     /// As it is written, with the link to the version that follows.
     pub lifecycle: Option<Lifecycle>,
-    /// Which of the routes are for requests that name no version.
+    /// The paths below which it is, as the router sees them.
+    pub places: Vec<String>,
+    /// From which on the routes are for requests whose path names no version.
+    pub bare: usize,
+    /// The paths that name one, which these routes leave out.
+    pub naming: Vec<String>,
+    /// Which of them are for requests that name no version at all.
     pub silent: Range<usize>,
     /// Who of those gets another one.
     pub canary: Option<Moved>,
@@ -181,6 +187,8 @@ pub struct Placed<'a> {
     pub version: Option<(&'a Name, &'a VersionRoutes)>,
     /// Who of those that come to it gets another version.
     pub canary: Option<&'a Moved>,
+    /// Paths that it does not serve, with all that is below them.
+    pub except: &'a [String],
 }
 
 impl Placed<'_> {
@@ -200,6 +208,7 @@ impl Config {
             path: format!("listeners.{name}.routes[{index}]"),
             version: None,
             canary: None,
+            except: &[],
         });
         let http = listener.tcp.is_none() && listener.udp.is_none();
         let apis = self.apis.iter().filter(|(_, api)| http && api.is_on(name));
@@ -210,6 +219,7 @@ impl Config {
                 path: version.path.clone(),
                 version: Some((&name.value, version)),
                 canary: version.canary.as_ref().filter(|_| version.silent.contains(&index)),
+                except: if index < version.bare { &[] } else { &version.naming },
             })
         });
         own.chain(routes).collect()
@@ -223,6 +233,7 @@ impl Config {
                 path: format!("listeners.{name}.routes[{index}]"),
                 version: None,
                 canary: None,
+                except: &[],
             })
         });
         own.chain(self.written_versions().into_iter().map(|(placed, _)| placed)).collect()
@@ -240,7 +251,13 @@ impl Config {
                 let Some(route) = version.routes.first() else { continue };
                 let path = version.path.clone();
                 all.push((
-                    Placed { route, path, version: Some((name, version)), canary: None },
+                    Placed {
+                        route,
+                        path,
+                        version: Some((name, version)),
+                        canary: None,
+                        except: &[],
+                    },
                     listener,
                 ));
             }

@@ -187,7 +187,7 @@ apis:
         ("GET /shop/orders/7", 1, 200),
         ("GET /shop/orders/7", 3, 403),
         ("GET /shop/orders/seven", 1, 422),
-        ("DELETE /shop/orders/7", 1, 404),
+        ("DELETE /shop/orders/7", 1, 405),
         ("GET /shop/else", 1, 404),
         ("GET /shop/v1/else", 1, 200),
     ] {
