@@ -184,12 +184,18 @@ impl Writer {
         Ok(made)
     }
 
-    /// Makes a key in the place of another, which goes on being valid for `grace`.
-    pub fn rotate_key(&mut self, id: &str, grace: Duration) -> Result<MadeKey, Refused> {
+    /// Makes a key in the place of another, which goes on being valid for `grace`. It ends when the other
+    /// would have ended, and by `until`.
+    pub fn rotate_key(
+        &mut self,
+        id: &str,
+        grace: Duration,
+        until: Option<i64>,
+    ) -> Result<MadeKey, Refused> {
         let (old, old_digest) = self.valid(id)?;
         let new = NewKey {
             consumer: old.consumer.clone(),
-            expires: old.expires,
+            expires: [old.expires, until].into_iter().flatten().min(),
             scopes: old.scopes.clone(),
             note: old.note.clone(),
         };

@@ -235,6 +235,32 @@ fn gw_38_keys_are_for_consumers_and_only_pages_of_the_portal_change_them() {
 }
 
 #[test]
+fn gw_38_a_credential_that_ends_makes_no_key_for_ever() {
+    let shop = Shop::open();
+    let made = |words: &[&str]| {
+        let output = std::process::Command::new(TRANSOM)
+            .args(["key", "create", "ann"])
+            .args(words)
+            .args(["-c", "transom.yaml", "--json"])
+            .current_dir(shop.rig.transom.folder())
+            .output()
+            .unwrap();
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    assert_eq!(shop.made(ANN, "")["expires"], Value::Null);
+    let brief = made(&["--expires", "2h"]);
+    let field = format!("X-Key: {}", brief["key"].as_str().unwrap());
+    let next = shop.made(&field, "");
+    assert!(next["expires"].is_string(), "{next}");
+    // nor does it get one that lasts by replacing such a key
+    let lasting = made(&[]);
+    let path = format!("/portal/keys/{}/rotate", lasting["id"].as_str().unwrap());
+    let rotated = shop.change(&format!("POST {path}"), &[&field, OWN], "");
+    let rotated: Value = serde_json::from_str(&rotated.text()).unwrap();
+    assert_eq!(rotated["expires"], next["expires"], "{rotated}");
+}
+
+#[test]
 fn gw_38_who_is_only_called_like_a_consumer_makes_no_keys_for_it() {
     let signer = Key::hs256("a secret of thirty-two bytes and more");
     let claims =
@@ -260,6 +286,10 @@ fn gw_38_who_is_only_called_like_a_consumer_makes_no_keys_for_it() {
             ),
         );
         assert_eq!(made.status, expected, "{consumers}: {}", made.text());
+        if expected == 201 {
+            let made: Value = serde_json::from_str(&made.text()).unwrap();
+            assert!(made["expires"].is_string(), "90 days: {made}");
+        }
     }
 }
 

@@ -73,9 +73,12 @@ impl Canary {
             }
             Naming::Header(name, version) => request.fields.set(&**name, version.as_bytes()),
             Naming::Query(name, version) => {
-                let others = asked.query.as_deref().filter(|query| !query.is_empty());
-                let others = others.map(|query| format!("{query}&")).unwrap_or_default();
-                asked.query = Some(Rc::from(format!("{others}{name}={version}")));
+                // a policy may have left out something of one that it left in the other
+                for query in [&mut asked.query, &mut request.query] {
+                    let others = query.as_deref().filter(|query| !query.is_empty());
+                    let others = others.map(|query| format!("{query}&")).unwrap_or_default();
+                    *query = Some(Rc::from(format!("{others}{name}={version}")));
+                }
             }
         }
     }
@@ -118,6 +121,7 @@ impl Policy for Canary {
             return Ok(Ahead::Done);
         }
         let mut asked = exchange.asked.clone();
+        let query = request.query.clone();
         self.named(&mut asked, request);
         let site = exchange.site.clone();
         let (route, captures) = admit::find_route(&site, &asked, exchange.client, &request.fields)?;
@@ -126,13 +130,13 @@ impl Policy for Canary {
             if let Naming::Header(name, _) = &self.naming {
                 request.fields.remove(&**name);
             }
+            request.query = query;
             return Ok(Ahead::Done);
         }
         // they are looked up in the path that the client has sent
         let longer = asked.path.len().saturating_sub(exchange.asked.path.len());
         exchange.captures = Some(captures.earlier(longer));
         request.path = asked.path;
-        request.query = asked.query;
         Ok(Ahead::Over(route))
     }
 }

@@ -4,7 +4,7 @@ use crate::kind::{Entry, entry};
 
 mod access;
 pub mod anonymous;
-mod api_key;
+pub mod api_key;
 mod authorize;
 mod basic_auth;
 mod client_certificate;
