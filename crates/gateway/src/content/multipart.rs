@@ -4,7 +4,7 @@
 //! boundary or after the last, lines end in CRLF, every part says its name once, and no part is encoded.
 
 use memchr::memchr;
-use transom_proxy::codec::head::is_token_byte;
+use transom_settings::is_token;
 
 use crate::media;
 
@@ -246,8 +246,7 @@ fn head(bytes: &[u8]) -> Result<Head, String> {
     let (mut disposition, mut content_type) = (None, None);
     for line in text.split("\r\n") {
         let (name, value) = line.split_once(':').unwrap_or_default();
-        let plain = !name.is_empty() && name.bytes().all(is_token_byte);
-        if !plain || value.contains(|c: char| c.is_control() && c != '\t') {
+        if !is_token(name.as_bytes()) || value.contains(|c: char| c.is_control() && c != '\t') {
             return Err("a line in the header of a part is no field".to_owned());
         }
         let twice = match &*name.to_ascii_lowercase() {
@@ -299,7 +298,7 @@ fn parameters(value: &str) -> Result<Vec<(String, String)>, String> {
             break;
         }
         let (name, after) = text.split_once('=').ok_or_else(bad)?;
-        if name.is_empty() || !name.bytes().all(is_token_byte) {
+        if !is_token(name.as_bytes()) {
             return Err(bad());
         }
         let (value, after) = match after.strip_prefix('"') {
