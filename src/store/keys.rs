@@ -121,6 +121,12 @@ pub(super) fn write(
     Ok(())
 }
 
+/// Whether there is a key with this digest.
+pub(super) fn has(database: &rusqlite::Connection, digest: &Digest) -> rusqlite::Result<bool> {
+    let mut query = database.prepare_cached("SELECT 1 FROM keys WHERE digest = ?1")?;
+    query.exists(params![digest.bytes()])
+}
+
 /// A row for a key that is about to be made, with the key itself.
 pub(super) fn made(new: NewKey) -> Result<MadeKey, Refused> {
     let (id, key) = random()?;
