@@ -14,7 +14,6 @@ pub mod escapes;
 pub mod expression;
 pub mod grpc;
 pub mod identify;
-pub mod joined;
 pub mod kind;
 pub mod limit;
 pub mod making;

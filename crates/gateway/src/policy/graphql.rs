@@ -43,7 +43,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::HEXLOWER;
 use transom_proxy::answer::with_body;
-use transom_proxy::body::Body;
+use transom_proxy::body::{Body, joined};
 use transom_proxy::chain::Next;
 use transom_proxy::exchange::Exchange;
 use transom_proxy::fault::{Code, Fault};
@@ -56,7 +56,6 @@ use transom_settings::{ByteSize, Spanned, settings};
 
 use self::query::{Kind as Operation, Refused};
 use crate::expression::GraphQlAsked;
-use crate::joined;
 use crate::kind::Kind;
 use crate::making::Making;
 use crate::pairs;

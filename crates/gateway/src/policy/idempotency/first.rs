@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use transom_net::Worker;
 use transom_proxy::body::Body;
+use transom_proxy::body::joined::{self, Read};
 use transom_proxy::chain::Next;
 use transom_proxy::exchange::Exchange;
 use transom_proxy::fault::{Code, Fault, Retry};
@@ -17,7 +18,6 @@ use transom_proxy::record::Record;
 use super::remote::{BEAT, Elsewhere, Outcome, Remote};
 use super::store::{Answer, Digest, First};
 use super::{Idempotency, Lost, again, another, lost, under_way};
-use crate::joined::{self, Read};
 use crate::redis::asking::Away;
 
 pub(super) struct Running {

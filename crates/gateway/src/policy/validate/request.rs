@@ -1,7 +1,7 @@
 //! Whether a request is one that is described.
 
 use bytes::Bytes;
-use transom_proxy::body::Body;
+use transom_proxy::body::{Body, joined};
 use transom_proxy::fault::{Code, Fault, Place, Violation};
 use transom_proxy::fields::{Fields, Known, Name};
 use transom_proxy::headers::cookie;
@@ -11,7 +11,6 @@ use transom_settings::json::Value as Json;
 use super::{Refusal, Unknown, Validate};
 use crate::content::form::decoded;
 use crate::content::{Form, multipart};
-use crate::joined;
 use crate::media;
 use crate::openapi::{Content, Document, Found, Operation, Parameter, Schema, Where, parameters};
 
