@@ -6,7 +6,9 @@ use transom_gateway::Lender;
 use transom_gateway::canary::Canary;
 use transom_gateway::catalog::{Api, Callers, Tally, Version};
 use transom_gateway::openapi::Document;
+use transom_proxy::policy::Policy;
 use transom_proxy::record::Sink;
+use transom_proxy::stage::Stage;
 use transom_settings::{Name, quote};
 
 use super::Build;
@@ -72,11 +74,26 @@ impl<'a> Build<'a> {
         Lender::kept(self).keep(&name, |_| true, Callers::default)
     }
 
-    /// What moves callers of a route to another version.
-    pub(super) fn canary(&mut self, api: &Name, moved: &Moved) -> Option<Canary> {
+    /// What moves callers of a route, which has these policies, to another version.
+    pub(super) fn canary(
+        &mut self,
+        api: &Name,
+        moved: &Moved,
+        own: &[Arc<dyn Policy>],
+    ) -> Option<Canary> {
         let other = self.first_of(api, &moved.to)?;
         let route = Arc::from(&***other.route.name.as_ref()?);
         let policies = self.policies(&route, &other)?;
+        let passed_by = |policy: &&Arc<dyn Policy>| {
+            policy.stage() < Stage::Authorize && !own.iter().any(|one| Arc::ptr_eq(one, policy))
+        };
+        // by its settings it may run sooner than its kind does
+        if let Some(policy) = policies.iter().find(passed_by) {
+            let what = format!("those who are moved would pass `{}` by", policy.kind());
+            let hint = "write it in `policies` of the API, so that it stands around both versions";
+            self.error(other.route.span, format!("{}.policies", other.path), what, hint);
+            return None;
+        }
         Some(Canary {
             api: api.to_string(),
             version: format!("version {}", moved.to),

@@ -106,7 +106,8 @@ impl<'a> Build<'a> {
         let mut chain = self.policies(route_name, placed)?;
         if let (Some((api, _)), Some(moved)) = (placed.version, placed.canary) {
             // before all others of its stage
-            chain.insert(0, Arc::new(self.canary(api, moved)?));
+            let canary = self.canary(api, moved, &chain)?;
+            chain.insert(0, Arc::new(canary));
         }
         match rewrite(&route.rewrite) {
             Ok(None) => {}

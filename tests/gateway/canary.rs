@@ -229,6 +229,12 @@ fn gw_02_a_canary_that_would_pass_by_a_rule_is_refused() {
         ),
         (
             "v2: { ",
+            "v2: { policies: [{ rate-limit: { rate: 5/min, early: true } }], ",
+            "apis.orders.versions.v2.policies",
+            "those who are moved would pass `rate-limit` by",
+        ),
+        (
+            "v2: { ",
             "v2: { identify: all, ",
             "apis.orders.versions.v2.identify",
             "asks otherwise who it is",
