@@ -330,7 +330,8 @@ impl<'a> Build<'a> {
             request_id: request_id(&listener.request_id),
             vouched: self.vouched.get_or_insert_with(|| Build::vouched(config).into()).clone(),
             pages: self.pages(&listener.error_pages),
-            sinks: sinks(name, &routes),
+            // what is in a log was counted before
+            sinks: self.tally(&placed).into_iter().chain(sinks(name, &routes)).collect(),
             routes,
         };
         let tls = match tls {

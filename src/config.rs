@@ -45,7 +45,9 @@ pub use admin::{Admin, SHORTEST_TOKEN};
 pub use affinity::{
     Affinity, AffinityAddress, AffinityCookie, AffinityHeader, ApplicationCookie, SameSite, Split,
 };
-pub use api::{Api, ApiSettings, Placed, Reading, Served, Version, VersionRoutes, Way, expand};
+pub use api::{
+    Api, ApiSettings, Moved, Placed, Reading, Served, Version, VersionRoutes, Way, expand,
+};
 pub use balancing::{
     Algorithm, AlgorithmKind, HashKey, LoadFactor, Locality, Plain, ReportedLoad, Shards,
     SourceAddress,

@@ -24,7 +24,7 @@ use transom_proxy::site;
 use transom_settings::{Diagnostics, FromText, ListenAddress, quote};
 
 use crate::build::{Listening, Snapshot, rewrite};
-use crate::config::{Action, Forward, HostRewrite, OverLimit, Route, Target};
+use crate::config::{Action, Forward, HostRewrite, OverLimit, Placed, Target};
 
 pub use relay::{Connecting, explain_tcp};
 pub use words::{fault, faults, policies, policy};
@@ -290,7 +290,7 @@ struct Telling<'a> {
     told: &'a mut String,
 }
 
-impl Telling<'_> {
+impl<'a> Telling<'a> {
     fn line(&mut self, line: impl AsRef<str>) {
         self.told.push_str(line.as_ref());
         self.told.push('\n');
@@ -366,9 +366,13 @@ impl Telling<'_> {
     }
 
     fn matched(&mut self, index: usize, route: &site::Route, captures: &Captures, path: &str) {
-        let place = self.written(index).and_then(|(_, span)| self.sources.place(span));
+        let placed = self.placed(index);
+        let place = placed.as_ref().and_then(|placed| self.sources.place(placed.route.span));
         let place = place.map(|place| format!(" at {place}")).unwrap_or_default();
         self.line(format!("route {}{place}", route.name));
+        if let Some((api, version)) = placed.and_then(|placed| placed.version) {
+            self.line(format!("  version {} of {api}; who calls it is counted", version.version));
+        }
         let router = &self.listening.site.router;
         let values: Vec<String> = router
             .captures(captures, path.as_bytes())
@@ -380,9 +384,8 @@ impl Telling<'_> {
     }
 
     /// The route as the file has it, and where.
-    fn written(&self, index: usize) -> Option<(&Route, transom_settings::Span)> {
-        let placed = self.snapshot.config.routes_of(&self.listening.name).into_iter().nth(index)?;
-        Some((&placed.route.value, placed.route.span))
+    fn placed(&self, index: usize) -> Option<Placed<'a>> {
+        self.snapshot.config.routes_of(&self.listening.name).into_iter().nth(index)
     }
 
     fn chain(&mut self, route: &site::Route) {
@@ -398,8 +401,9 @@ impl Telling<'_> {
 
     fn action(&mut self, index: usize, route: &site::Route, path: &str) -> Result<(), Fault> {
         let kind = route.action.kind();
-        let written = self.written(index).map(|(written, _)| written.clone());
-        let Some(written) = written else { return Ok(()) };
+        let Some(written) = self.placed(index).map(|placed| &placed.route.value) else {
+            return Ok(());
+        };
         let changed = match rewrite(&written.rewrite) {
             Ok(Some(rewrite)) => rewrite.rewritten(path, self.listening.site.paths)?,
             _ => None,

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use transom_balance::relay::udp;
@@ -141,10 +141,30 @@ struct Post {
 
 impl Post {
     /// Accepts nothing more, and lets what is open end.
-    fn close(self, accepting: Accepting) -> Tasks {
+    fn close(self, accepting: Accepting) -> Closed {
         let _ = self.stop.send(accepting);
         self.serving.drain();
-        self.connections
+        Closed { serving: self.serving, connections: self.connections }
+    }
+}
+
+/// What is still open at an address where nothing more is accepted.
+struct Closed {
+    serving: Rc<Serving>,
+    connections: Tasks,
+}
+
+/// How long those have that say a last word before they are cut off.
+const LAST_WORD: Duration = Duration::from_millis(100);
+
+impl Closed {
+    /// Lets whoever is still there say that it goes.
+    async fn leave(&self) {
+        self.serving.leave();
+        let until = Instant::now() + LAST_WORD;
+        while self.connections.count() > 0 && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }
 
@@ -155,6 +175,7 @@ async fn run(worker: Worker, mut orders: mpsc::Receiver<Command>) {
     tasks.start("idle upstream connections", pool::sweep(local.clone()));
     let turns = Rc::new(Turns::default());
     let mut open: HashMap<String, Post> = HashMap::new();
+    let mut closed: Vec<Closed> = Vec::new();
     while let Some(command) = orders.recv().await {
         match command {
             Command::Open(door, socket) if socket.is_datagram() => {
@@ -200,24 +221,29 @@ async fn run(worker: Worker, mut orders: mpsc::Receiver<Command>) {
             }
             Command::Close(address, grace, accepting) => {
                 if let Some(post) = open.remove(&address) {
-                    let connections = post.close(accepting);
-                    tasks.start("grace", cut_off(address, connections, grace));
+                    let closed = post.close(accepting);
+                    tasks.start("grace", cut_off(address, closed, grace));
                 }
             }
             Command::CloseAll(accepting) => {
-                for (_, post) in open.drain() {
-                    post.close(accepting.clone());
-                }
+                closed.extend(open.drain().map(|(_, post)| post.close(accepting.clone())));
             }
-            Command::Stop => return local.http2.close(&local.worker).await,
+            Command::Stop => {
+                for closed in closed.iter().filter(|closed| closed.connections.count() > 0) {
+                    closed.leave().await;
+                }
+                return local.http2.close(&local.worker).await;
+            }
         }
     }
 }
 
 /// Ends what is still open at an address when its grace is over.
-async fn cut_off(address: String, connections: Tasks, grace: Duration) {
+async fn cut_off(address: String, closed: Closed, grace: Duration) {
     tokio::time::sleep(grace).await;
+    let connections = &closed.connections;
     if connections.count() > 0 {
+        closed.leave().await;
         let count = connections.count();
         crate::log::warn(&format!(
             "{count} connections to {address}, which is closed, were cut off"

@@ -7,6 +7,7 @@ mod gateway {
     mod apis;
     mod asking;
     mod browsers;
+    mod canary;
     mod compose;
     mod conditions;
     mod detours;

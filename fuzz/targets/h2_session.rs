@@ -98,7 +98,7 @@ impl Action for Echo {
 }
 
 fn site() -> Site {
-    let rule = Rule { hosts: vec![], paths: vec![], methods: vec![], conditions: vec![] };
+    let rule = Rule::default();
     let route = Route {
         name: "echo".into(),
         chain: vec![],

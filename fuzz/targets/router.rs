@@ -44,7 +44,7 @@ fn rule(line: &str) -> Option<Rule> {
             _ => conditions.push(condition(word)?),
         }
     }
-    Some(Rule { hosts, paths, methods, conditions })
+    Some(Rule { hosts, paths, methods, conditions, ..Rule::default() })
 }
 
 fn condition(word: &str) -> Option<Condition> {

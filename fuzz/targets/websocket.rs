@@ -25,7 +25,7 @@ fuzz_target!(|raw: &[u8]| {
                 assert!(payload.len() <= 125);
                 pong(payload, &mut out);
             }
-            Said::Close => close(1000, "", &mut out),
+            Said::Close(code) => close(code.unwrap_or(1000), "", &mut out),
         }
     }
     if let Some(Wrong(code, why)) = whole.1 {

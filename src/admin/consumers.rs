@@ -171,7 +171,7 @@ async fn rotate(State(control): Operator, Path(id): Path<String>, body: String) 
             None => std::time::Duration::ZERO,
             Some(text) => Duration::from_text(text).map_err(|r| wrong(r.what))?.get(),
         };
-        let rotated = store.ask(move |writer| writer.rotate_key(&id, grace)).await;
+        let rotated = store.ask(move |writer| writer.rotate_key(&id, grace, None)).await;
         Ok(shown_once(&rotated.map_err(refused)?))
     })
     .await

@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use transom_gateway::Lender;
+use transom_gateway::canary::Canary;
 use transom_gateway::catalog::{Api, Callers, Tally, Version};
 use transom_gateway::openapi::Document;
+use transom_proxy::policy::Policy;
+use transom_proxy::record::Sink;
+use transom_proxy::stage::Stage;
 use transom_settings::{Name, quote};
 
 use super::Build;
-use crate::config::{self, VersionRoutes};
+use crate::config::{self, Moved, Placed, VersionRoutes};
 
-impl Build<'_> {
+impl<'a> Build<'a> {
     /// The APIs of the file, with their documents read.
     pub(super) fn apis(&mut self) {
         let mut apis = Vec::new();
@@ -52,12 +56,11 @@ impl Build<'_> {
                 }
             }
         });
-        let is = |name: &Name| *name == routes.version;
         Version {
             name: routes.version.to_string(),
             path: if routes.prefix.is_empty() { "/".to_owned() } else { routes.prefix.clone() },
             asked_by: routes.asked_by.clone(),
-            is_default: settings.default.as_ref().is_some_and(|name| is(name)),
+            is_default: settings.is_default(&routes.version),
             successor: written.successor.as_ref().map(ToString::to_string),
             lifecycle: routes.lifecycle.clone(),
             document,
@@ -71,8 +74,51 @@ impl Build<'_> {
         Lender::kept(self).keep(&name, |_| true, Callers::default)
     }
 
-    pub(super) fn tally(&mut self, api: &Name, version: &Name) -> Tally {
-        let callers = self.callers(api, version);
-        Tally { version: format!("{version} of {api}"), callers }
+    /// What moves callers of a route, which has these policies, to another version.
+    pub(super) fn canary(
+        &mut self,
+        api: &Name,
+        moved: &Moved,
+        own: &[Arc<dyn Policy>],
+    ) -> Option<Canary> {
+        let other = self.first_of(api, &moved.to)?;
+        let route = Arc::from(&***other.route.name.as_ref()?);
+        let policies = self.policies(&route, &other)?;
+        let passed_by = |policy: &&Arc<dyn Policy>| {
+            policy.stage() < Stage::Authorize && !own.iter().any(|one| Arc::ptr_eq(one, policy))
+        };
+        // by its settings it may run sooner than its kind does
+        if let Some(policy) = policies.iter().find(passed_by) {
+            let what = format!("those who are moved would pass `{}` by", policy.kind());
+            let hint = "write it in `policies` of the API, so that it stands around both versions";
+            self.error(other.route.span, format!("{}.policies", other.path), what, hint);
+            return None;
+        }
+        Some(Canary {
+            api: api.to_string(),
+            version: format!("version {}", moved.to),
+            share: moved.share,
+            by: moved.by,
+            naming: moved.naming.clone(),
+            route,
+            reserves: policies.iter().flat_map(|policy| policy.reserves()).collect(),
+        })
+    }
+
+    /// A route of this version: they differ in their matches alone.
+    pub(super) fn first_of(&self, api: &Name, version: &Name) -> Option<Placed<'a>> {
+        let config = self.config;
+        let mut placed = config.written_versions().into_iter().map(|(placed, _)| placed);
+        placed.find(|one| one.version.is_some_and(|(a, v)| a == api && v.version == *version))
+    }
+
+    /// What counts who calls the versions that these routes are of, where one is.
+    pub(super) fn tally(&mut self, routes: &[Placed<'_>]) -> Option<Arc<dyn Sink>> {
+        let mut versions = Vec::with_capacity(routes.len());
+        for placed in routes {
+            let of = placed.version.map(|(api, version)| (api, &version.version));
+            versions.push(of.map(|(api, version)| self.callers(api, version)));
+        }
+        versions.iter().any(Option::is_some).then(|| Arc::new(Tally { versions }) as Arc<dyn Sink>)
     }
 }

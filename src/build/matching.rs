@@ -10,9 +10,11 @@ impl Build<'_> {
     /// The router of these matches, if all of them can run.
     pub(super) fn router(&mut self, routes: &[Placed<'_>]) -> Option<Router> {
         let mut rules = Vec::with_capacity(routes.len());
-        for Placed { route, path, .. } in routes {
+        for Placed { route, path, except, .. } in routes {
+            let except = except.iter().map(|path| PathMatch::parse(&format!("{path}/**")));
             match rule(&route.r#match) {
-                Ok(rule) => rules.push(rule),
+                // they are paths of routes themselves: one that is none is found there
+                Ok(rule) => rules.push(Rule { except: except.flatten().collect(), ..rule }),
                 Err(why) => {
                     let at = format!("{path}.match.path");
                     self.error(route.span, at, why, "write the path as clients ask for it");
@@ -58,6 +60,7 @@ pub(super) fn rule(written: &Match) -> Result<Rule, String> {
         paths: paths.collect::<Result<_, _>>()?,
         methods: methods.collect(),
         conditions,
+        except: Vec::new(),
     })
 }
 

@@ -86,7 +86,7 @@ impl<'a> Build<'a> {
             name: name.into(),
             chain: chain?,
             action,
-            keep: self.kept(route),
+            keep: self.kept(placed),
             bandwidth: bandwidth(&listener.limits.bandwidth, shared, &route.limits.bandwidth),
             body_limit: limits.body.value.get().map(|size| size.bytes()),
             timeouts: timeouts(&times),
@@ -103,29 +103,11 @@ impl<'a> Build<'a> {
     /// the route's own rewrite and header changes.
     fn chain(&mut self, route_name: &str, placed: &Placed<'a>) -> Option<Vec<Arc<dyn Running>>> {
         let (route, at) = (placed.route, &*placed.path);
-        let mut chain: Vec<Arc<dyn Running>> = Vec::new();
-        let mut whole = true;
-        for (index, policy) in route.policies.numbered() {
-            let running = match policy {
-                PolicyUse::Inline(policy) => {
-                    let name = format!("{route_name} {} {index}", policy.kind());
-                    let at = placed.policy(index);
-                    match placed.version {
-                        None => self.running(policy, &name, &at),
-                        Some(_) => self.together(policy, &name, &at),
-                    }
-                }
-                PolicyUse::Named(name) => self.named(name),
-            };
-            whole &= running.is_some();
-            chain.extend(running);
-        }
-        if !whole {
-            return None;
-        }
-        if let Some((api, version)) = placed.version {
-            // before all others, so that what they refuse is counted
-            chain.insert(0, Arc::new(self.tally(api, &version.version)));
+        let mut chain = self.policies(route_name, placed)?;
+        if let (Some((api, _)), Some(moved)) = (placed.version, placed.canary) {
+            // before all others of its stage
+            let canary = self.canary(api, moved, &chain)?;
+            chain.insert(0, Arc::new(canary));
         }
         match rewrite(&route.rewrite) {
             Ok(None) => {}
@@ -155,6 +137,27 @@ impl<'a> Build<'a> {
             chain.insert(0, Arc::new(reserve));
         }
         Some(chain)
+    }
+
+    /// The policies of a route as they are written.
+    pub(super) fn policies(
+        &mut self,
+        route_name: &str,
+        placed: &Placed<'a>,
+    ) -> Option<Vec<Arc<dyn Running>>> {
+        let built = placed.route.policies.numbered().map(|(index, policy)| match policy {
+            PolicyUse::Inline(policy) => {
+                let name = format!("{route_name} {} {index}", policy.kind());
+                let at = placed.policy(index);
+                match placed.version {
+                    None => self.running(policy, &name, &at),
+                    Some(_) => self.together(policy, &name, &at),
+                }
+            }
+            PolicyUse::Named(name) => self.named(name),
+        });
+        // each is built, so that all that is wrong is found
+        built.collect::<Vec<_>>().into_iter().collect()
     }
 
     /// A policy of a version, built once for all its routes; and for all versions, where it is one of
@@ -358,9 +361,32 @@ impl<'a> Build<'a> {
         }
     }
 
-    /// Header fields that the texts of a route ask for.
-    fn kept(&self, route: &'a Route) -> Vec<HeaderName> {
+    /// Header fields that the texts of a route ask for, and those of the version that its callers may be
+    /// moved to.
+    fn kept(&self, placed: &Placed<'a>) -> Vec<HeaderName> {
+        let other = placed.version.zip(placed.canary);
+        let other = other.and_then(|((api, _), moved)| self.first_of(api, &moved.to));
+        let routes = [Some(&placed.route.value), other.map(|other| &other.route.value)];
         let mut texts: Vec<&Template> = Vec::new();
+        for route in routes.into_iter().flatten() {
+            self.texts(route, &mut texts);
+        }
+        let mut names: Vec<HeaderName> = texts
+            .into_iter()
+            .flat_map(Template::variables)
+            .filter_map(|variable| match variable {
+                Variable::Header(name) => Some(name.clone()),
+                Variable::Cookie(_) => HeaderName::from_text("cookie").ok(),
+                _ => None,
+            })
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The texts with variables that a route is written with.
+    fn texts(&self, route: &'a Route, texts: &mut Vec<&'a Template>) {
         for policy in &route.policies {
             let policy = match policy {
                 PolicyUse::Inline(policy) => Some(policy),
@@ -381,18 +407,6 @@ impl<'a> Build<'a> {
             Action::Compose(compose) => texts.extend(compose.templates()),
             _ => {}
         }
-        let mut names: Vec<HeaderName> = texts
-            .into_iter()
-            .flat_map(Template::variables)
-            .filter_map(|variable| match variable {
-                Variable::Header(name) => Some(name.clone()),
-                Variable::Cookie(_) => HeaderName::from_text("cookie").ok(),
-                _ => None,
-            })
-            .collect();
-        names.sort();
-        names.dedup();
-        names
     }
 }
 

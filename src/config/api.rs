@@ -3,16 +3,19 @@
 //! An API runs as ordinary routes. [`expand`] makes them, before anything is checked; where in the file
 //! each stands is in its [`Placed`], so that whatever is found wrong with one points there.
 
+mod canary;
 mod described;
 mod expand;
 mod ways;
 
+use std::ops::Range;
 use std::path::PathBuf;
 
+use transom_gateway::canary::{Naming, Whom};
 use transom_gateway::policy::lifecycle::Lifecycle;
 use transom_settings::{
-    Context, Definitions, HeaderValue, HostPattern, List, Map, Name, Node, OneOrMany, Setting,
-    Spanned, json::Value as Json, settings,
+    Context, Definitions, HeaderValue, HostPattern, List, Map, Name, Node, OneOrMany, Percent,
+    Setting, Spanned, json::Value as Json, settings,
 };
 
 use super::{
@@ -44,6 +47,8 @@ settings! {
         pub default: Option<Spanned<Name>> = None,
         /// The version for requests that name one that is not there. Without it, they are for none.
         pub fallback: Option<Spanned<Name>> = None,
+        /// A share of those who get the default version by naming none, and get another one instead.
+        pub canary: Option<Spanned<CanarySettings>> = None,
         /// Rules around every version, before its own.
         pub policies: List<PolicyUse> = List::default(),
         /// Whether portals show it.
@@ -85,6 +90,16 @@ settings! {
         pub response_headers: HeaderChanges = HeaderChanges::default(),
     }
 
+    /// Who gets another version than the default one.
+    pub struct CanarySettings {
+        /// The version that they get.
+        pub to: Spanned<Name>,
+        /// How many of them.
+        pub share: Percent,
+        /// Who stays on one side: `consumer` (the client's address where nobody is known), or `client`.
+        pub by: Whom = Whom::Consumer,
+    }
+
     /// Which requests a version is for.
     pub enum Served {
         /// Every path below that of the API.
@@ -118,6 +133,26 @@ pub struct VersionRoutes {
     pub policies: Vec<String>,
     /// As it is written, with the link to the version that follows.
     pub lifecycle: Option<Lifecycle>,
+    /// The paths below which it is, as the router sees them.
+    pub places: Vec<String>,
+    /// From which on the routes are for requests whose path names no version.
+    pub bare: usize,
+    /// The paths that name one, which these routes leave out.
+    pub naming: Vec<String>,
+    /// Which of them are for requests that name no version at all.
+    pub silent: Range<usize>,
+    /// Who of those gets another one.
+    pub canary: Option<Moved>,
+}
+
+/// Who gets another version, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Moved {
+    pub to: Name,
+    pub share: Percent,
+    pub by: Whom,
+    /// What of a request names that version.
+    pub naming: Naming,
 }
 
 impl Setting for Api {
@@ -150,6 +185,10 @@ pub struct Placed<'a> {
     pub path: String,
     /// The API and the version that it is made of.
     pub version: Option<(&'a Name, &'a VersionRoutes)>,
+    /// Who of those that come to it gets another version.
+    pub canary: Option<&'a Moved>,
+    /// Paths that it does not serve, with all that is below them.
+    pub except: &'a [String],
 }
 
 impl Placed<'_> {
@@ -168,15 +207,19 @@ impl Config {
             route,
             path: format!("listeners.{name}.routes[{index}]"),
             version: None,
+            canary: None,
+            except: &[],
         });
         let http = listener.tcp.is_none() && listener.udp.is_none();
         let apis = self.apis.iter().filter(|(_, api)| http && api.is_on(name));
         let versions = apis.flat_map(|(name, api)| api.versions.iter().map(move |v| (name, v)));
         let routes = versions.flat_map(|(name, version)| {
-            version.routes.iter().map(move |route| Placed {
+            version.routes.iter().enumerate().map(move |(index, route)| Placed {
                 route,
                 path: version.path.clone(),
                 version: Some((&name.value, version)),
+                canary: version.canary.as_ref().filter(|_| version.silent.contains(&index)),
+                except: if index < version.bare { &[] } else { &version.naming },
             })
         });
         own.chain(routes).collect()
@@ -189,6 +232,8 @@ impl Config {
                 route,
                 path: format!("listeners.{name}.routes[{index}]"),
                 version: None,
+                canary: None,
+                except: &[],
             })
         });
         own.chain(self.written_versions().into_iter().map(|(placed, _)| placed)).collect()
@@ -205,7 +250,16 @@ impl Config {
             for version in &api.versions {
                 let Some(route) = version.routes.first() else { continue };
                 let path = version.path.clone();
-                all.push((Placed { route, path, version: Some((name, version)) }, listener));
+                all.push((
+                    Placed {
+                        route,
+                        path,
+                        version: Some((name, version)),
+                        canary: None,
+                        except: &[],
+                    },
+                    listener,
+                ));
             }
         }
         all
@@ -213,6 +267,11 @@ impl Config {
 }
 
 impl ApiSettings {
+    /// Whether requests that name no version get this one.
+    pub(crate) fn is_default(&self, version: &Name) -> bool {
+        self.default.as_ref().is_some_and(|default| default.value == *version)
+    }
+
     /// What people call it.
     pub fn title<'a>(&'a self, name: &'a str) -> &'a str {
         self.title.as_deref().unwrap_or(name)

@@ -195,7 +195,7 @@ impl<'a> Check<'a> {
                     .note(first, "it stands here")
                     .done();
             }
-            self.route(Placed { route, path, version: None }, listener);
+            self.route(Placed { route, path, version: None, canary: None, except: &[] }, listener);
         }
         self.reached(&listener.routes, &path);
     }

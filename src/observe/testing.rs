@@ -74,7 +74,7 @@ pub(super) fn endpoint(pool: &str, name: &str) -> Endpoint {
 
 /// Listener `web` with one route, `orders`.
 pub(super) fn site(sinks: Vec<Arc<dyn Sink>>) -> Site {
-    let rule = Rule { hosts: vec![], paths: vec![], methods: vec![], conditions: vec![] };
+    let rule = Rule::default();
     let route = Route {
         name: "orders".into(),
         chain: vec![],

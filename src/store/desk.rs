@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use transom_gateway::portal::{Answer, KeyDesk, OwnKey, Refused as NotDone};
+use transom_gateway::portal::{Answer, KeyDesk, NewOwnKey, OwnKey, Refused as NotDone};
 
 use super::{KeyRow, MadeKey, NewKey, Refused, Store, Writer, now};
 
@@ -46,7 +46,7 @@ impl KeyDesk for Desk {
         })
     }
 
-    fn create(&self, consumer: &str, note: Option<String>) -> Answer<'_, OwnKey> {
+    fn create(&self, consumer: &str, new: NewOwnKey) -> Answer<'_, OwnKey> {
         let consumer = consumer.to_owned();
         Box::pin(async move {
             let made = self.ask(move |writer| {
@@ -56,19 +56,26 @@ impl KeyDesk for Desk {
                     let why = format!("you have {MOST} valid keys; revoke one first");
                     return Err(Refused::Conflict(why));
                 }
-                writer.create_key(NewKey { consumer, note, ..NewKey::default() })
+                let NewOwnKey { note, expires } = new;
+                writer.create_key(NewKey { consumer, note, expires, scopes: None })
             });
             Ok(shown_once(made.await?))
         })
     }
 
-    fn rotate(&self, consumer: &str, id: &str, grace: Duration) -> Answer<'_, OwnKey> {
+    fn rotate(
+        &self,
+        consumer: &str,
+        id: &str,
+        grace: Duration,
+        until: Option<i64>,
+    ) -> Answer<'_, OwnKey> {
         let (consumer, id) = (consumer.to_owned(), id.to_owned());
         Box::pin(async move {
             let made = self.ask(move |writer| {
                 writer.is_of(&id, &consumer)?;
                 writer.room_of(&consumer)?;
-                writer.rotate_key(&id, grace)
+                writer.rotate_key(&id, grace, until)
             });
             Ok(shown_once(made.await?))
         })

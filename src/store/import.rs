@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use rusqlite::ErrorCode;
+use rusqlite::{Connection, ErrorCode};
 use transom_gateway::consumer::Consumer;
 use transom_gateway::consumer::digest::Digest;
 
-use super::keys::{self, NewKey};
+use super::keys::{self, KeyRow, NewKey};
 use super::{Refused, Writer, consumers};
 
 /// A consumer, and the digests of its keys.
@@ -15,6 +15,30 @@ pub struct Import {
     pub consumer: Consumer,
     pub keys: Vec<(NewKey, Digest)>,
 }
+
+/// Writes a key under an id that nobody has. Of a million ids two are likely the same.
+fn row(database: &Connection, new: &NewKey, digest: &Digest) -> Result<KeyRow, Refused> {
+    for _ in 0..TRIES {
+        let row = keys::made(new.clone())?.row;
+        match keys::write(database, &row, digest) {
+            Ok(()) => return Ok(row),
+            Err(error) if error.sqlite_error_code() != Some(ErrorCode::ConstraintViolation) => {
+                return Err(error.into());
+            }
+            Err(_) if keys::has(database, digest)? => {
+                let owner = &row.consumer;
+                let why = format!("a key of `{owner}` is there already; nothing was imported");
+                return Err(Refused::Conflict(why));
+            }
+            // only its id
+            Err(_) => {}
+        }
+    }
+    Err(Refused::Conflict("no id was free".to_owned()))
+}
+
+/// How often another id is tried.
+const TRIES: usize = 10;
 
 impl Writer {
     /// Adds them all or, where one of them cannot be, none. Consumers that are there already are
@@ -25,24 +49,14 @@ impl Writer {
         for import in &all {
             consumers::write(&transaction, &import.consumer)?;
             for (new, digest) in &import.keys {
-                let row = keys::made(new.clone())?.row;
-                keys::write(&transaction, &row, digest).map_err(|error| {
-                    match error.sqlite_error_code() {
-                        Some(ErrorCode::ConstraintViolation) => Refused::Conflict(format!(
-                            "a key of `{}` is there already; nothing was imported",
-                            row.consumer
-                        )),
-                        _ => error.into(),
-                    }
-                })?;
+                let row = row(&transaction, new, digest)?;
                 let name: Arc<str> = import.consumer.name.clone();
                 known.push((*digest, keys::held(name, row.expires, row.scopes)));
             }
         }
         transaction.commit()?;
-        for Import { consumer, .. } in all {
-            self.memory.stored.consumers.insert(consumer.name.clone(), Arc::new(consumer));
-        }
+        let consumers = all.into_iter().map(|one| (one.consumer.name.clone(), one.consumer.into()));
+        self.memory.stored.consumers.extend(consumers);
         let count = known.len();
         self.memory.stored.keys.extend(known);
         Ok(count)

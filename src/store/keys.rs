@@ -121,6 +121,12 @@ pub(super) fn write(
     Ok(())
 }
 
+/// Whether there is a key with this digest.
+pub(super) fn has(database: &rusqlite::Connection, digest: &Digest) -> rusqlite::Result<bool> {
+    let mut query = database.prepare_cached("SELECT 1 FROM keys WHERE digest = ?1")?;
+    query.exists(params![digest.bytes()])
+}
+
 /// A row for a key that is about to be made, with the key itself.
 pub(super) fn made(new: NewKey) -> Result<MadeKey, Refused> {
     let (id, key) = random()?;
@@ -184,12 +190,18 @@ impl Writer {
         Ok(made)
     }
 
-    /// Makes a key in the place of another, which goes on being valid for `grace`.
-    pub fn rotate_key(&mut self, id: &str, grace: Duration) -> Result<MadeKey, Refused> {
+    /// Makes a key in the place of another, which goes on being valid for `grace`. It ends when the other
+    /// would have ended, and by `until`.
+    pub fn rotate_key(
+        &mut self,
+        id: &str,
+        grace: Duration,
+        until: Option<i64>,
+    ) -> Result<MadeKey, Refused> {
         let (old, old_digest) = self.valid(id)?;
         let new = NewKey {
             consumer: old.consumer.clone(),
-            expires: old.expires,
+            expires: [old.expires, until].into_iter().flatten().min(),
             scopes: old.scopes.clone(),
             note: old.note.clone(),
         };

@@ -23,6 +23,7 @@ impl Writer {
         )?;
         let room = self.memory.revoked.add(entry, now);
         if !room {
+            // it was not there before: that one would have had room
             self.forget(&entry.claim, &entry.value)?;
         }
         Ok(room)

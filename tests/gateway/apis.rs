@@ -16,6 +16,12 @@ struct Shop {
 impl Shop {
     #[track_caller]
     fn with(apis: &str) -> Self {
+        Shop::beside(apis, &[("orders.yaml", include_str!("../policies/orders.yaml").to_owned())])
+    }
+
+    /// With these files beside that of the configuration.
+    #[track_caller]
+    fn beside(apis: &str, files: &[(&str, String)]) -> Self {
         let second = Endpoint::echo();
         let endpoint = Endpoint::echo();
         let config = format!(
@@ -27,8 +33,9 @@ impl Shop {
             endpoint.address, second.address,
         );
         let transom = Transom::run_with(TRANSOM, &config, |folder| {
-            std::fs::write(folder.join("orders.yaml"), include_str!("../policies/orders.yaml"))
-                .unwrap();
+            for (name, text) in files {
+                std::fs::write(folder.join(name), text).unwrap();
+            }
         });
         Shop { rig: Rig { endpoint, transom }, _second: second }
     }
@@ -172,6 +179,8 @@ fn gw_39_who_still_calls_a_deprecated_version_is_told_and_survives_a_reload() {
     }
     assert_eq!(shop.rig.get("/orders/v2/7", &["X-Key: 0123456789abcdef4567"]).status, 200);
     assert_eq!(shop.rig.get("/orders/v1/7", &[]).status, 401);
+    // each was counted by the time it is in the log
+    shop.rig.transom.lines_when(5);
     shop.rig.reload();
     let shown: serde_json::Value =
         serde_json::from_str(&shop.said(&["show", "orders", "--json"])).unwrap();
@@ -265,11 +274,52 @@ fn gw_31_what_a_document_does_not_describe_is_for_no_other_version_either() {
             ("GET /shop/v2/anything", &[], 200),
             ("GET /shop/v1/secret", &[], 404),
             ("GET /shop/v1/secret", &["Api-Version: v2"], 404),
-            ("DELETE /shop/v1/orders/7", &[], 404),
-            ("DELETE /shop/v1/orders/7", &["Api-Version: v2"], 404),
+            ("DELETE /shop/v1/orders/7", &[], 405),
+            ("DELETE /shop/v1/orders/7", &["Api-Version: v2"], 405),
         ] {
             assert_eq!(shop.rig.ask(start, lines).status, expected, "{start} {lines:?}");
         }
+        let told = shop.rig.get("/shop/v1/secret", &["Accept: application/json"]);
+        assert_eq!(told.field("content-type"), Some("application/problem+json"));
+        assert!(told.text().contains("no-route"), "{}", told.text());
+    }
+}
+
+/// `/{shelf}/{day}.pdf` of one version is as wide as the paths of the other.
+#[test]
+fn gw_31_a_wide_path_of_one_version_takes_none_that_names_another() {
+    let apis = "\
+apis:
+  orders:
+    path: /shop
+    default: v1
+    versions:
+      v1: { openapi: wide.yaml, routes: from-document, forward: one }
+      v2: { openapi: narrow.yaml, routes: from-document, forward: two }
+";
+    let document = |paths: &str| {
+        format!("openapi: 3.1.0\ninfo: {{ title: t, version: '1' }}\npaths: {{ {paths} }}\n")
+    };
+    let files = [
+        (
+            "wide.yaml",
+            document("'/{shelf}/{item}': { get: {} }, '/{shelf}/{day}.pdf': { put: {} }"),
+        ),
+        ("narrow.yaml", document("/tea: { get: {} }, '/{day}.txt': { get: {} }")),
+    ];
+    let shop = Shop::beside(apis, &files);
+    for (start, expected) in [
+        ("GET /shop/a/b", 200),
+        ("PUT /shop/a/b.pdf", 200),
+        ("GET /shop/v1/a/b", 200),
+        ("GET /shop/v2/tea", 200),
+        ("GET /shop/v2/1.txt", 200),
+        ("GET /shop/v2/coffee", 404),
+        ("GET /shop/v1/coffee", 404),
+        ("PUT /shop/v2/1.pdf", 404),
+        ("PUT /shop/v2/tea", 405),
+    ] {
+        assert_eq!(shop.rig.ask(start, &[]).status, expected, "{start}");
     }
 }
 

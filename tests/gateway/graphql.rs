@@ -116,3 +116,26 @@ fn gw_25_only_documents_of_the_list_are_sent_and_a_digest_is_enough() {
     let asked = rig.endpoint.requests().pop().unwrap();
     assert!(asked.target.ends_with("&query=%7B%20a%20%7D"), "{}", asked.target);
 }
+
+/// Clients name their operations and fields as they like; what counts is what the schema calls them.
+#[test]
+fn gw_25_operations_have_limits_and_costs_of_their_own() {
+    let rig = Rig::with(
+        &[
+            "ql: { graphql: { batch: 2 } }",
+            "pay: { rate-limit: { rate: 2/h, by: all, when: '\"mutation.pay\" in graphql.operations' } }",
+            "work: { rate-limit: { rate: 20/h, by: all, cost: graphql.complexity } }",
+        ],
+        "",
+    );
+    let ask = |query: &str| post(&rig, &json!({ "query": query }).to_string()).status;
+    assert_eq!(ask("mutation Harmless { look: pay }"), 200);
+    assert_eq!(ask("query pay { pay }"), 200, "a query is no mutation");
+    let batch = r#"[{"query":"{a}"},{"query":"mutation { ...F } fragment F on M { pay }"}]"#;
+    assert_eq!(post(&rig, batch).status, 200);
+    assert_eq!(ask("mutation { pay }"), 429);
+    assert_eq!(ask("mutation { ship }"), 200);
+    // of 20 there are 1 + 1 + 2 + 1 used
+    assert_eq!(ask("{ a(first: 7) { b c } }"), 200);
+    assert_eq!(ask("{ a }"), 429, "15 of them at once");
+}

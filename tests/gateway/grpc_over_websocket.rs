@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use transom_testkit::{Client, H2Endpoint, H2Exchange, Http2, Manners, Transom, http2};
+use rustix::process::Signal;
+use transom_testkit::{Client, H2Endpoint, H2Exchange, Http2, Manners, Transom, http2, until};
 
 use super::rig::TRANSOM;
 
@@ -75,9 +76,14 @@ struct Rig {
 
 impl Rig {
     fn with(more: &str) -> Self {
+        Rig::over("", more)
+    }
+
+    /// With further lines of the file, and further settings of the policy.
+    fn over(lines: &str, more: &str) -> Self {
         let endpoint = H2Endpoint::new(Manners::default(), answer);
         let config = format!(
-            "workers: 1\n\
+            "workers: 1\n{lines}\
              listeners:\n  \
                web: {{ address: '@WEB', routes: [{{ policies: [talk], forward: o }}] }}\n\
              pools:\n  \
@@ -187,6 +193,22 @@ fn gw_23_the_end_of_what_the_client_sends_is_an_empty_text() {
     talk.say(r#"{"text":"a"}"#);
     talk.hears(r#"{"text":"a"}"#).hears(r#"{"text":"a"}"#).hears(r#"{"text":"a"}"#);
     talk.ends(1000, "");
+}
+
+/// RFC 6455 §7.4.1: 1001 is for a server that goes down.
+#[test]
+fn gw_23_a_call_that_outlasts_the_grace_is_told_that_the_program_goes() {
+    let mut rig = Rig::over("grace: 3s\n", "streaming: websocket");
+    let mut talk = rig.open("Echo");
+    talk.say(r#"{"text":"a"}"#).hears(r#"{"text":"a"}"#);
+    let mut silent = rig.open("Silent");
+    rig.transom.signal(Signal::TERM);
+    until("it drains", || Client::try_connect(rig.transom.web()).is_err());
+    // what is under way has the grace
+    talk.say(r#"{"text":"b"}"#).hears(r#"{"text":"b"}"#);
+    talk.ends(1001, "going away");
+    silent.ends(1001, "going away");
+    assert_eq!(rig.transom.ended().code(), Some(0));
 }
 
 #[test]

@@ -74,6 +74,27 @@ fn the_first_answer_comes_again_even_when_the_endpoint_was_killed_after_charging
     assert_eq!(client.ask(request, b"lamp").text(), "charged 1");
 }
 
+/// The last attempt reached nobody, but the one before may have been enough.
+#[test]
+fn what_an_earlier_attempt_may_have_done_is_not_done_again() {
+    let (endpoint, charged) = till();
+    let config = format!(
+        "listeners:\n  web:\n    address: '@WEB'\n    routes:\n      \
+           - policies: [pay-once]\n        \
+             forward: {{ to: o, retries: {{ count: 1, any-method: true }} }}\n\
+         policies: {{ {PAY} }}\n\
+         pools: {{ o: {{ endpoints: ['{}', '127.0.0.1:1'], algorithm: round-robin }} }}\n",
+        endpoint.address
+    );
+    let rig = Rig::of(endpoint, &config);
+    for n in 1..=4 {
+        let key = format!("k-{n}");
+        assert_eq!(post(&rig, "/broken", &key, "lamp").status, 502);
+        assert_eq!(post(&rig, "/broken", &key, "lamp").status, 409, "{key}");
+        assert_eq!(charged.load(Ordering::Acquire), n);
+    }
+}
+
 #[test]
 fn a_key_belongs_to_one_request_and_is_wanted() {
     let (endpoint, charged) = till();

@@ -144,6 +144,8 @@ fn gw_38_a_consumer_sees_its_own_use_and_makes_replaces_and_ends_its_own_keys() 
     for _ in 0..2 {
         assert_eq!(shop.rig.get("/orders/v1/7", &[ANN]).status, 200);
     }
+    // each was counted by the time it is in the log
+    shop.rig.transom.lines_when(2);
     let shown = shop.json("/portal/apis.json", &[ANN]);
     assert_eq!((&shown["consumer"], &shown["keys"]), (&"ann".into(), &true.into()));
     let calls = |shown: &Value, at: usize| shown["apis"][0]["versions"][at]["calls"].clone();
@@ -233,6 +235,32 @@ fn gw_38_keys_are_for_consumers_and_only_pages_of_the_portal_change_them() {
 }
 
 #[test]
+fn gw_38_a_credential_that_ends_makes_no_key_for_ever() {
+    let shop = Shop::open();
+    let made = |words: &[&str]| {
+        let output = std::process::Command::new(TRANSOM)
+            .args(["key", "create", "ann"])
+            .args(words)
+            .args(["-c", "transom.yaml", "--json"])
+            .current_dir(shop.rig.transom.folder())
+            .output()
+            .unwrap();
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    assert_eq!(shop.made(ANN, "")["expires"], Value::Null);
+    let brief = made(&["--expires", "2h"]);
+    let field = format!("X-Key: {}", brief["key"].as_str().unwrap());
+    let next = shop.made(&field, "");
+    assert!(next["expires"].is_string(), "{next}");
+    // nor does it get one that lasts by replacing such a key
+    let lasting = made(&[]);
+    let path = format!("/portal/keys/{}/rotate", lasting["id"].as_str().unwrap());
+    let rotated = shop.change(&format!("POST {path}"), &[&field, OWN], "");
+    let rotated: Value = serde_json::from_str(&rotated.text()).unwrap();
+    assert_eq!(rotated["expires"], next["expires"], "{rotated}");
+}
+
+#[test]
 fn gw_38_who_is_only_called_like_a_consumer_makes_no_keys_for_it() {
     let signer = Key::hs256("a secret of thirty-two bytes and more");
     let claims =
@@ -258,6 +286,10 @@ fn gw_38_who_is_only_called_like_a_consumer_makes_no_keys_for_it() {
             ),
         );
         assert_eq!(made.status, expected, "{consumers}: {}", made.text());
+        if expected == 201 {
+            let made: Value = serde_json::from_str(&made.text()).unwrap();
+            assert!(made["expires"].is_string(), "90 days: {made}");
+        }
     }
 }
 

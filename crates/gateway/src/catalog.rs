@@ -6,11 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use transom_proxy::chain::Next;
 use transom_proxy::exchange::Exchange;
-use transom_proxy::message::Request;
-use transom_proxy::policy::{Answering, Policy};
-use transom_proxy::stage::Stage;
+use transom_proxy::record::Sink;
 
 use crate::openapi::Document;
 use crate::policy::lifecycle::{Age, Lifecycle};
@@ -135,38 +132,32 @@ impl Callers {
     }
 }
 
-/// Counts who calls a version. The root puts it first into the chains of its routes, so that what is
-/// refused counts, too.
+/// Counts who calls which version on one listener, once an exchange is over: what is refused counts, too.
 pub struct Tally {
-    pub version: String,
-    pub callers: Arc<Callers>,
+    /// By the number of the route; nothing for one that is of no API.
+    pub versions: Vec<Option<Arc<Callers>>>,
 }
 
-impl Policy for Tally {
-    fn kind(&self) -> &'static str {
-        "version"
-    }
-
-    fn stage(&self) -> Stage {
-        Stage::Admit
-    }
-
-    fn describe(&self) -> String {
-        format!("{}; who calls it is counted", self.version)
-    }
-
-    fn handle<'a>(
-        &'a self,
-        exchange: &'a mut Exchange,
-        request: Request,
-        next: Next,
-    ) -> Answering<'a> {
-        Box::pin(async move {
-            let response = next.run(exchange, request).await;
+impl Tally {
+    fn count(&self, exchange: &Exchange) {
+        let Some(route) = exchange.route else { return };
+        if let Some(Some(callers)) = self.versions.get(route as usize) {
             let who = exchange.identity.as_ref().map_or(Callers::NOBODY, |who| &*who.name);
-            self.callers.count(who, now());
-            Ok(response)
-        })
+            callers.count(who, now());
+        }
+    }
+}
+
+impl Sink for Tally {
+    fn tunnelled(&self, exchange: &Exchange) {
+        self.count(exchange);
+    }
+
+    fn record(&self, exchange: &Exchange) {
+        // a tunnel was counted when it began
+        if !exchange.record.tunnel {
+            self.count(exchange);
+        }
     }
 }
 

@@ -39,6 +39,16 @@ pub struct Consumer {
 impl Consumer {
     /// Who asks, as the other policies see it. `by` is the kind of policy that found it.
     pub fn identity(&self, by: &'static str, scopes: Option<&[String]>) -> Arc<Identity> {
+        self.identity_until(by, scopes, None)
+    }
+
+    /// The same by a credential that ends.
+    pub fn identity_until(
+        &self,
+        by: &'static str,
+        scopes: Option<&[String]>,
+        until: Option<i64>,
+    ) -> Arc<Identity> {
         Arc::new(Identity {
             name: self.name.clone(),
             groups: self.groups.clone(),
@@ -46,6 +56,7 @@ impl Consumer {
             plan: self.plan.clone(),
             is_consumer: true,
             by,
+            until,
             claims: None,
         })
     }
@@ -64,6 +75,11 @@ pub struct Held {
 impl Held {
     /// A key that does not expire.
     pub const FOREVER: u64 = u64::MAX;
+
+    /// When it ends, where it does.
+    pub fn ends(&self) -> Option<i64> {
+        i64::try_from(self.until).ok()
+    }
 }
 
 /// What was made while the program runs, and survives it.

@@ -5,6 +5,7 @@ pub mod facts;
 pub mod form;
 pub mod jq;
 pub mod literal;
+pub mod multipart;
 pub mod path;
 pub mod template;
 pub mod xml;

@@ -10,6 +10,7 @@
 //! text, for a block of addresses or a pattern; nothing loops but `exists` and `all` over lists, and
 //! a program has a number of steps that it may take.
 
+mod asked;
 mod check;
 mod evaluate;
 mod facts;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use transom_settings::json::{Value as Json, json};
 use transom_settings::{Context, Definitions, Node, Setting, Span};
 
+pub use asked::GraphQlAsked;
 pub use check::{Program, Type, compile};
 pub use facts::Facts;
 pub use value::{Trouble, Value};

@@ -5,6 +5,7 @@
 
 pub mod authority;
 pub mod call;
+pub mod canary;
 pub mod catalog;
 pub mod compose;
 pub mod consumer;
@@ -13,7 +14,6 @@ pub mod escapes;
 pub mod expression;
 pub mod grpc;
 pub mod identify;
-pub mod joined;
 pub mod kind;
 pub mod limit;
 pub mod making;

@@ -68,6 +68,8 @@ pub struct Content {
 pub struct Media {
     pub range: String,
     pub schema: Option<Schema>,
+    /// Types that a part of a form may have, by its name.
+    pub encoding: Vec<(String, Vec<String>)>,
     /// An example: its name, and the value.
     pub examples: Vec<(String, Json)>,
 }

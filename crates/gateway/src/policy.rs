@@ -3,8 +3,8 @@
 use crate::kind::{Entry, entry};
 
 mod access;
-mod anonymous;
-mod api_key;
+pub mod anonymous;
+pub mod api_key;
 mod authorize;
 mod basic_auth;
 mod client_certificate;

@@ -29,11 +29,12 @@ use transom_proxy::fields::{Fields, Known, Values};
 use transom_proxy::message::{Method, Request, Response};
 use transom_proxy::policy::Answering;
 use transom_settings::json::Value as Json;
-use transom_settings::{Name, Spanned, settings};
+use transom_settings::{Duration, Limit, Name, Spanned, settings};
 
-pub use keys::{Answer, KeyDesk, OwnKey, Refused};
+pub use keys::{Answer, KeyDesk, NewOwnKey, OwnKey, Refused};
+use keys::{Asking, Lifetimes};
 
-use crate::catalog::Api;
+use crate::catalog::{Api, now};
 use crate::consumer::{Consumer, Consumers};
 use crate::limit::meter::Meters;
 use crate::origin::origin_of;
@@ -47,6 +48,11 @@ settings! {
         pub apis: Vec<Spanned<Name>> = Vec::new(),
         /// Whether consumers may make, rotate and revoke keys of their own. That needs `data`.
         pub keys: bool = false,
+        /// How long a key lives that is made here. One that is made with a key never outlives that.
+        pub key_lifetime: Limit<Duration> = Limit::Unlimited,
+        /// How long one lives that is made with a credential which ends itself, and is no key: a token, or a
+        /// login.
+        pub key_lifetime_by_token: Limit<Duration> = Limit::At(Duration::hours(90 * 24)),
     }
 }
 
@@ -77,6 +83,7 @@ pub struct Showing {
     consumers: Consumers,
     meters: Arc<Meters>,
     desk: Option<Arc<dyn KeyDesk>>,
+    lifetimes: Lifetimes,
 }
 
 impl Showing {
@@ -100,6 +107,10 @@ impl Showing {
             consumers,
             meters,
             desk: settings.keys.then_some(desk),
+            lifetimes: Lifetimes {
+                all: settings.key_lifetime.get().map(|time| time.get()),
+                by_token: settings.key_lifetime_by_token.get().map(|time| time.get()),
+            },
         }
     }
 
@@ -114,9 +125,13 @@ impl Showing {
         let reads = matches!(request.method, Method::Get | Method::Head);
         let consumer = self.consumer(exchange);
         if path == "/keys" || path.starts_with("/keys/") {
-            let whole = exchange.identity.as_ref().is_some_and(|identity| self.is_whole(identity));
-            let name = consumer.map(|consumer| consumer.name.clone());
-            return self.keys(&path, name, whole, request).await;
+            let identity = exchange.identity.as_deref();
+            let asking = consumer.zip(identity).map(|(consumer, identity)| Asking {
+                consumer: consumer.name.clone(),
+                whole: is_whole(identity, &consumer),
+                until: self.lifetimes.of(identity, now()),
+            });
+            return self.keys(&path, asking, request).await;
         }
         if !reads {
             return Err(
@@ -154,15 +169,10 @@ impl Showing {
     }
 }
 
-impl Showing {
-    /// Whether an identity may do all that its consumer may. Who has logged in acts for itself; every other
-    /// credential may have been made for less.
-    fn is_whole(&self, identity: &Identity) -> bool {
-        let Some(consumer) = self.consumers.named(&identity.name) else { return false };
-        let all = |of: &[String], has: &[String]| of.iter().all(|one| has.contains(one));
-        identity.by == "oidc"
-            || all(&consumer.scopes, &identity.scopes) && all(&consumer.groups, &identity.groups)
-    }
+/// Whether an identity may do all that its consumer may: a credential may have been made for less.
+fn is_whole(identity: &Identity, consumer: &Consumer) -> bool {
+    let all = |of: &[String], has: &[String]| of.iter().all(|one| has.contains(one));
+    all(&consumer.scopes, &identity.scopes) && all(&consumer.groups, &identity.groups)
 }
 
 impl Action for Showing {

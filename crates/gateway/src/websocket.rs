@@ -9,7 +9,8 @@ pub enum Said {
     Text(String),
     /// To be answered by a pong with the same bytes.
     Ping(Vec<u8>),
-    Close,
+    /// With the code that it gives, where it gives one (§5.5.1).
+    Close(Option<u16>),
 }
 
 /// Why a client cannot be listened to any more: the code of the closing frame (§7.4.1), and its reason.
@@ -59,7 +60,7 @@ impl Listening {
                     return Ok(Some(Said::Text(text)));
                 }
                 2 => return Err(Wrong(1003, "only texts are taken")),
-                8 => return Ok(Some(Said::Close)),
+                8 => return closing(&payload).map(|code| Some(Said::Close(code))),
                 9 => return Ok(Some(Said::Ping(payload))),
                 10 => {}
                 _ => return Err(Wrong(BROKEN, "a frame of no known kind")),
@@ -93,6 +94,11 @@ impl Listening {
         if kind >= 8 && (!last || length > 125) {
             return Err(Wrong(BROKEN, "a control frame that is long or in parts"));
         }
+        // §5.2: a length has one form
+        if matches!(second & 0x7f, 126 if length < 126) || second & 0x7f == 127 && length >> 16 == 0
+        {
+            return Err(Wrong(BROKEN, "a length that is written too long"));
+        }
         let before = self.begun.as_ref().map_or(0, Vec::len);
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         if length > self.longest.saturating_sub(before) && kind < 8 {
@@ -108,6 +114,24 @@ impl Listening {
             *byte ^= mask;
         }
         Ok(Some((last, kind, payload)))
+    }
+}
+
+/// What a client says of the end (§5.5.1, §7.4).
+fn closing(payload: &[u8]) -> Result<Option<u16>, Wrong> {
+    let Some((code, reason)) = payload.split_first_chunk::<2>() else {
+        return match payload {
+            [] => Ok(None),
+            _ => Err(Wrong(BROKEN, "half a code for the end")),
+        };
+    };
+    let code = u16::from_be_bytes(*code);
+    if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+        return Err(Wrong(BROKEN, "a code for the end that nobody may send"));
+    }
+    match std::str::from_utf8(reason) {
+        Ok(_) => Ok(Some(code)),
+        Err(_) => Err(Wrong(1007, "a reason that is no UTF-8")),
     }
 }
 
@@ -197,7 +221,7 @@ mod tests {
             text(&"y".repeat(200)),
             text(&long),
             text(""),
-            Said::Close,
+            Said::Close(Some(1000)),
         ];
         // RFC 6455 §5.7
         let published = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
@@ -219,10 +243,29 @@ mod tests {
             (&masked(0x89, &[0; 126]), 1002),
             (&masked(0x82, b"a"), 1003),
             (&masked(0x81, b"\xff"), 1007),
+            // lengths in more bytes than they need
+            (b"\x81\xfe\x00\x05\x00\x00\x00\x00hello", 1002),
+            (b"\x81\xff\x00\x00\x00\x00\x00\x00\xff\xff", 1002),
+            (&masked(0x88, &[3]), 1002),
+            (&masked(0x88, &999u16.to_be_bytes()), 1002),
+            (&masked(0x88, &1005u16.to_be_bytes()), 1002),
+            (&masked(0x88, &1006u16.to_be_bytes()), 1002),
+            (&masked(0x88, &5000u16.to_be_bytes()), 1002),
+            (&masked(0x88, b"\x03\xe8\xff"), 1007),
             (b"\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff", 1009),
             (&[masked(0x01, &[b'a'; 40_000]), masked(0x80, &[b'a'; 40_000])].concat(), 1009),
         ] {
             assert_eq!(heard(bytes, 5).map_err(|wrong| wrong.0), Err(code), "{bytes:.20?}");
+        }
+    }
+
+    #[test]
+    fn an_end_has_a_code_or_none() {
+        for (payload, expected) in
+            [(&b""[..], None), (b"\x0f\xa0bye", Some(4000)), (b"\x03\xe9", Some(1001))]
+        {
+            let said = heard(&masked(0x88, payload), 3);
+            assert_eq!(said, Ok(vec![Said::Close(expected)]), "{payload:?}");
         }
     }
 

@@ -86,7 +86,7 @@ fn find(kind: Kind, routes: usize, hosts: usize) {
             hosts: vec![HostMatch::Exact(host(n))],
             paths: vec![PathMatch::parse(&path).expect("the path is valid")],
             methods: vec!["GET".into()],
-            conditions: Vec::new(),
+            ..Rule::default()
         }
     };
     let started = Instant::now();

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio::net::TcpStream;
 
 pub mod bandwidth;
+pub mod joined;
 pub mod replay;
 pub mod unsaid;
 

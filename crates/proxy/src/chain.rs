@@ -31,9 +31,9 @@ impl Next {
     ) -> impl Future<Output = Response> {
         async move {
             let site = self.site.clone();
-            let Some(route) = site.routes.get(self.route as usize) else {
-                let fault = Fault::new(Code::Internal, "the route does not exist");
-                return answer::to(exchange, fault);
+            let nowhere = || Fault::new(Code::Internal, "the route does not exist");
+            let Some(mut route) = site.routes.get(self.route as usize) else {
+                return answer::to(exchange, nowhere());
             };
             let outcome = loop {
                 let Some(policy) = route.chain.get(self.position) else {
@@ -43,6 +43,16 @@ impl Next {
                 match policy.ahead(exchange, &mut request) {
                     Ok(Ahead::Done) => {}
                     Ok(Ahead::Around) => break policy.handle(exchange, request, self).await,
+                    Ok(Ahead::Over(other)) => {
+                        let Some(other_route) = site.routes.get(other as usize) else {
+                            break Err(nowhere());
+                        };
+                        let stage = policy.stage();
+                        let before = other_route.chain.iter().take_while(|one| one.stage() < stage);
+                        self.position = before.count();
+                        (self.route, route) = (other, other_route);
+                        exchange.route = Some(other);
+                    }
                     Err(fault) => break Err(fault),
                 }
             };

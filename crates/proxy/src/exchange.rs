@@ -167,6 +167,8 @@ pub struct Identity {
     pub is_consumer: bool,
     /// The kind of the policy that found out, such as `jwt`.
     pub by: &'static str,
+    /// When the credential ends, in seconds since 1970, where it is known to.
+    pub until: Option<i64>,
     /// Everything that a token says.
     pub claims: Option<Arc<Json>>,
 }

@@ -77,4 +77,6 @@ pub enum Ahead {
     Done,
     /// It has to wait, or to see the response.
     Around,
+    /// The rest is that of this route of the site, from the policies of the same stage on.
+    Over(u32),
 }

@@ -33,6 +33,9 @@
 //! name stands for one segment that is not empty. Regular expressions match the whole path, or the
 //! whole value, in time linear to it, and take no part of Unicode: the canonical path is ASCII.
 //!
+//! A rule may leave out paths that `paths` would serve ([`Rule::except`]): those are as if it had not been
+//! written.
+//!
 //! Not here: the building of rules from a configuration, and what is done with the route.
 
 mod condition;
@@ -64,6 +67,8 @@ pub struct Rule {
     pub methods: Vec<String>,
     /// All must hold.
     pub conditions: Vec<Condition>,
+    /// Paths that it never serves, whatever `paths` says; no expressions. They make it no more specific.
+    pub except: Vec<PathMatch>,
 }
 
 /// What is asked of the router: one request in canonical form.
@@ -105,6 +110,18 @@ pub enum Found {
 pub struct Captures {
     pattern: u32,
     ranges: Ranges,
+}
+
+impl Captures {
+    /// The same in a path that is so many bytes shorter before all of them.
+    #[must_use]
+    pub fn earlier(mut self, bytes: usize) -> Self {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        for (from, to) in &mut self.ranges {
+            (*from, *to) = (from.saturating_sub(bytes), to.saturating_sub(bytes));
+        }
+        self
+    }
 }
 
 /// A rule that cannot run, by the number of its route.
@@ -155,6 +172,7 @@ struct Try {
 struct Checks {
     methods: Methods,
     conditions: Box<[Check]>,
+    except: Box<[PathMatch]>,
 }
 
 impl Router {
@@ -315,6 +333,9 @@ impl Router {
     /// The first condition of a rule that does not hold; its methods come last.
     fn failure(&self, route: u32, asked: &Asked<'_>) -> Option<Failure<'_>> {
         let (rule, checks) = (&self.rules[route as usize], &self.checks[route as usize]);
+        if checks.leave_out(asked.path) {
+            return Some(Failure::Path);
+        }
         let broken = checks.conditions.iter().position(|check| !check.holds(asked));
         if let Some(place) = broken {
             return Some(Failure::Condition(&rule.conditions[place]));
@@ -344,11 +365,16 @@ impl Checks {
         Ok(Checks {
             methods: Methods::new(&rule.methods)?,
             conditions: rule.conditions.iter().map(Check::new).collect::<Result<_, _>>()?,
+            except: rule.except.clone().into(),
         })
     }
 
     fn hold(&self, asked: &Asked<'_>) -> bool {
-        self.conditions.iter().all(|check| check.holds(asked))
+        self.conditions.iter().all(|check| check.holds(asked)) && !self.leave_out(asked.path)
+    }
+
+    fn leave_out(&self, path: &[u8]) -> bool {
+        self.except.iter().any(|except| except.fits(path) == Some(true))
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Serving {
     pub local: Rc<Local>,
     /// Accept nothing new, finish what is open, then go.
     pub draining: Cell<bool>,
+    /// What is open is cut off in a moment.
+    pub leaving: Cell<bool>,
     no_room_until: Cell<Option<Instant>>,
 }
 
@@ -50,6 +52,7 @@ impl Serving {
             sites,
             local,
             draining: Cell::new(false),
+            leaving: Cell::new(false),
             no_room_until: Cell::new(None),
         })
     }
@@ -69,6 +72,12 @@ impl Serving {
     /// Every response from now on closes its connection, and those that lie idle are told.
     pub fn drain(&self) {
         self.draining.set(true);
+        self.local.worker.wheel().wake_all();
+    }
+
+    /// What is open is cut off in a moment: whoever has a word for that says it.
+    pub fn leave(&self) {
+        self.leaving.set(true);
         self.local.worker.wheel().wake_all();
     }
 }

@@ -1,12 +1,15 @@
-//! A site and an exchange for tests.
+//! A site, an exchange and a body for tests.
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use transom_net::Worker;
 
+use crate::body::Source;
 use crate::exchange::{Asked, Exchange, Extensions, RequestId};
+use crate::fault::Fault;
 use crate::local::Local;
 use crate::peer::Peer;
 use crate::record::Record;
@@ -52,5 +55,26 @@ pub(crate) fn exchange(asked: Asked, site: Site) -> Exchange {
         record: Record::default(),
         client_side: None,
         tunnel: None,
+    }
+}
+
+/// A body whose bytes come three at a time.
+pub(crate) struct Parts(pub(crate) &'static [u8]);
+
+impl Source for Parts {
+    fn poll_fill(&mut self, _: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
+        Poll::Ready(Ok(self.0.len().min(3)))
+    }
+
+    fn look(&self, see: &mut dyn FnMut(&[u8])) {
+        see(&self.0[..self.0.len().min(3)]);
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.0 = &self.0[n..];
+    }
+
+    fn length(&self) -> Option<u64> {
+        None
     }
 }

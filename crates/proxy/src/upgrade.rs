@@ -6,7 +6,7 @@ use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use transom_net::{Size, Stream, Worker};
+use transom_net::{Deadline, Size, Stream, Worker};
 
 use crate::destination::{AttemptResult, Lease, Recall};
 use crate::patience::Patience;
@@ -45,6 +45,10 @@ pub trait Side {
     /// # Errors
     /// When the side is broken.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// The program, or the listener, is about to cut this off. Who speaks a protocol says so in it; bytes that
+    /// are only carried have no word for that.
+    fn leave(&mut self) {}
 }
 
 impl Side for Stream {
@@ -115,6 +119,10 @@ impl Side for Far {
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.side().poll_shutdown(cx)
     }
+
+    fn leave(&mut self) {
+        self.side().leave();
+    }
 }
 
 /// The endpoint's side of a tunnel.
@@ -125,13 +133,29 @@ pub struct Tunnel {
     up: Half,
     down: Half,
     patience: Patience,
+    /// Heard when all are woken, however long a tunnel may be silent.
+    bell: Deadline,
+    leaving: bool,
 }
+
+/// Nobody waits for that.
+const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl Tunnel {
     pub fn new(far: Far, lease: Option<Lease>, worker: &Worker) -> Self {
         let patience = Patience::new(worker);
         let recall = lease.as_ref().and_then(Lease::recall);
-        Tunnel { far, lease, recall, up: Half::default(), down: Half::default(), patience }
+        let mut bell = worker.deadline();
+        bell.set(worker.now() + FOR_EVER);
+        let (up, down) = (Half::default(), Half::default());
+        Tunnel { far, lease, recall, up, down, patience, bell, leaving: false }
+    }
+
+    /// It is about to be cut off: what is said of that goes to the client with the next [`Tunnel::poll`].
+    pub fn leave(&mut self) {
+        if !std::mem::replace(&mut self.leaving, true) {
+            self.far.leave();
+        }
     }
 
     /// Carries bytes both ways until both sides have ended, one breaks, nothing has moved for `idle`,
@@ -156,6 +180,7 @@ impl Tunnel {
             _ => {
                 let recalled = |recall: &mut Recall| recall.as_mut().poll(cx).is_ready();
                 if !self.recall.as_mut().is_some_and(recalled) {
+                    let _ = self.bell.poll_passed(cx);
                     std::task::ready!(self.patience.poll_over(idle, cx));
                 }
             }

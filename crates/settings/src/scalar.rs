@@ -20,7 +20,7 @@ pub use basic::{Method, Name, Regex, Status, StatusPattern};
 pub use cidr::{Cidr, ip, unmap};
 pub use duration::Duration;
 pub use factor::Factor;
-pub use header::{HeaderName, HeaderValue};
+pub use header::{HeaderName, HeaderValue, is_token, is_token_byte};
 pub use host::{HostPattern, host_name};
 pub use path::{PathPattern, Segment};
 pub use percent::Percent;

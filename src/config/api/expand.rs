@@ -6,17 +6,17 @@ use std::path::Path;
 use transom_gateway::Rule;
 use transom_gateway::openapi::Document;
 use transom_gateway::policy::lifecycle::Lifecycle;
+use transom_proxy::normalize::{self, PathRules};
 use transom_proxy::stage::Stage;
 use transom_settings::{
     Diagnostic, Diagnostics, FromText, List, Map, Method, Name, OneOrMany, PathPattern, Span,
-    Spanned, Status, closest, quote,
+    Spanned, closest, quote,
 };
 
 use super::ways::{Asking, Way};
 use super::{ApiSettings, Served, Version, VersionRoutes, described, link};
 use crate::config::{
-    Action, Answer, Combine, Config, HeaderChanges, Match, PathPrefix, Policy, PolicyUse, Priority,
-    ReplacePrefix, Respond, Rewrite, Route,
+    Action, Config, Match, PathPrefix, Policy, PolicyUse, Priority, ReplacePrefix, Rewrite, Route,
 };
 
 /// Reads a document that the file names, or says why it cannot be.
@@ -33,22 +33,22 @@ pub fn expand(config: &mut Config, read: &Reading<'_>, findings: &mut Diagnostic
     }
 }
 
-struct Expanding<'a> {
+pub(super) struct Expanding<'a> {
     name: &'a Spanned<Name>,
-    api: &'a ApiSettings,
+    pub(super) api: &'a ApiSettings,
     /// Policies that have names.
-    named: &'a Map<Name, Policy>,
+    pub(super) named: &'a Map<Name, Policy>,
     path: String,
     read: &'a Reading<'a>,
     findings: &'a mut Diagnostics,
 }
 
 /// The path of an API, around the place of the version.
-struct Base {
+pub(super) struct Base {
     before: String,
     after: String,
     /// Without any version.
-    bare: String,
+    pub(super) bare: String,
 }
 
 impl Base {
@@ -73,7 +73,7 @@ impl Base {
     }
 
     /// The path that names a version.
-    fn naming(&self, version: &str) -> String {
+    pub(super) fn naming(&self, version: &str) -> String {
         format!("{}{version}{}", self.before, self.after)
     }
 }
@@ -85,7 +85,7 @@ struct Form {
 }
 
 impl<'a> Expanding<'a> {
-    fn error(&mut self, place: Span, key: &str, what: String, hint: &str) {
+    pub(super) fn error(&mut self, place: Span, key: &str, what: String, hint: &str) {
         let path = format!("{}.{key}", self.path);
         self.findings.push(Diagnostic::error(place, path, what).hint(hint));
     }
@@ -123,11 +123,16 @@ impl<'a> Expanding<'a> {
             self.error(fallback.span, "fallback", what.to_owned(), hint);
             return None;
         }
+        let canary = self.canary(&base);
         let versions: Vec<_> = api.versions.iter().collect();
         let made = versions
             .into_iter()
             .map(|(name, version)| self.version(name, version, &base, by_path, &asking));
-        Some(made.collect::<Vec<_>>().into_iter().flatten().collect())
+        let mut made: Vec<_> = made.collect::<Vec<_>>().into_iter().flatten().collect();
+        if let Some(default) = made.iter_mut().find(|made| api.is_default(&made.version)) {
+            default.canary = canary;
+        }
+        Some(made)
     }
 
     /// Every name of a version is of one version, and those that are mentioned are there.
@@ -149,9 +154,10 @@ impl<'a> Expanding<'a> {
         let successors = api.versions.iter().filter_map(|(name, version)| {
             Some((format!("versions.{name}.successor"), version.successor.as_ref()?))
         });
+        let canary = api.canary.as_ref().map(|canary| ("canary.to".to_owned(), &canary.to));
         let own = [("default", &api.default), ("fallback", &api.fallback)];
         let own = own.into_iter().filter_map(|(key, name)| Some((key.to_owned(), name.as_ref()?)));
-        let mentioned: Vec<_> = own.chain(successors).collect();
+        let mentioned: Vec<_> = own.chain(canary).chain(successors).collect();
         for (key, name) in mentioned {
             if api.versions.mentions(&**name) {
                 continue;
@@ -193,11 +199,12 @@ impl<'a> Expanding<'a> {
             Some(path) => path.as_str().to_owned(),
             None => own.clone(),
         };
-        let leaks = document.is_some() && self.leaks(name, base, by_path, asking);
-        let naming = forms.iter().filter(|form| leaks && form.prefix != base.bare);
-        let naming: Vec<String> = naming.map(|form| form.prefix.clone()).collect();
-        let (mut routes, mut places) = (Vec::new(), Vec::new());
+        let naming = if by_path { self.naming(base) } else { Vec::new() };
+        let places = forms.iter().map(|form| canonical(&form.prefix)).collect();
+        let (mut routes, mut stand) = (Vec::new(), Vec::new());
+        let (mut bare, mut silent) = (0, 0..0);
         for form in forms {
+            let first = routes.len();
             let mut matches = match self.matches(form.conditions, &form.prefix, document.as_ref()) {
                 Ok(matches) => matches,
                 Err(why) => {
@@ -211,7 +218,7 @@ impl<'a> Expanding<'a> {
                 matches.iter_mut().filter_map(|one| one.method.as_mut()).for_each(preflights);
             }
             let policies;
-            (policies, places) =
+            (policies, stand) =
                 self.policies(version, &key, lifecycle.as_ref(), [&form.prefix, &at_endpoint]);
             let answers = matches!(
                 version.action,
@@ -240,12 +247,11 @@ impl<'a> Expanding<'a> {
                 };
                 routes.push(Spanned::new(route, name.span));
             }
-        }
-        for prefix in naming {
-            let host = Match { host: self.api.host.clone(), ..Match::default() };
-            let rest = self.matches(host, &prefix, None).unwrap_or_default();
-            let Some(described) = routes.last().cloned() else { continue };
-            routes.extend(rest.into_iter().map(|rest| nothing_at(rest, &described)));
+            if form.prefix != base.bare {
+                bare = routes.len();
+            }
+            // the last form of the default version is that of requests that name none
+            silent = if self.api.is_default(name) { first..routes.len() } else { 0..0 };
         }
         let asked_by = match (by_path, asking.first()) {
             (false, Some(first)) => first.shown(name),
@@ -255,20 +261,30 @@ impl<'a> Expanding<'a> {
         let version = name.value.clone();
         let lifecycle = lifecycle.map(|written| written.value);
         let prefix = own;
-        Some(VersionRoutes { version, path, prefix, asked_by, routes, policies: places, lifecycle })
+        Some(VersionRoutes {
+            version,
+            path,
+            prefix,
+            asked_by,
+            routes,
+            policies: stand,
+            places,
+            lifecycle,
+            bare,
+            naming,
+            silent,
+            canary: None,
+        })
     }
 
-    /// Whether paths that name this version, but are not described, would be taken by another one that
-    /// takes every path.
-    fn leaks(&self, name: &Name, base: &Base, by_path: bool, asking: &[Asking<'_>]) -> bool {
-        let is_default =
-            |name: &Name| self.api.default.as_ref().is_some_and(|it| it.value == *name);
-        let mut others = self.api.versions.iter().filter(|(other, _)| other.value != *name);
-        let below = by_path && base.after.is_empty();
-        below
-            && others.any(|(other, version)| {
-                version.routes.value == Served::All && (!asking.is_empty() || is_default(other))
-            })
+    /// The paths that name a version, where one is described: what its document does not have below them
+    /// must not be for another version that happens to have such a path.
+    fn naming(&self, base: &Base) -> Vec<String> {
+        let all = || self.api.versions.iter();
+        let described = all().any(|(_, version)| version.routes.value == Served::FromDocument);
+        let names = all().flat_map(|(name, version)| [name].into_iter().chain(&version.aliases));
+        let names = names.filter(|_| described && base.after.is_empty());
+        names.map(|name| base.naming(name)).collect()
     }
 
     /// How requests come to it: those that name it, and those that name none or another.
@@ -312,7 +328,7 @@ impl<'a> Expanding<'a> {
             }
             place.silent(&mut silent);
         }
-        if is(&self.api.default) {
+        if self.api.is_default(name) {
             add(silent);
         }
         forms
@@ -442,20 +458,15 @@ impl<'a> Expanding<'a> {
     }
 }
 
-/// A route for what a version does not have, beside one for what it has.
-fn nothing_at(rest: Match, described: &Spanned<Route>) -> Spanned<Route> {
-    let nothing = Respond { status: Status::of(404), ..Respond::default() };
-    let route = Route {
-        r#match: rest,
-        policies: List::default(),
-        identify: Combine::Any,
-        request_headers: HeaderChanges::default(),
-        response_headers: HeaderChanges::default(),
-        rewrite: Spanned::default(),
-        action: Action::Respond(Answer(nothing)),
-        ..described.value.clone()
-    };
-    Spanned::new(route, described.span)
+/// The one form that a path has in routes, and in requests that are looked for there.
+fn canonical(path: &str) -> String {
+    match normalize::path(path.as_bytes(), PathRules::default(), &mut Vec::new()) {
+        Ok(canonical) => {
+            String::from_utf8_lossy(canonical.bytes()).trim_end_matches('/').to_owned()
+        }
+        // it is found to be none where its routes are made
+        Err(_) => path.to_owned(),
+    }
 }
 
 /// Adds the method of requests that browsers send before others (Fetch §4.8).

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use transom_gateway::portal::Portal;
-use transom_settings::{Name, OneOrMany, Span, Spanned, closest, quote};
+use transom_settings::{HostPattern, Name, OneOrMany, Span, Spanned, closest, quote};
 
 use super::super::{Api, Placed, Route};
 use super::Check;
@@ -60,14 +60,15 @@ impl<'a> Check<'a> {
             if other_name.value == name.value {
                 return;
             }
-            let same_path = other.settings.path.trim_end_matches('/')
-                == api.settings.path.trim_end_matches('/');
+            let places = |api: &'a Api| api.versions.iter().flat_map(|version| &version.places);
+            let shared = places(api).find(|place| places(other).any(|other| other == *place));
+            let Some(shared) = shared else { continue };
             let mut listeners = self.config.listeners.names();
-            if same_path
-                && listeners.any(|listener| api.is_on(listener) && other.is_on(listener))
+            if listeners.any(|listener| api.is_on(listener) && other.is_on(listener))
                 && hosts_meet(&api.settings.host, &other.settings.host)
             {
-                let what = format!("the API {} is at the same path", quote(other_name));
+                let shared = if shared.is_empty() { "/" } else { shared };
+                let what = format!("the API {} is at {shared} too", quote(other_name));
                 let place = other.settings.path.span;
                 self.error(api.settings.path.span, format!("apis.{name}.path"), what)
                     .note(place, "it stands here")
@@ -117,10 +118,16 @@ impl<'a> Check<'a> {
     }
 }
 
-fn hosts_meet<T: PartialEq>(one: &Option<OneOrMany<T>>, other: &Option<OneOrMany<T>>) -> bool {
-    match (one, other) {
-        (None, None) => true,
-        (Some(one), Some(other)) => one.iter().any(|host| other.iter().any(|o| o == host)),
-        _ => false,
-    }
+/// Whether requests for some host are for both; one that is for more hosts gives way to the other.
+fn hosts_meet(one: &Hosts, other: &Hosts) -> bool {
+    let all = |hosts: &Hosts| -> Vec<HostPattern> {
+        match hosts {
+            None => vec![HostPattern::Any],
+            Some(hosts) => hosts.iter().map(|host| host.value.clone()).collect(),
+        }
+    };
+    let (one, other) = (all(one), all(other));
+    one.iter().any(|host| other.contains(host))
 }
+
+type Hosts = Option<OneOrMany<Spanned<HostPattern>>>;

@@ -74,6 +74,7 @@ mod tests {
                 plan: plan.map(Arc::from),
                 is_consumer: false,
                 by: "jwt",
+                until: None,
                 claims: None,
             };
             let consumer = Consumer {

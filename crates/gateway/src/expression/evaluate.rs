@@ -426,6 +426,7 @@ mod tests {
             plan: None,
             is_consumer: false,
             by: "jwt",
+            until: None,
             claims: Some(Arc::new(json!({
                 "sub": "ada", "age": 42, "share": 1.5, "admin": false, "nothing": null,
                 "roles": ["a", "b"], "org": { "id": 7, "tags": [] }, "exp": 1_800_000_000,

@@ -10,6 +10,7 @@ use transom_proxy::fields::{Known, Name};
 use transom_proxy::headers::cookie;
 use transom_proxy::message::Request;
 
+use super::asked::GraphQlAsked;
 use super::check::Key;
 use super::names::{Fact, Map};
 use super::value::{Trouble, Value};
@@ -34,6 +35,7 @@ impl<'a> Facts<'a> {
     }
 
     pub(super) fn fact(&'a self, fact: Fact) -> Result<Value<'a>, Trouble> {
+        let graphql = || self.exchange.extensions.get::<GraphQlAsked>().ok_or(Trouble::Missing);
         let identity = || self.exchange.identity.as_deref().ok_or(Trouble::Missing);
         Ok(match fact {
             Fact::Method => Value::text(self.request.method.as_str()),
@@ -51,6 +53,11 @@ impl<'a> Facts<'a> {
             Fact::Plan => Value::text(identity()?.plan.as_deref().ok_or(Trouble::Missing)?),
             Fact::By => Value::text(identity()?.by),
             Fact::Claims => Value::of_json(identity()?.claims.as_deref().ok_or(Trouble::Missing)?),
+            Fact::Operations => Value::Texts(&graphql()?.operations),
+            Fact::Complexity => {
+                let complexity = graphql()?.complexity;
+                Value::Int(i64::try_from(complexity).map_err(|_| Trouble::Number)?)
+            }
             Fact::Now => {
                 let now = self.now.get().unwrap_or_else(|| micros(SystemTime::now()));
                 self.now.set(Some(now));

@@ -17,6 +17,8 @@ pub enum Fact {
     Plan,
     By,
     Claims,
+    Operations,
+    Complexity,
     Now,
 }
 
@@ -53,7 +55,7 @@ const fn map(name: &'static str, map: Map, about: &'static str) -> Named {
 }
 
 /// All of them.
-pub const NAMES: [Named; 17] = [
+pub const NAMES: [Named; 19] = [
     fact("request.method", Fact::Method, Type::Text, "the method, such as `GET`"),
     fact("request.path", Fact::Path, Type::Text, "the canonical path"),
     fact("request.host", Fact::Host, Type::Text, "the host, without the port"),
@@ -70,6 +72,18 @@ pub const NAMES: [Named; 17] = [
     fact("identity.by", Fact::By, Type::Text, "the kind of policy that found out, such as `jwt`"),
     fact("identity.claims", Fact::Claims, Type::Any, "everything that a token says"),
     map("path", Map::Captures, "the variables of the route's path: `path.id` of `/users/{id}`"),
+    fact(
+        "graphql.operations",
+        Fact::Operations,
+        Type::List(&Type::Text),
+        "what is asked of GraphQL at the root, such as `mutation.pay`; behind the policy `graphql`",
+    ),
+    fact(
+        "graphql.complexity",
+        Fact::Complexity,
+        Type::Int,
+        "its fields, each as often as lists have items; behind the policy `graphql`",
+    ),
     fact("now", Fact::Now, Type::Time, "the time"),
 ];
 
@@ -89,7 +103,7 @@ pub(super) fn members(root: &str) -> impl Iterator<Item = &'static str> {
 
 /// What an expression may begin with.
 pub(super) fn roots() -> impl Iterator<Item = &'static str> {
-    ["request", "client", "identity", "path", "now"].into_iter()
+    ["request", "client", "identity", "path", "graphql", "now"].into_iter()
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub mod windows;
 
 use super::counting::{Verdict, Verdicts, nanos};
 use super::ledger::key_of;
+use crate::redis::lasting::{LATEST, TIMEOUT, User, keep};
 use crate::redis::link::{Entrance, Link};
 use crate::redis::resp::{Reply, command};
 use crate::task::Task;
@@ -145,12 +146,8 @@ if debt + give ~= 0 then
 end
 return {give, math.max(0, room - give), per - into}";
 
-/// How long Redis may take to answer the task, and to be connected to.
-const TIMEOUT: Duration = Duration::from_millis(500);
 /// How often the task looks for what nobody uses.
 const BEAT: Duration = Duration::from_millis(250);
-const SOONEST: Duration = Duration::from_millis(100);
-const LATEST: Duration = Duration::from_secs(2);
 /// A key of which nothing is left is asked for again after that, at the latest.
 const LONGEST_REST: Duration = Duration::from_secs(5);
 /// Keys that are asked for at once.
@@ -262,40 +259,6 @@ impl Shared {
         Said { verdict, alone: true }
     }
 
-    /// Asks as long as it is answered.
-    async fn serve(&self, mut link: Link, worker: &Worker) -> Result<(), String> {
-        let mut load = Vec::new();
-        command(&[b"SCRIPT", b"LOAD", SCRIPT.as_bytes()], &mut load);
-        let loaded = link.ask(&load, 1, TIMEOUT).await?;
-        let [Reply::Text(script)] = &loaded[..] else {
-            return Err(format!("the script was not taken: {loaded:?}"));
-        };
-        self.is_away.store(false, Ordering::Relaxed);
-        let mut looked = Instant::now();
-        loop {
-            within(worker, BEAT, self.wake.notified()).await;
-            let asked = Instant::now();
-            let mut questions = self.slices.questions(BATCH);
-            if asked.saturating_duration_since(looked) >= BEAT {
-                looked = asked;
-                questions.extend(self.slices.idle(BATCH, asked));
-            }
-            if questions.is_empty() {
-                continue;
-            }
-            if questions.len() >= BATCH {
-                // there may be more
-                self.wake.notify_one();
-            }
-            let commands = self.commands(script, &questions);
-            let replies = link.ask(&commands, questions.len(), TIMEOUT).await?;
-            for (question, reply) in questions.iter().zip(replies) {
-                self.slices.granted(*question, grant(&reply)?, asked);
-            }
-            self.answered.send_replace(());
-        }
-    }
-
     fn commands(&self, script: &[u8], questions: &[Question]) -> Vec<u8> {
         let told = self.windows.told(SystemTime::now());
         let (per, most) = (told.per.to_string(), self.most.to_string());
@@ -332,24 +295,52 @@ fn grant(reply: &Reply) -> Result<Grant, String> {
     Ok(Grant { given: whole(given), left: whole(left), ends: Duration::from_millis(whole(ends)) })
 }
 
+impl User for Shared {
+    // each counts for itself meanwhile, or as the file says
+    const AT_ONCE: bool = false;
+
+    async fn serve(&self, mut link: Link, worker: &Worker) -> Result<(), String> {
+        let mut load = Vec::new();
+        command(&[b"SCRIPT", b"LOAD", SCRIPT.as_bytes()], &mut load);
+        let loaded = link.ask(&load, 1, TIMEOUT).await?;
+        let [Reply::Text(script)] = &loaded[..] else {
+            return Err(format!("the script was not taken: {loaded:?}"));
+        };
+        self.is_away.store(false, Ordering::Relaxed);
+        let mut looked = Instant::now();
+        loop {
+            within(worker, BEAT, self.wake.notified()).await;
+            let asked = Instant::now();
+            let mut questions = self.slices.questions(BATCH);
+            if asked.saturating_duration_since(looked) >= BEAT {
+                looked = asked;
+                questions.extend(self.slices.idle(BATCH, asked));
+            }
+            if questions.is_empty() {
+                continue;
+            }
+            if questions.len() >= BATCH {
+                // there may be more
+                self.wake.notify_one();
+            }
+            let commands = self.commands(script, &questions);
+            let replies = link.ask(&commands, questions.len(), TIMEOUT).await?;
+            for (question, reply) in questions.iter().zip(replies) {
+                self.slices.granted(*question, grant(&reply)?, asked);
+            }
+            self.answered.send_replace(());
+        }
+    }
+
+    fn away(&self) {
+        self.is_away.store(true, Ordering::Relaxed);
+        self.slices.unanswered();
+        self.answered.send_replace(());
+    }
+}
+
 impl Task for Shared {
     fn run(self: Arc<Self>, local: Rc<Local>) -> Pin<Box<dyn Future<Output = ()>>> {
-        Box::pin(async move {
-            let worker = local.worker.clone();
-            let mut pause = SOONEST;
-            loop {
-                let link = Link::open(&self.destination, &self.entrance, TIMEOUT, &local).await;
-                if let Ok(link) = link {
-                    pause = SOONEST;
-                    // why it ended is seen in what the pool says of its members
-                    let _ = self.serve(link, &worker).await;
-                }
-                self.is_away.store(true, Ordering::Relaxed);
-                self.slices.unanswered();
-                self.answered.send_replace(());
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LATEST);
-            }
-        })
+        Box::pin(async move { keep(&*self, &self.destination, &self.entrance, &local).await })
     }
 }

@@ -1,10 +1,11 @@
 //! Parameters: how a value is made of what was sent.
 
-use crate::escapes;
 use transom_proxy::fault::{Place, Violation};
-use transom_settings::json::{Map, Number, Value as Json};
+use transom_settings::json::{Map, Number, Value as Json, from_slice};
 
 use super::Schema;
+use crate::content::multipart::Part;
+use crate::{escapes, media};
 
 /// What a request may have beside its body.
 #[derive(Debug)]
@@ -122,6 +123,66 @@ fn typed(text: &str, kinds: &[&str]) -> Json {
         "" | "null" if is("null") => Json::Null,
         _ => text.into(),
     }
+}
+
+/// The parts of a form with files as a schema of an object sees them: what says that it is JSON is read as
+/// such, as is what has no type and should be an object (OpenAPI 3.1 §4.8.15.1.1); of a file each byte is a
+/// letter, so that its length is that of the text.
+///
+/// # Errors
+/// The part that says it is JSON and is none.
+pub fn parts(parts: Vec<Part>, schema: &Json) -> Result<Json, Violation> {
+    let mut fields: Map<String, Json> = Map::new();
+    for Part { head, body } in parts {
+        let own = &schema["properties"][&head.name];
+        let own_kinds = kinds(own);
+        let item_kinds = kinds(&own["items"]);
+        let object = |kinds: &[&str]| kinds.contains(&"object") && !kinds.contains(&"string");
+        let is_json = match &*head.essence {
+            "" => head.file.is_none() && (object(&own_kinds) || object(&item_kinds)),
+            essence => media::is_json(essence),
+        };
+        let value = match (is_json, std::str::from_utf8(&body)) {
+            (true, _) => from_slice(&body).map_err(|error| Violation {
+                place: Place::Pointer(pointer(&head.name)),
+                detail: format!("it is no JSON: {error}"),
+            })?,
+            (false, Ok(text)) if head.file.is_none() => match own_kinds.contains(&"array") {
+                true => typed(text, &item_kinds),
+                false => typed(text, &own_kinds),
+            },
+            (false, _) => body.iter().copied().map(char::from).collect::<String>().into(),
+        };
+        match fields.get_mut(&head.name) {
+            Some(Json::Array(list)) if own_kinds.contains(&"array") => list.push(value),
+            // twice where there is one: a list, which then does not fit
+            Some(one) => *one = vec![std::mem::take(one), value].into(),
+            None if own_kinds.contains(&"array") && !value.is_array() => {
+                fields.insert(head.name, vec![value].into());
+            }
+            None => drop(fields.insert(head.name, value)),
+        }
+    }
+    Ok(Json::Object(fields))
+}
+
+/// Parts that say they are of another type than they may be.
+pub fn of_other_types(parts: &[Part], encoding: &[(String, Vec<String>)]) -> Vec<Violation> {
+    let wrong = |part: &Part| {
+        let (name, types) = encoding.iter().find(|(name, _)| *name == part.head.name)?;
+        // RFC 7578 §4.4
+        let own = if part.head.essence.is_empty() { "text/plain" } else { &part.head.essence };
+        let fits = types.iter().any(|range| media::fits(range, own));
+        let place = Place::Pointer(pointer(name));
+        let detail = format!("it is of another type than {}", types.join(", "));
+        (!fits).then_some(Violation { place, detail })
+    };
+    parts.iter().filter_map(wrong).collect()
+}
+
+/// RFC 6901 §3.
+fn pointer(name: &str) -> String {
+    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
 /// The fields of a form as a schema of an object sees them.

@@ -58,6 +58,7 @@ impl Document {
             }
             _ => return Err("it has no `openapi: 3.0.x` or `openapi: 3.1.x`".to_owned()),
         }
+        schema::ends(&document)?;
         let mut operations = Vec::new();
         let empty = Map::new();
         for (path, item) in document["paths"].as_object().unwrap_or(&empty) {
@@ -129,11 +130,7 @@ fn operation(
         let response = schema::resolve(document, response)?;
         let status = match status.as_str() {
             "default" => Status::Default,
-            class if class.len() == 3 && class[1..].eq_ignore_ascii_case("xx") => {
-                let digit = class[..1].parse();
-                Status::Class(digit.map_err(|_| format!("`{class}` is no status"))?)
-            }
-            exact => Status::Exact(exact.parse().map_err(|_| format!("`{exact}` is no status"))?),
+            other => self::status(other).ok_or_else(|| format!("`{other}` is no status"))?,
         };
         responses.push((status, Content { required: false, media: media(document, response)? }));
     }
@@ -147,6 +144,17 @@ fn operation(
         body,
         responses,
     })
+}
+
+/// `404`, or `4XX`.
+fn status(text: &str) -> Option<Status> {
+    let class = text.strip_suffix("XX").or_else(|| text.strip_suffix("xx"));
+    match class {
+        Some(class) => {
+            class.parse().ok().filter(|class| (1..=5).contains(class)).map(Status::Class)
+        }
+        None => text.parse().ok().filter(|code| (100..=599).contains(code)).map(Status::Exact),
+    }
 }
 
 /// A parameter; nothing for those that OpenAPI says are described elsewhere.
@@ -208,7 +216,13 @@ fn media(document: &Json, holder: &Json) -> Result<Vec<Media>, String> {
         if let Some(schema) = schema.as_ref().filter(|_| examples.is_empty()) {
             examples.extend(example_of(document, &schema.json, 0).map(|one| (String::new(), one)));
         }
-        all.push(Media { range: crate::media::essence(range), schema, examples });
+        let encoding = written["encoding"].as_object().into_iter().flatten();
+        let encoding = encoding.filter_map(|(name, part)| {
+            let types = part["contentType"].as_str()?.split(',').map(crate::media::essence);
+            Some((name.clone(), types.collect()))
+        });
+        let encoding = encoding.collect();
+        all.push(Media { range: crate::media::essence(range), schema, encoding, examples });
     }
     Ok(all)
 }

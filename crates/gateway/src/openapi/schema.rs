@@ -1,9 +1,12 @@
 //! Schemas: brought into one form, compiled, without anything being fetched.
 
+use std::collections::HashMap;
+
 use jsonschema::{Draft, PatternOptions, Retrieve, Uri};
 use transom_settings::json::{Map, Value as Json, json};
 
 use super::Schema;
+use crate::escapes;
 
 /// How deep references are followed.
 const DEEPEST: usize = 32;
@@ -13,14 +16,21 @@ pub(super) fn resolve<'d>(document: &'d Json, value: &'d Json) -> Result<&'d Jso
     let mut value = value;
     for _ in 0..DEEPEST {
         let Some(reference) = value.get("$ref").and_then(Json::as_str) else { return Ok(value) };
-        let Some(pointer) = reference.strip_prefix('#') else {
-            return Err(format!("`{reference}` leads out of the document, nothing is fetched"));
-        };
-        value = document
-            .pointer(pointer)
+        if !reference.starts_with('#') {
+            return Err(format!(
+                "`{reference}` leads out of the document, nothing is fetched: write what is there below `components`"
+            ));
+        }
+        value = at(document, reference)
             .ok_or_else(|| format!("`{reference}` leads nowhere in the document"))?;
     }
     Err("a reference leads round in a circle".to_owned())
+}
+
+/// Where a reference leads in the document; what cannot stand in a URL is escaped in it (RFC 6901 §6).
+fn at<'d>(document: &'d Json, reference: &str) -> Option<&'d Json> {
+    let pointer = escapes::undone(reference.strip_prefix('#')?.as_bytes());
+    document.pointer(std::str::from_utf8(&pointer).ok()?)
 }
 
 /// Compiles a schema of a document.
@@ -39,9 +49,98 @@ pub(super) fn compile(document: &Json, schema: &Json) -> Result<Schema, String> 
             Json::Object(whole)
         }
     };
-    let own = resolve(document, schema)?.clone();
+    let own = typed(document, schema)?;
     let validator = standalone(&whole)?;
     Ok(Schema { validator, json: own })
+}
+
+/// The schema with its own reference followed, and those of its parts whose types texts are read by:
+/// properties, also those of schemas that it consists of, and what is in lists.
+fn typed(document: &Json, schema: &Json) -> Result<Json, String> {
+    let mut own = resolve(document, schema)?.clone();
+    if own.get("properties").is_none() {
+        let mut properties = Map::new();
+        for part in own["allOf"].as_array().into_iter().flatten() {
+            let part = resolve(document, part)?;
+            properties.extend(part["properties"].as_object().cloned().unwrap_or_default());
+        }
+        if !properties.is_empty() {
+            own["properties"] = properties.into();
+        }
+    }
+    let follow = |value: &mut Json| -> Result<(), String> {
+        *value = resolve(document, value)?.clone();
+        if let Some(items) = value.get("items") {
+            value["items"] = resolve(document, items)?.clone();
+        }
+        Ok(())
+    };
+    if let Some(items) = own.get("items") {
+        own["items"] = resolve(document, items)?.clone();
+    }
+    if let Some(properties) = own.get_mut("properties").and_then(Json::as_object_mut) {
+        properties.values_mut().try_for_each(follow)?;
+    }
+    Ok(own)
+}
+
+/// Where other schemas stand that are asked about the same value.
+const OF_THE_SAME: [&str; 7] = ["allOf", "anyOf", "oneOf", "not", "if", "then", "else"];
+
+/// Whether asking ends. A schema that comes back to itself by way of schemas for the same value would be asked
+/// for ever; by way of properties and items values end, and so does the asking.
+pub(super) fn ends(document: &Json) -> Result<(), String> {
+    let (mut all, mut seen) = (Vec::new(), HashMap::new());
+    references(document, &mut all);
+    all.into_iter().try_for_each(|reference| follow(document, reference, &mut seen))
+}
+
+/// Every reference in a document, but for those in values that only look like one.
+fn references<'d>(value: &'d Json, all: &mut Vec<&'d str>) {
+    match value {
+        Json::Array(list) => list.iter().for_each(|value| references(value, all)),
+        Json::Object(map) => {
+            all.extend(map.get("$ref").and_then(Json::as_str));
+            let values = ["example", "examples", "default", "const", "enum"];
+            let schemas = map.iter().filter(|(key, _)| !values.contains(&key.as_str()));
+            schemas.for_each(|(_, value)| references(value, all));
+        }
+        _ => {}
+    }
+}
+
+/// Follows a reference to all that are asked about the same value. `seen` has those that are open, and those
+/// of which it is known that they end.
+fn follow<'d>(
+    document: &'d Json,
+    reference: &'d str,
+    seen: &mut HashMap<&'d str, bool>,
+) -> Result<(), String> {
+    match seen.insert(reference, false) {
+        Some(true) => {}
+        Some(false) => {
+            return Err(format!(
+                "`{reference}` comes back to itself with no property or item between: take it out of its own `allOf`, `anyOf` or `oneOf`"
+            ));
+        }
+        None => {
+            // one that leads out, or nowhere, is found where it is used
+            let mut open: Vec<&Json> = at(document, reference).into_iter().collect();
+            while let Some(Json::Object(map)) = open.pop() {
+                if let Some(Json::String(next)) = map.get("$ref") {
+                    follow(document, next, seen)?;
+                }
+                for part in OF_THE_SAME.iter().filter_map(|key| map.get(*key)) {
+                    match part {
+                        Json::Array(parts) => open.extend(parts),
+                        one => open.push(one),
+                    }
+                }
+            }
+        }
+    }
+    seen.insert(reference, true);
+    Ok(())
 }
 
 /// Where schemas that others name are fetched from: a document says all itself.
@@ -71,6 +170,7 @@ pub(super) fn standalone(schema: &Json) -> Result<jsonschema::Validator, String>
 
 /// Compiles a schema that is a document of its own.
 pub(super) fn alone(json: Json) -> Result<Schema, String> {
+    ends(&json)?;
     // what is not said is the newest; an own `$schema` wins
     let draft = json.get("$schema").and_then(Json::as_str).unwrap_or_default();
     let options = jsonschema::options().with_retriever(Nowhere).should_validate_formats(true);

@@ -137,6 +137,125 @@ fn gw_31_what_does_not_fit_is_pointed_at_and_not_repeated() {
 }
 
 #[test]
+fn gw_31_parts_of_forms_are_read_as_their_schema_asks() {
+    let text = "openapi: 3.1.0\npaths:\n  /a:\n    post:\n      requestBody:\n        content:\n          \
+        multipart/form-data:\n            encoding: { photo: { contentType: 'image/png, image/*' } }\n            \
+        schema:\n              type: object\n              required: [count]\n              \
+        additionalProperties: false\n              properties:\n                \
+        count: { $ref: '#/components/schemas/Count' }\n                \
+        photo: { type: string, format: binary, maxLength: 4 }\n                \
+        tag: { type: array, maxItems: 2, items: { type: string } }\n                \
+        owner: { type: object, required: [id] }\ncomponents: { schemas: { Count: { type: integer } } }\n";
+    let document = Document::read(text.as_bytes()).unwrap();
+    let content = operation(&document, "POST", "/a").body.as_ref().unwrap();
+    let media = content.media("multipart/form-data").unwrap();
+    let (schema, count) = (media.schema.as_ref().unwrap(), ("name=count", "7"));
+    let png = "name=photo; filename=a\r\nContent-Type: image/png";
+    for (parts, expected) in [
+        (&[count][..], &[][..]),
+        (&[("name=count", "seven")], &["/count"]),
+        (&[], &[""]),
+        (&[count, count], &["/count"]),
+        (&[count, (png, "\u{0}\u{0}\u{0}a")], &[]),
+        (&[count, (png, "12345")], &["/photo"]),
+        (&[count, ("name=photo; filename=a", "1234")], &["/photo"]),
+        (&[count, ("name=photo; filename=a\r\nContent-Type: text/html", "1")], &["/photo"]),
+        (&[count, ("name=tag", "1")], &[]),
+        (&[count, ("name=tag", "a"), ("name=tag", "b")], &[]),
+        (&[count, ("name=tag", "a"), ("name=tag", "b"), ("name=tag", "c")], &["/tag"]),
+        (&[count, ("name=owner", "{\"id\":1}")], &[]),
+        (&[count, ("name=owner", "{}")], &["/owner"]),
+        (&[count, ("name=owner\r\nContent-Type: application/json", "{")], &["/owner"]),
+        (&[count, ("name=more", "1")], &[""]),
+    ] {
+        let part = |(head, data): &(&str, &str)| {
+            format!("--b\r\nContent-Disposition: form-data; {head}\r\n\r\n{data}\r\n")
+        };
+        let body = parts.iter().map(part).collect::<String>() + "--b--\r\n";
+        let kind = "multipart/form-data; boundary=b";
+        let read = crate::content::multipart::whole(kind, body.as_bytes()).unwrap();
+        let mut found = parameters::of_other_types(&read, &media.encoding);
+        match parameters::parts(read, &schema.json) {
+            Ok(value) => found.extend(schema.violations(&value, 9)),
+            Err(violation) => found.push(violation),
+        }
+        let pointer = |violation: &Violation| match &violation.place {
+            Place::Pointer(pointer) => pointer.clone(),
+            Place::Parameter(..) => panic!(),
+        };
+        assert_eq!(found.iter().map(pointer).collect::<Vec<_>>(), expected, "{parts:?}: {found:?}");
+    }
+}
+
+/// What goes round by way of properties and lists ends with the value; all else would be asked for ever.
+#[test]
+fn gw_31_schemas_that_go_round_are_told_apart() {
+    let read = |schemas: &str| {
+        let text = format!(
+            "openapi: 3.1.0\npaths:\n  /a:\n    post:\n      requestBody:\n        content:\n          \
+             application/json: {{ schema: {{ type: object, properties: {{ x: {{ $ref: '#/components/schemas/A' }} }} }} }}\n\
+             components:\n  schemas:\n    {schemas}\n"
+        );
+        Document::read(text.as_bytes())
+    };
+    let a = "'#/components/schemas/A'";
+    let b = "'#/components/schemas/B'";
+    for schemas in [
+        format!(
+            "A: {{ type: object, properties: {{ next: {{ $ref: {a} }} }}, additionalProperties: false }}"
+        ),
+        format!("A: {{ type: object, allOf: [{{ properties: {{ next: {{ $ref: {a} }} }} }}] }}"),
+        format!(
+            "A: {{ anyOf: [{{ type: 'null' }}, {{ type: array, items: {{ $ref: {a} }} }}, {{ $ref: {b} }}] }}\n    \
+                 B: {{ type: object, properties: {{ a: {{ $ref: {a} }} }} }}"
+        ),
+        format!("A: {{ allOf: [{{ $ref: {b} }}, {{ $ref: {b} }}] }}\n    B: {{ type: object }}"),
+    ] {
+        let document = read(&schemas).unwrap();
+        let content = operation(&document, "POST", "/a").body.as_ref().unwrap();
+        let schema = content.media("application/json").unwrap().schema.as_ref().unwrap();
+        assert!(schema.violations(&json!({ "x": {} }), 9).len() <= 1, "{schemas}");
+        let deep = (0..100).fold(json!({}), |inner, _| json!({ "next": inner }));
+        schema.violations(&json!({ "x": deep }), 9);
+    }
+    for schemas in [
+        format!("A: {{ $ref: {a} }}"),
+        format!("A: {{ allOf: [{{ $ref: {a} }}] }}"),
+        format!("A: {{ $ref: {b} }}\n    B: {{ $ref: {a} }}"),
+        format!(
+            "A: {{ anyOf: [{{ type: string }}, {{ oneOf: [{{ $ref: {b} }}] }}] }}\n    B: {{ not: {{ $ref: {a} }} }}"
+        ),
+        format!(
+            "A: {{ if: {{ $ref: {b} }} }}\n    B: {{ type: object, allOf: [{{ then: {{ $ref: {a} }} }}] }}"
+        ),
+    ] {
+        let found = read(&schemas).unwrap_err();
+        assert!(found.contains("comes back to itself") && found.contains("/schemas/"), "{found}");
+    }
+    for (reference, why) in [
+        ("'http://evil.example/s.json'", "http://evil.example"),
+        ("'other.yaml#/A'", "other.yaml"),
+        ("'#/components/schemas/Z'", "/components/schemas/Z"),
+    ] {
+        let found =
+            read(&format!("A: {{ type: object, properties: {{ y: {{ $ref: {reference} }} }} }}"));
+        let found = found.unwrap_err();
+        assert!(found.starts_with("`post /a`") && found.contains(why), "{found}");
+    }
+}
+
+#[test]
+fn gw_31_types_are_known_behind_references() {
+    let text = "openapi: 3.1.0\npaths:\n  /a:\n    get:\n      parameters:\n        \
+                - { name: ids, in: query, schema: { type: array, items: { $ref: '#/components/schemas/a%7Bb%7D' } } }\n\
+                components: { schemas: { 'a{b}': { type: integer } } }\n";
+    let document = Document::read(text.as_bytes()).unwrap();
+    let ids = &operation(&document, "GET", "/a").parameters[0];
+    assert!(ids.violations(&["1".to_owned(), "2".to_owned()]).is_empty());
+    assert!(!ids.violations(&["x".to_owned()]).is_empty());
+}
+
+#[test]
 fn gw_31_documents_that_cannot_be_used_say_why() {
     for (text, why) in [
         ("swagger: '2.0'", "Swagger 2.0"),
@@ -151,7 +270,18 @@ fn gw_31_documents_that_cannot_be_used_say_why() {
             "{\"openapi\":\"3.1.0\",\"paths\":{\"/a\":{\"get\":{\"requestBody\":{\"content\":{\"application/json\":{\"schema\":{\"type\":\"strin\"}}}}}}}}",
             "`get /a`",
         ),
-        ("{\"openapi\":\"3.1.0\",\"paths\":{\"/a\":{\"$ref\":\"#/paths/~1a\"}}}", "circle"),
+        (
+            "{\"openapi\":\"3.1.0\",\"paths\":{\"/a\":{\"$ref\":\"#/paths/~1a\"}}}",
+            "comes back to itself",
+        ),
+        (
+            "{\"openapi\":\"3.1.0\",\"paths\":{\"/a\":{\"get\":{\"responses\":{\"éx\":{}}}}}}",
+            "`éx` is no status",
+        ),
+        (
+            "{\"openapi\":\"3.1.0\",\"paths\":{\"/a\":{\"get\":{\"responses\":{\"9XX\":{}}}}}}",
+            "`9XX` is no status",
+        ),
     ] {
         let found = Document::read(text.as_bytes()).unwrap_err();
         assert!(found.contains(why), "{text}: {found}");

@@ -66,6 +66,7 @@ impl Kind for Anonymous {
             plan: self.plan.as_ref().map(|plan| Arc::from(&***plan)),
             is_consumer: false,
             by: Anonymous::NAME,
+            until: None,
             claims: None,
         };
         Some(Arc::new(Nobody(Arc::new(identity))))

@@ -153,7 +153,8 @@ impl Keys {
         }
         match self.consumers.by_key(shown, now) {
             Ok((consumer, held)) => {
-                Found::Known(consumer.identity(ApiKey::NAME, held.scopes.as_deref()))
+                let (scopes, until) = (held.scopes.as_deref(), held.ends());
+                Found::Known(consumer.identity_until(ApiKey::NAME, scopes, until))
             }
             Err(Unknown::Key) if self.settings.unknown == UnknownKey::Next => Found::Nothing,
             Err(unknown) => Found::wrong(self, unknown.as_str()),

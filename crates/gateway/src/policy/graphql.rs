@@ -7,6 +7,10 @@
 //! `extensions.persistedQuery`), in whose place the document is put: the endpoint need not know of it.
 //! Mutations over GET are always refused.
 //!
+//! What it has found out can be asked in expressions of policies behind it: `graphql.operations` is what stands at the
+//! root, such as `["mutation.pay"]`, by the names of the fields, whatever clients call their operations;
+//! `graphql.complexity` is the sum. So operations have limits of their own, and costs.
+//!
 //! Fragments are followed; a document that nests them to grow without end is counted, not unfolded.
 //!
 //! **When it runs.** Stage `limit`: after it is known who asks.
@@ -16,6 +20,10 @@
 //! ```yaml
 //! policies:
 //!   careful: { graphql: { depth: 10, complexity: 500, introspection: false } }
+//!   payments:
+//!     rate-limit: { rate: 5/min, by: consumer, when: '"mutation.pay" in graphql.operations' }
+//!   work:
+//!     rate-limit: { rate: 10000/h, by: consumer, cost: graphql.complexity }
 //! ```
 //!
 //! **What the client sees.** 400 with `{"errors": [{"message": …, "extensions": {"code": …}}]}`, the code being
@@ -35,7 +43,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::HEXLOWER;
 use transom_proxy::answer::with_body;
-use transom_proxy::body::Body;
+use transom_proxy::body::{Body, joined};
 use transom_proxy::chain::Next;
 use transom_proxy::exchange::Exchange;
 use transom_proxy::fault::{Code, Fault};
@@ -47,7 +55,7 @@ use transom_settings::json::{self, Value as Json, json};
 use transom_settings::{ByteSize, Spanned, settings};
 
 use self::query::{Kind as Operation, Refused};
-use crate::joined;
+use crate::expression::GraphQlAsked;
 use crate::kind::Kind;
 use crate::making::Making;
 use crate::pairs;
@@ -206,7 +214,10 @@ impl Policy for Gate {
         next: Next,
     ) -> Answering<'a> {
         Box::pin(async move {
-            match (self.look(&mut request).await, &self.dry_run) {
+            let mut found = GraphQlAsked::default();
+            let looked = self.look(&mut request, &mut found).await;
+            exchange.extensions.insert(found);
+            match (looked, &self.dry_run) {
                 (Ok(Ok(())), _) => Ok(next.run(exchange, request).await),
                 (Err(fault), None) => Err(fault),
                 (no, Some(name)) => {
@@ -238,14 +249,18 @@ fn told(no: &No) -> Response {
 
 impl Gate {
     /// Whether a request may go on, with the documents put in that it names.
-    async fn look(&self, request: &mut Request) -> Result<Result<(), No>, Fault> {
+    async fn look(
+        &self,
+        request: &mut Request,
+        found: &mut GraphQlAsked,
+    ) -> Result<Result<(), No>, Fault> {
         match request.method {
-            Method::Get | Method::Head => Ok(self.look_at_query(request)),
+            Method::Get | Method::Head => Ok(self.look_at_query(request, found)),
             Method::Post => {
                 let body = joined::whole(&mut request.body, self.longest).await?;
                 let too_large = || Fault::new(Code::TooLarge, "it is longer than `max-body`");
                 let body = body.ok_or_else(too_large)?;
-                let (body, outcome) = match self.look_at_body(request, &body) {
+                let (body, outcome) = match self.look_at_body(request, &body, found) {
                     Ok(read) => (read.map_or(body, Into::into), Ok(())),
                     Err(no) => (body, Err(no)),
                 };
@@ -261,7 +276,7 @@ impl Gate {
         }
     }
 
-    fn look_at_query(&self, request: &mut Request) -> Result<(), No> {
+    fn look_at_query(&self, request: &mut Request, found: &mut GraphQlAsked) -> Result<(), No> {
         let query = request.query.clone().unwrap_or_default();
         let mut asked = json::Map::new();
         for (name, value) in pairs::of_query(&query) {
@@ -281,7 +296,7 @@ impl Gate {
         if asked == json!({}) {
             return Err(No::bad("there is no `query`"));
         }
-        if self.check(&mut asked, true)? {
+        if self.check(&mut asked, true, found)? {
             let document = asked["query"].as_str().unwrap_or_default();
             let kept = pairs::without(&query, |name| name == b"query");
             let kept = kept.unwrap_or_else(|| query.to_string());
@@ -299,7 +314,12 @@ impl Gate {
     }
 
     /// The body as it was read; nothing where it is the document itself.
-    fn look_at_body(&self, request: &Request, body: &[u8]) -> Result<Option<String>, No> {
+    fn look_at_body(
+        &self,
+        request: &Request,
+        body: &[u8],
+        found: &mut GraphQlAsked,
+    ) -> Result<Option<String>, No> {
         let is_plain = |coding: &[u8]| coding.trim_ascii().eq_ignore_ascii_case(b"identity");
         if !request.fields.all(Known::ContentEncoding).all(is_plain) {
             return Err(No::bad("it is compressed, which is not understood here"));
@@ -315,7 +335,7 @@ impl Gate {
         let media = String::from_utf8_lossy(media).to_ascii_lowercase();
         if media == "application/graphql" {
             let document = String::from_utf8_lossy(body).into_owned();
-            self.check(&mut json!({ "query": document }), false)?;
+            self.check(&mut json!({ "query": document }), false, found)?;
             return Ok(None);
         }
         if media != "application/json" && media != "application/graphql+json" {
@@ -331,17 +351,17 @@ impl Gate {
             Json::Array(all) if all.is_empty() => return Err(No::bad("it asks for nothing")),
             Json::Array(all) => {
                 for one in all {
-                    self.check(one, false)?;
+                    self.check(one, false, found)?;
                 }
             }
-            one => drop(self.check(one, false)?),
+            one => drop(self.check(one, false, found)?),
         }
         // as it was read: a key that stands twice is read differently by others
         Ok(Some(asked.to_string()))
     }
 
     /// Whether one operation may pass; says whether its document was put in.
-    fn check(&self, asked: &mut Json, by_get: bool) -> Result<bool, No> {
+    fn check(&self, asked: &mut Json, by_get: bool, found: &mut GraphQlAsked) -> Result<bool, No> {
         let Some(fields) = asked.as_object_mut() else {
             return Err(No::bad("it is not an object with `query`"));
         };
@@ -386,6 +406,13 @@ impl Gate {
             };
             No { code, what: refused.to_string() }
         })?;
+        found.complexity = found.complexity.saturating_add(weight.complexity);
+        for root in &weight.roots {
+            let operation = format!("{}.{root}", weight.kind.as_str());
+            if !found.operations.contains(&operation) {
+                found.operations.push(operation);
+            }
+        }
         if weight.introspects && !self.introspection {
             let what = "the schema is not told here".to_owned();
             return Err(No { code: "INTROSPECTION_DISABLED", what });

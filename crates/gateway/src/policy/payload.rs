@@ -2,7 +2,9 @@
 //!
 //! **What it does.** Keeps bodies away that are made to hurt whoever parses them: JSON and XML that nest
 //! too deep, have too many keys, elements or attributes, names or texts too long, or that declare
-//! entities. Bodies of some types may be limited in size, and types that are not meant refused.
+//! entities; forms with files (`multipart/form-data`, RFC 7578) that have too many parts, parts too long, or files
+//! of types that are not meant, and that two readers would read in two ways. JSON and XML in their parts are
+//! limited as anywhere else. Bodies of some types may be limited in size, and types that are not meant refused.
 //!
 //! **When it runs.** Stage `admit`. Nothing is held back: the body is read with the eyes of a parser as
 //! it passes, before any other policy or endpoint parses it, and is cut at the byte that breaks a
@@ -17,20 +19,23 @@
 //!     payload:
 //!       json: { depth: 20, string: 16KiB }
 //!       xml: off
-//!       types: [application/json]
+//!       multipart: { files: 3, file: 2MiB, types: [image/*] }
+//!       types: [application/json, multipart/form-data]
 //!       sizes: { application/json: 256KiB }
 //! ```
 //!
 //! **What the client sees.** `bad-request` with the limit in `errors`, also for JSON that is none
-//! (RFC 8259); `too-large` for a body over its size; `unsupported-media` for a type that is not meant, and for
+//! (RFC 8259) or a form that is none; `too-large` for a body over its size; `unsupported-media` for a type that is not meant, and for
 //! a compressed body, which cannot be looked into.
 //!
 //! **Limits and cost.** One pass over the bytes; memory for one level each of nesting.
 //!
 //! **Traps.** What is JSON or XML is decided by `Content-Type` alone, since that decides who parses it.
 //! An endpoint that parses whatever comes needs `types`. XML in other codings than those that
-//! extend ASCII is refused, since it could not be read here.
+//! extend ASCII is refused, since it could not be read here. A file is of the type that its part says, which is
+//! what the client says: nobody looks whether it is one.
 
+mod form;
 mod json;
 mod watched;
 mod xml;
@@ -46,7 +51,8 @@ use transom_proxy::policy::{Answering, Policy};
 use transom_proxy::stage::Stage;
 use transom_settings::{ByteSize, List, Map, Switch, settings};
 
-use self::watched::{Scanner, Tried, Watched};
+use self::watched::{Scanner, Tried, Watched, refused};
+use crate::content::multipart;
 use crate::kind::Kind;
 use crate::making::Making;
 use crate::media;
@@ -58,11 +64,13 @@ settings! {
         pub json: Switch<JsonLimits> = Switch::On(JsonLimits::default()),
         /// Limits on XML, or `off`.
         pub xml: Switch<XmlLimits> = Switch::On(XmlLimits::default()),
+        /// Limits on forms with files, `multipart/form-data`, or `off`.
+        pub multipart: Switch<FormLimits> = Switch::On(FormLimits::default()),
         /// The largest body by type: `application/json`, `image/*` or `*/*`.
         pub sizes: Map<String, ByteSize> = Map::new(),
         /// The types that are taken at all; without them, any.
         pub types: List<String> = List::default(),
-        /// What becomes of compressed JSON and XML, which cannot be looked into.
+        /// What becomes of compressed JSON, XML and forms, which cannot be looked into.
         pub compressed: Compressed = Compressed::Refuse,
         /// Whether what would be refused passes: it is marked in the access log (`dry_run`) and counted
         /// in `transom_dry_run_total`.
@@ -101,6 +109,22 @@ settings! {
         pub text: ByteSize = ByteSize::kib(64),
     }
 
+    /// Limits on forms with files.
+    pub struct FormLimits {
+        /// Parts that are no files.
+        pub fields: u32 = 1000,
+        /// Parts that are files.
+        pub files: u32 = 20,
+        /// The longest name of a part or of a file.
+        pub name: ByteSize = ByteSize(256),
+        /// The longest part that is no file.
+        pub field: ByteSize = ByteSize::kib(64),
+        /// The longest file.
+        pub file: ByteSize = ByteSize::mib(16),
+        /// The types of files that are taken: `image/*`; without them, any.
+        pub types: List<String> = List::default(),
+    }
+
     /// What becomes of compressed bodies.
     pub enum Compressed {
         /// They are refused.
@@ -112,13 +136,15 @@ settings! {
 
 impl Kind for Payload {
     const NAME: &'static str = "payload";
-    const SUMMARY: &'static str = "Limits the structure of JSON and XML bodies, and sizes by type.";
+    const SUMMARY: &'static str = "Limits the structure of JSON, XML and forms, and sizes by type.";
     const STAGE: Stage = Stage::Admit;
 
     fn build(&self, making: &mut Making<'_>) -> Option<Arc<dyn Policy>> {
         let types = self.types.iter().map(|one| ("types", one));
         let sizes = self.sizes.names().map(|name| ("sizes", &name.value));
-        for (key, name) in types.chain(sizes) {
+        let files = self.multipart.on().into_iter().flat_map(|form| form.types.iter());
+        let files = files.map(|one| ("multipart.types", one));
+        for (key, name) in types.chain(sizes).chain(files) {
             if !media::is_range(name) {
                 let what = format!("`{name}` is no type of media");
                 let hint = "write one such as `application/json`, `image/*` or `*/*`";
@@ -166,7 +192,12 @@ impl Limiting {
         }
         let mut sizes = self.0.sizes.iter().filter(|(range, _)| media::fits(range, &media));
         let most = sizes.next().map(|(_, size)| size.bytes());
+        let form = self.0.multipart.on().filter(|_| media == multipart::TYPE);
+        let form =
+            form.map(|form| form::Scanner::new(content_type, form, &self.0.json, &self.0.xml));
+        let form = form.transpose().map_err(refused)?;
         let scanner = match (self.0.json.on(), self.0.xml.on()) {
+            _ if form.is_some() => form.map(Box::new).map(Scanner::Form),
             (Some(limits), _) if media::is_json(&media) => {
                 Some(Scanner::Json(json::Scanner::new(limits)))
             }
@@ -207,11 +238,14 @@ impl Policy for Limiting {
     fn describe(&self) -> String {
         let json = self.0.json.on().map(|json| format!("JSON at most {} deep", json.depth));
         let xml = self.0.xml.on().map(|xml| format!("XML at most {} deep", xml.depth));
+        let form = self.0.multipart.on().map(|form| {
+            format!("forms of at most {} fields and {} files", form.fields, form.files)
+        });
         let sizes = self.0.sizes.iter().map(|(name, size)| format!("{name} at most {size}"));
         let types: Vec<_> = self.0.types.iter().map(String::as_str).collect();
         let types = (!types.is_empty()).then(|| format!("only {}", types.join(", ")));
         let dry_run = self.0.dry_run.then(|| "only told in the log".to_owned());
-        let all = json.into_iter().chain(xml).chain(sizes).chain(types).chain(dry_run);
+        let all = json.into_iter().chain(xml).chain(form).chain(sizes).chain(types).chain(dry_run);
         all.collect::<Vec<_>>().join("; ")
     }
 

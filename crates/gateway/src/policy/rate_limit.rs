@@ -22,6 +22,8 @@
 //! says; how much at most is said by `transom check`. While Redis is away each process counts for itself
 //! with its part of the limit, or what `away` says.
 //!
+//! `when` says which requests it is for, so that one route has several limits for different things.
+//!
 //! **When it runs.** Stage `limit`, after it is known who asks; with `early` in stage `admit`, before a
 //! password is looked at.
 //!
@@ -49,7 +51,7 @@ use transom_proxy::stage::Stage;
 use transom_proxy::variables::Template;
 use transom_settings::{List, Rate, Spanned, Target, settings};
 
-use crate::expression::{Amount, Expression};
+use crate::expression::{Amount, Condition, Expression};
 use crate::kind::Kind;
 use crate::limit::by::By;
 use crate::limit::counting::{Counting, Window};
@@ -86,6 +88,9 @@ settings! {
         /// `request.method == "POST" ? 5 : 1`. One that comes to nothing, or to less than one, counts
         /// as one.
         pub cost: Spanned<Expression<Amount>> = Spanned::from(Expression::known("1")),
+        /// Which requests it is for, such as `request.method == "POST"`; the others pass and do not count. It is
+        /// also for those for which the condition comes to nothing.
+        pub when: Option<Expression<Condition>> = None,
         /// How many keys are remembered for each limit, 16 bytes each.
         pub keys: Spanned<u32> = Spanned::from(131_072),
         /// What clients are told of where they stand.
@@ -280,6 +285,7 @@ impl Kind for RateLimit {
                 limits,
                 plans,
                 cost: self.cost.program().clone(),
+                when: self.when.clone(),
                 told: self.headers,
                 stage: if self.early { Stage::Admit } else { Self::STAGE },
                 dry_run: self.dry_run,

@@ -25,13 +25,18 @@
 //! `mode: refuse` says so; with `report` it passes, and the access log has a remark.
 //!
 //! **Limits and cost.** Schemas are compiled when the configuration is read; nothing is ever fetched.
-//! Bodies of JSON and forms are read whole, up to `max-body`. Patterns are linear in the text.
+//! Bodies of JSON and forms, with files too (`multipart/form-data`), are read whole, up to `max-body`. Patterns are linear in the text.
 //!
 //! A version of an API that has a document need not name it again: `validate: {}` takes that, with the paths
 //! below that of the version.
 //!
-//! **Traps.** What is not described is refused: `unknown: pass` lets it through. XML and multipart are
-//! checked by their type only, parameters of `deepObject`, `matrix` and `label` only for being there.
+//! Of a form with files each part is a property of the schema: those of type `application/json`, and those without a
+//! type where an object is described, are read as JSON, the others as texts. A file is a text of as many letters as
+//! it has bytes (`minLength`, `maxLength`). `encoding` says which types parts may have. What could be read in two ways
+//! (RFC 7578), such as a part with two names, does not fit.
+//!
+//! **Traps.** What is not described is refused: `unknown: pass` lets it through. XML is checked by its
+//! type only, parameters of `deepObject`, `matrix` and `label` only for being there.
 //! Values that were sent are never in an answer. `dry-run` refuses nothing and remarks in the
 //! access log what it would have refused.
 

@@ -5,13 +5,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use transom_proxy::exchange::Identity;
 use transom_proxy::fault::{Code, Fault};
 use transom_proxy::message::{Method, Request, Response};
 use transom_settings::json::{Map, Value as Json, from_slice, json};
 use transom_settings::{Duration as Written, FromText};
 
 use super::{Showing, is_own, json};
+use crate::kind::Kind as _;
 use crate::moment::Moment;
+use crate::policy::api_key::ApiKey;
 
 /// A key, without what it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +28,44 @@ pub struct OwnKey {
     pub expires: Option<i64>,
     /// The key itself, where it was made just now.
     pub key: Option<String>,
+}
+
+/// A key that is to be made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewOwnKey {
+    pub note: Option<String>,
+    /// When it ends, in seconds since 1970.
+    pub expires: Option<i64>,
+}
+
+/// Who asks, and how far its credential goes.
+pub(super) struct Asking {
+    pub consumer: Arc<str>,
+    /// It allows all that its consumer may do.
+    pub whole: bool,
+    /// When a key ends at the latest that it makes.
+    pub until: Option<i64>,
+}
+
+/// How long keys live that are made here.
+pub(super) struct Lifetimes {
+    pub all: Option<Duration>,
+    /// Where the credential ends itself and is no key.
+    pub by_token: Option<Duration>,
+}
+
+impl Lifetimes {
+    /// When a key ends at the latest that this identity makes at `now`.
+    pub(super) fn of(&self, identity: &Identity, now: i64) -> Option<i64> {
+        let after =
+            |time: Duration| now.saturating_add(i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
+        let own = identity.until.and_then(|until| match identity.by {
+            // or each would make the next one before it ends
+            ApiKey::NAME => Some(until),
+            _ => self.by_token.map(after),
+        });
+        [self.all.map(after), own].into_iter().flatten().min()
+    }
 }
 
 /// Why nothing was done.
@@ -45,8 +86,15 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refused>> + Send 
 /// another: all that is asked for is asked in its name.
 pub trait KeyDesk: Send + Sync {
     fn list(&self, consumer: &str) -> Answer<'_, Vec<OwnKey>>;
-    fn create(&self, consumer: &str, note: Option<String>) -> Answer<'_, OwnKey>;
-    fn rotate(&self, consumer: &str, id: &str, grace: Duration) -> Answer<'_, OwnKey>;
+    fn create(&self, consumer: &str, new: NewOwnKey) -> Answer<'_, OwnKey>;
+    /// The new one ends when the old one would have ended, and by `until`.
+    fn rotate(
+        &self,
+        consumer: &str,
+        id: &str,
+        grace: Duration,
+        until: Option<i64>,
+    ) -> Answer<'_, OwnKey>;
     fn revoke(&self, consumer: &str, id: &str) -> Answer<'_, OwnKey>;
 }
 
@@ -63,15 +111,14 @@ impl Showing {
     pub(super) async fn keys(
         &self,
         path: &str,
-        consumer: Option<Arc<str>>,
-        whole: bool,
+        asking: Option<Asking>,
         request: &mut Request,
     ) -> Result<Response, Fault> {
         let Some(desk) = &self.desk else {
             return Err(Fault::new(Code::NotFound, "portal: no keys are made here"));
         };
         let refused = |why: &'static str| Err(Fault::new(Code::Forbidden, why));
-        let Some(consumer) = consumer else {
+        let Some(Asking { consumer, whole, until }) = asking else {
             return refused("portal: who asks is no consumer");
         };
         let id = path.strip_prefix("/keys/").unwrap_or_default();
@@ -94,7 +141,8 @@ impl Showing {
                 if note.is_some_and(|note| note.chars().count() > LONGEST_NOTE) {
                     return Err(Fault::new(Code::BadRequest, "portal: the note is too long"));
                 }
-                desk.create(&consumer, note.map(str::to_owned)).await
+                let new = NewOwnKey { note: note.map(str::to_owned), expires: until };
+                desk.create(&consumer, new).await
             }
             (Method::Post, _, Some(id)) => {
                 let body = body(request, &["grace"]).await?;
@@ -105,7 +153,7 @@ impl Showing {
                         return Err(Fault::new(Code::BadRequest, "portal: `grace` is no time"));
                     }
                 };
-                desk.rotate(&consumer, id, grace).await
+                desk.rotate(&consumer, id, grace, until).await
             }
             (Method::Delete, _, None) if !id.is_empty() => desk.revoke(&consumer, id).await,
             _ => {
@@ -158,4 +206,29 @@ fn shown(key: &OwnKey) -> Json {
         shown["key"] = key.as_str().into();
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gw_38_a_key_outlives_no_key_and_no_lifetime() {
+        let (hour, day) = (Duration::from_secs(3600), Duration::from_secs(86400));
+        for (all, by_token, by, until, expected) in [
+            (None, None, "basic-auth", None, None),
+            (None, Some(day), "basic-auth", None, None),
+            (Some(hour), Some(day), "basic-auth", None, Some(1000 + 3600)),
+            (None, Some(day), "jwt", Some(1060), Some(1000 + 86400)),
+            (Some(hour), Some(day), "oidc", Some(1060), Some(1000 + 3600)),
+            (None, None, "jwt", Some(1060), None),
+            (None, Some(day), "api-key", Some(1060), Some(1060)),
+            (None, Some(day), "api-key", None, None),
+            (Some(hour), None, "api-key", Some(1060), Some(1060)),
+        ] {
+            let identity = Identity { by, until, ..Identity::default() };
+            let lifetimes = Lifetimes { all, by_token };
+            assert_eq!(lifetimes.of(&identity, 1000), expected, "{by} {until:?} {all:?}");
+        }
+    }
 }

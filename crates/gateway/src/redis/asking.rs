@@ -18,6 +18,7 @@ use transom_proxy::destination::Destination;
 use transom_proxy::local::Local;
 use transom_proxy::patience::within;
 
+use super::lasting::{TIMEOUT, User, keep};
 use super::link::{Entrance, Link};
 use super::resp::{Reply, command};
 use crate::task::Task;
@@ -41,12 +42,8 @@ struct Waiting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Away;
 
-/// How long Redis may take to answer, and to be connected to.
-const TIMEOUT: Duration = Duration::from_millis(500);
 /// How often a connection is tried that nobody uses.
 const BEAT: Duration = Duration::from_secs(1);
-const SOONEST: Duration = Duration::from_millis(100);
-const LATEST: Duration = Duration::from_secs(2);
 
 /// Brings what is asked to where Redis is.
 pub struct Bringing {
@@ -87,8 +84,12 @@ impl Asking {
     fn waiting(&self) -> MutexGuard<'_, Vec<Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Asks as long as it is answered.
+impl User for Asking {
+    // what was under way is sent over it
+    const AT_ONCE: bool = true;
+
     async fn serve(&self, mut link: Link, worker: &Worker) -> Result<(), String> {
         self.is_away.store(false, Ordering::Relaxed);
         loop {
@@ -118,28 +119,18 @@ impl Asking {
             }
         }
     }
+
+    fn away(&self) {
+        self.is_away.store(true, Ordering::Relaxed);
+        // who waits hears of it
+        self.waiting().clear();
+    }
 }
 
 impl Task for Bringing {
     fn run(self: Arc<Self>, local: Rc<Local>) -> Pin<Box<dyn Future<Output = ()>>> {
         Box::pin(async move {
-            let worker = local.worker.clone();
-            let mut pause = SOONEST;
-            loop {
-                let link = Link::open(&self.destination, &self.entrance, TIMEOUT, &local).await;
-                if let Ok(link) = link {
-                    pause = SOONEST;
-                    // why it ended is seen in what the pool says of its members
-                    let _ = self.asking.serve(link, &worker).await;
-                    // what was under way is sent over another one at once
-                    continue;
-                }
-                self.asking.is_away.store(true, Ordering::Relaxed);
-                // who waits hears of it
-                self.asking.waiting().clear();
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LATEST);
-            }
+            keep(&*self.asking, &self.destination, &self.entrance, &local).await;
         })
     }
 }

@@ -41,6 +41,7 @@ impl Reading {
             plan: plan.map(Arc::from),
             is_consumer: false,
             by,
+            until: claims.get("exp").and_then(seconds),
             claims: Some(Arc::new(Json::Object(claims))),
         }
     }
@@ -71,6 +72,11 @@ pub fn find<'c>(claims: &'c Map<String, Json>, name: &str) -> Option<&'c Json> {
         let inside = claims.get(&name[..at])?.as_object()?;
         find(inside, &name[at + 1..])
     })
+}
+
+/// A claim that is a time (RFC 7519 §2), in whole seconds.
+fn seconds(claim: &Json) -> Option<i64> {
+    claim.as_i64().or_else(|| claim.as_f64().map(|seconds| seconds as i64))
 }
 
 /// A claim that is one text.
@@ -122,7 +128,7 @@ mod tests {
         let Json::Object(claims) = json!({
             "sub": "ada", "uid": 7, "scope": "read write", "scp": ["other"], "tier": "gold",
             "realm": {"roles": ["staff", "admin"], "of.us": true},
-            "https://a.example/x": "url", "bad": "a\nb", "mixed": [1, {"a": 2}], "none": null,
+            "exp": 1_900_000_000.5, "https://a.example/x": "url", "bad": "a\nb", "mixed": [1, {"a": 2}], "none": null,
         }) else {
             unreachable!()
         };
@@ -140,6 +146,7 @@ mod tests {
         };
         let identity = reading.identity(claims(), "jwt");
         assert_eq!((&*identity.name, identity.by), ("ada", "jwt"));
+        assert_eq!(identity.until, Some(1_900_000_000));
         assert_eq!(identity.groups, ["staff", "admin"]);
         assert_eq!(identity.scopes, ["read", "write"]);
         assert_eq!(identity.plan.as_deref(), Some("gold"));

@@ -60,7 +60,7 @@ impl Revoked {
             let until = match find(claims, claim) {
                 Some(Json::String(value)) => values.get(value),
                 Some(Json::Array(list)) => {
-                    list.iter().filter_map(|each| values.get(each.as_str()?)).max()
+                    list.iter().filter_map(|each| values.get(&text(each)?)).max()
                 }
                 Some(other) => text(other).and_then(|value| values.get(&value)),
                 None => None,
@@ -69,7 +69,8 @@ impl Revoked {
         })
     }
 
-    /// Adds one, and forgets what has ended at `now`. Says whether there was room.
+    /// Adds one, or gives one another end, and forgets what has ended at `now`. Says whether there was room,
+    /// as there always is for one that is there.
     pub fn add(&self, entry: &Entry, now: i64) -> bool {
         let mut room = true;
         self.0.rcu(|lists| {
@@ -78,7 +79,8 @@ impl Revoked {
                 values.retain(|_, until| now < *until);
             }
             lists.retain(|_, values| !values.is_empty());
-            room = lists.values().map(HashMap::len).sum::<usize>() < Revoked::MOST;
+            let known = lists.get(&entry.claim).is_some_and(|own| own.contains_key(&entry.value));
+            room = known || lists.values().map(HashMap::len).sum::<usize>() < Revoked::MOST;
             if room {
                 let values = lists.entry(entry.claim.clone()).or_default();
                 values.insert(entry.value.clone(), entry.until);
@@ -137,7 +139,8 @@ mod tests {
     #[test]
     fn a_list_revokes_by_any_claim() {
         let revoked =
-            Revoked::of_text(b"# ours\nid-1\nsub=ada # left\n\n realm.roles = root\n").unwrap();
+            Revoked::of_text(b"# ours\nid-1\nsub=ada # left\n\n realm.roles = root\ntenants=7\n")
+                .unwrap();
         for (claims, expected) in [
             (json!({"jti": "id-1"}), true),
             (json!({"jti": "id-2", "sub": "bob"}), false),
@@ -145,6 +148,9 @@ mod tests {
             (json!({"sub": "id-1"}), false),
             (json!({"realm": {"roles": ["staff", "root"]}}), true),
             (json!({"realm": {"roles": ["staff"]}}), false),
+            (json!({"realm": {"roles": [7, "root"]}}), true),
+            (json!({"tenants": [7, 8]}), true),
+            (json!({"tenants": [8]}), false),
             (json!({}), false),
         ] {
             assert_eq!(has(&revoked, claims.clone(), 0), expected, "{claims}");
@@ -173,5 +179,16 @@ mod tests {
             "what has ended is forgotten"
         );
         assert!(revoked.remove("jti", "b") && !revoked.remove("jti", "b"));
+    }
+
+    #[test]
+    fn a_full_list_takes_another_end_of_what_is_in_it() {
+        let entry = |n: usize, until| Entry { claim: "jti".into(), value: n.to_string(), until };
+        let revoked = Revoked::default();
+        revoked.restore((0..Revoked::MOST).map(|n| entry(n, 10)));
+        assert!(!revoked.add(&entry(Revoked::MOST, 10), 0));
+        assert!(revoked.add(&entry(7, 20), 0));
+        assert!(has(&revoked, json!({"jti": 7}), 15));
+        assert!(revoked.add(&entry(Revoked::MOST, 30), 10), "what has ended makes room");
     }
 }

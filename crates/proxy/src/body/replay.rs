@@ -112,27 +112,7 @@ impl Source for Replay {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Gives its bytes in parts of at most three.
-    struct Parts(&'static [u8]);
-
-    impl Source for Parts {
-        fn poll_fill(&mut self, _: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
-            Poll::Ready(Ok(self.0.len().min(3)))
-        }
-
-        fn look(&self, see: &mut dyn FnMut(&[u8])) {
-            see(&self.0[..self.0.len().min(3)]);
-        }
-
-        fn consume(&mut self, n: usize) {
-            self.0 = &self.0[n..];
-        }
-
-        fn length(&self) -> Option<u64> {
-            None
-        }
-    }
+    use crate::testing::Parts;
 
     /// Takes bytes until there are `count`, or no more.
     fn take(body: &mut Body, count: usize) -> Vec<u8> {

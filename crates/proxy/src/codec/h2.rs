@@ -8,8 +8,9 @@
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::request;
+use transom_settings::is_token_byte;
 
-use super::head::{self, HeadError, HeadLimits, RequestHead, is_clean, is_token_byte};
+use super::head::{self, HeadError, HeadLimits, RequestHead, is_clean};
 use crate::fields::{Fields, Known, Values};
 use crate::message::Version;
 

@@ -3,6 +3,7 @@
 mod whole;
 
 use memchr::{memchr, memchr_iter};
+use transom_settings::{is_token, is_token_byte};
 
 use super::scan::target_length;
 use crate::fields::{Fields, Known, Place};
@@ -183,7 +184,7 @@ fn request_line(line: &[u8]) -> Result<(Method, &[u8], Version), HeadError> {
 }
 
 pub(super) fn method_of(name: &[u8]) -> Result<Method, HeadError> {
-    if name.is_empty() || !name.iter().all(|b| is_token_byte(*b)) {
+    if !is_token(name) {
         return Err(HeadError::BadRequestLine);
     }
     if name.len() > Method::LONGEST {
@@ -287,26 +288,6 @@ fn field_line(line: &[u8]) -> Result<(usize, (usize, usize)), HeadError> {
 /// No control characters but HTAB (RFC 9110 §5.5). Written to compile to vector instructions.
 pub fn is_clean(value: &[u8]) -> bool {
     value.iter().fold(true, |ok, b| ok & ((*b >= 0x20) & (*b != 0x7f) | (*b == b'\t')))
-}
-
-/// RFC 9110 §5.6.2: tchar.
-pub fn is_token_byte(b: u8) -> bool {
-    const TABLE: [bool; 256] = {
-        let mut table = [false; 256];
-        let mut b = 0;
-        while b < 256 {
-            table[b] = (b as u8).is_ascii_alphanumeric();
-            b += 1;
-        }
-        let others = b"!#$%&'*+-.^_`|~";
-        let mut i = 0;
-        while i < others.len() {
-            table[others[i] as usize] = true;
-            i += 1;
-        }
-        table
-    };
-    TABLE[b as usize]
 }
 
 /// A name that, spelled with hyphens, would be one that Transom reads, sets or strips (H1-49).

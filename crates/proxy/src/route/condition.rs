@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use memchr::memchr;
 use regex::bytes::Regex;
 use smallvec::SmallVec;
+use transom_settings::is_token;
 
 use super::{Asked, Fix, pattern_regex};
 use crate::normalize::escape_at;
@@ -318,12 +319,6 @@ pub(super) fn known_bit(method: &[u8]) -> u16 {
         Some(bit) => 1 << bit,
         None => 0,
     }
-}
-
-/// RFC 9110 §5.6.2.
-fn is_token(name: &[u8]) -> bool {
-    !name.is_empty()
-        && name.iter().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b))
 }
 
 #[cfg(test)]

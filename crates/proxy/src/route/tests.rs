@@ -19,7 +19,7 @@ fn rule(text: &str) -> Rule {
         Some(regex) => PathMatch::Regex(regex.into()),
         None => PathMatch::parse(path).expect("valid path"),
     });
-    Rule { methods, hosts: hosts.collect(), paths: paths.collect(), conditions: Vec::new() }
+    Rule { methods, hosts: hosts.collect(), paths: paths.collect(), ..Rule::default() }
 }
 
 fn router(rules: &[&str]) -> Router {
@@ -212,6 +212,33 @@ fn a_wrong_method_is_told_the_right_ones() {
 }
 
 #[test]
+fn what_a_rule_leaves_out_is_as_if_it_were_not_written() {
+    let except = |text: &str, out: &[&str]| Rule {
+        except: out.iter().map(|path| PathMatch::parse(path).unwrap()).collect(),
+        ..rule(text)
+    };
+    let rules = vec![
+        except("GET - /shop/{a}/{b}", &["/shop/v1/**", "/shop/v2/**"]),
+        rule("GET - /shop/v2/orders"),
+        rule("GET - ~/shop/v2/report-[0-9]+"),
+        except("- - /shop/**", &["/shop/v2/**"]),
+    ];
+    let router = Router::build(rules).unwrap();
+    for (request, expected) in [
+        ("GET - /shop/x/orders", "0 a=x b=orders"),
+        ("GET - /shop/v2/orders", "1"),
+        ("DELETE - /shop/v2/orders", "405 GET, HEAD"),
+        ("GET - /shop/v2/report-7", "2"),
+        ("GET - /shop/v2/secret", "404"),
+        ("GET - /shop/v2", "404"),
+        ("GET - /shop/v22", "3"),
+        ("GET - /shop/v1/orders", "3"),
+    ] {
+        assert_eq!(answer(&router, request), expected, "{request}");
+    }
+}
+
+#[test]
 fn a_route_whose_conditions_fail_gives_way() {
     let header =
         |value: &str| Condition::Header { name: "x-plan".into(), test: Test::Equals(value.into()) };
@@ -390,12 +417,17 @@ fn some_rule() -> impl Strategy<Value = Rule> {
         2 => Just(Vec::new()),
         1 => proptest::collection::vec(some_condition(), 1..3),
     ];
-    (hosts, paths, methods, conditions).prop_map(|(hosts, paths, methods, conditions)| Rule {
-        hosts,
-        paths,
-        methods,
-        conditions,
-    })
+    let plain = some_path().prop_filter("no expression", |p| !matches!(p, PathMatch::Regex(_)));
+    let except = prop_oneof![3 => Just(Vec::new()), 1 => proptest::collection::vec(plain, 1..3)];
+    (hosts, paths, methods, conditions, except).prop_map(
+        |(hosts, paths, methods, conditions, except)| Rule {
+            hosts,
+            paths,
+            methods,
+            conditions,
+            except,
+        },
+    )
 }
 
 #[derive(Clone, Debug)]

@@ -325,7 +325,7 @@ fn exchange(
                 let idle = exchange.route().and_then(|route| route.timeouts.tunnel_idle);
                 exchange.record.tunnel = true;
                 steps::each_sink(exchange, |sink, exchange| sink.tunnelled(exchange));
-                Box::pin(run_tunnel(wire, exchange, tunnel, idle)).await;
+                Box::pin(run_tunnel(wire, serving, exchange, tunnel, idle)).await;
                 Fate::Close
             }
             _ => fate,
@@ -507,11 +507,18 @@ fn head_of(
 
 async fn run_tunnel(
     wire: &Rc<Wire>,
+    serving: &Serving,
     exchange: &mut Exchange,
     mut tunnel: Box<crate::upgrade::Tunnel>,
     idle: Option<Duration>,
 ) {
-    let passed = poll_fn(|cx| tunnel.poll(&mut wire.state().stream, idle, cx)).await;
+    let passed = poll_fn(|cx| {
+        if serving.leaving.get() {
+            tunnel.leave();
+        }
+        tunnel.poll(&mut wire.state().stream, idle, cx)
+    });
+    let passed = passed.await;
     exchange.record.body_in += passed.to_endpoint;
     exchange.record.body_out += passed.to_client;
 }

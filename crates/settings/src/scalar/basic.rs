@@ -291,7 +291,7 @@ impl FromText for Method {
 
     fn from_text(text: &str) -> Result<Self, Refusal> {
         let refuse = |why: &str| Refusal::new(format!("{} is not a method{why}", quote(text)));
-        if text.is_empty() || text.len() > 32 || !text.bytes().all(is_token) {
+        if text.len() > 32 || !is_token(text.as_bytes()) {
             return Err(refuse(""));
         }
         if text.bytes().any(|c| c.is_ascii_lowercase()) {

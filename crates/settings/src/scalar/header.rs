@@ -10,15 +10,36 @@ use crate::diagnostic::quote;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HeaderName(String);
 
-/// Whether a letter may stand in a token (RFC 9110 §5.6.2).
-pub(super) fn is_token(c: u8) -> bool {
-    c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c)
+/// Whether a byte may stand in a token (RFC 9110 §5.6.2).
+#[inline]
+pub const fn is_token_byte(b: u8) -> bool {
+    const TABLE: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut b = 0;
+        while b < 256 {
+            table[b] = (b as u8).is_ascii_alphanumeric();
+            b += 1;
+        }
+        let others = b"!#$%&'*+-.^_`|~";
+        let mut i = 0;
+        while i < others.len() {
+            table[others[i] as usize] = true;
+            i += 1;
+        }
+        table
+    };
+    TABLE[b as usize]
+}
+
+/// Whether this is a token (RFC 9110 §5.6.2).
+pub fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|b| is_token_byte(*b))
 }
 
 impl HeaderName {
     /// A name known to be one, in lower case.
     pub fn known(name: &'static str) -> Self {
-        debug_assert!(name.bytes().all(|c| is_token(c) && !c.is_ascii_uppercase()), "{name}");
+        debug_assert!(name.bytes().all(|c| is_token_byte(c) && !c.is_ascii_uppercase()), "{name}");
         HeaderName(name.to_owned())
     }
 }
@@ -32,7 +53,7 @@ impl FromText for HeaderName {
         if text.is_empty() {
             return Err(refuse("it is empty".into()));
         }
-        if let Some(c) = text.chars().find(|c| !c.is_ascii() || !is_token(*c as u8)) {
+        if let Some(c) = text.chars().find(|c| !c.is_ascii() || !is_token_byte(*c as u8)) {
             return Err(refuse(format!("{} cannot stand in it", quote(&c.to_string()))));
         }
         Ok(HeaderName(text.to_ascii_lowercase()))

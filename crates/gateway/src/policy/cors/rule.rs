@@ -2,6 +2,7 @@
 
 use transom_proxy::fields::{Fields, Known, Values, list};
 use transom_proxy::message::Method;
+use transom_settings::is_token;
 
 use super::Cors;
 use crate::origin::OriginPattern;
@@ -140,11 +141,6 @@ pub(super) fn forget(fields: &mut Fields) {
         let beginning = field.name.get(..BEGINNING.len());
         !beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(BEGINNING))
     });
-}
-
-fn is_token(name: &[u8]) -> bool {
-    let sign = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
-    !name.is_empty() && name.iter().all(sign)
 }
 
 #[cfg(test)]

@@ -33,6 +33,8 @@ pub struct Weight {
     pub kind: Kind,
     /// The name of the operation.
     pub name: Option<String>,
+    /// The fields at its root, each once.
+    pub roots: Vec<String>,
 }
 
 /// What an operation does.
@@ -42,6 +44,16 @@ pub enum Kind {
     Query,
     Mutation,
     Subscription,
+}
+
+impl Kind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Query => "query",
+            Kind::Mutation => "mutation",
+            Kind::Subscription => "subscription",
+        }
+    }
 }
 
 /// Why a document is not passed on.
@@ -131,7 +143,12 @@ pub fn weigh(
     if sum.aliases > most.aliases {
         return Err(Refused::Aliases(sum.aliases, most.aliases));
     }
+    let mut roots = Vec::new();
+    if let Some(set) = chosen.selection_set() {
+        weighing.roots(&set, &mut HashSet::new(), &mut roots);
+    }
     Ok(Weight {
+        roots,
         depth: sum.depth,
         complexity: sum.complexity,
         aliases: sum.aliases,
@@ -209,6 +226,31 @@ impl Weighing<'_> {
         Ok(sum)
     }
 
+    /// The fields of a selection by their own names; fragments are looked into once.
+    fn roots(&self, set: &SelectionSet, seen: &mut HashSet<String>, all: &mut Vec<String>) {
+        for selection in set.selections() {
+            match selection {
+                Selection::Field(field) => {
+                    let name = field.name().map(|name| name.text().to_string());
+                    all.extend(name.filter(|name| !all.contains(name)));
+                }
+                Selection::InlineFragment(fragment) => {
+                    if let Some(set) = fragment.selection_set() {
+                        self.roots(&set, seen, all);
+                    }
+                }
+                Selection::FragmentSpread(spread) => {
+                    let name = spread.fragment_name().and_then(|name| name.name());
+                    let name = name.map(|name| name.text().to_string()).unwrap_or_default();
+                    let fragment = self.fragments.get(&name).and_then(|one| one.selection_set());
+                    if let Some(set) = fragment.filter(|_| seen.insert(name)) {
+                        self.roots(&set, seen, all);
+                    }
+                }
+            }
+        }
+    }
+
     fn field(&mut self, field: &cst::Field) -> Result<Sum, Refused> {
         let name = field.name().map(|name| name.text().to_string()).unwrap_or_default();
         let within = match field.selection_set() {
@@ -280,6 +322,21 @@ mod tests {
             tokens: 1000,
             sizes: vec!["first".to_owned(), "last".to_owned()],
             default_size: 1,
+        }
+    }
+
+    #[test]
+    fn gw_25_what_stands_at_the_root_is_known_by_its_own_name() {
+        for (document, expected) in [
+            ("{ a { x } b }", &["a", "b"][..]),
+            ("mutation Harmless { x: pay y: pay }", &["pay"]),
+            (
+                "mutation { ...F ... on M { c } } fragment F on M { b ...G } fragment G on M { a }",
+                &["b", "a", "c"],
+            ),
+        ] {
+            let found = weigh(document, None, &json!({}), &most()).unwrap();
+            assert_eq!(found.roots, expected, "{document}");
         }
     }
 

@@ -104,9 +104,10 @@ impl Conversation {
         {
             match said {
                 Said::Ping(payload) => websocket::pong(&payload, &mut self.out),
-                Said::Close => {
+                Said::Close(code) => {
                     self.closed = true;
-                    self.close(1000, "");
+                    // RFC 6455 §5.5.1: its own code comes back
+                    self.close(code.unwrap_or(1000), "");
                 }
                 Said::Text(text) if text.is_empty() => self.sent.borrow_mut().end(),
                 Said::Text(_) if self.sent.borrow().ended => {
@@ -156,6 +157,10 @@ pub(super) fn of_fault(code: transom_proxy::fault::Code) -> Status {
 }
 
 impl Side for Conversation {
+    fn leave(&mut self) {
+        self.close(1001, "going away");
+    }
+
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         loop {
             if !self.out.is_empty() {
@@ -195,8 +200,8 @@ impl Side for Conversation {
         if self.closing {
             // nothing is listened to any more but that the client closes, too
             self.listening.push(bytes);
-            while let Some(said) = self.listening.hear().unwrap_or(Some(Said::Close)) {
-                self.closed |= said == Said::Close;
+            while let Some(said) = self.listening.hear().unwrap_or(Some(Said::Close(None))) {
+                self.closed |= matches!(said, Said::Close(_));
                 if self.closed {
                     break;
                 }

@@ -183,7 +183,7 @@ impl<'a> Rest<'a> {
                 (text.len() <= 16).then(|| text.parse().ok().map(Bare::Integer))?
             }
             b if b.is_ascii_alphabetic() || b == b'*' => {
-                let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(&b);
+                let token = |b: u8| transom_settings::is_token_byte(b) || matches!(b, b':' | b'/');
                 self.while_in(token).map(|token| Bare::Token(token.to_owned()))
             }
             _ => None,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use transom_net::Worker;
 use transom_proxy::body::Body;
+use transom_proxy::body::joined::{self, Read};
 use transom_proxy::chain::Next;
 use transom_proxy::exchange::Exchange;
 use transom_proxy::fault::{Code, Fault, Retry};
@@ -17,7 +18,6 @@ use transom_proxy::record::Record;
 use super::remote::{BEAT, Elsewhere, Outcome, Remote};
 use super::store::{Answer, Digest, First};
 use super::{Idempotency, Lost, again, another, lost, under_way};
-use crate::joined::{self, Read};
 use crate::redis::asking::Away;
 
 pub(super) struct Running {
@@ -175,15 +175,23 @@ async fn done(
 /// What becomes of a request whose answer is not kept.
 fn not_kept(rule: &Idempotency, record: &Record, response: &Response) -> Option<Outcome> {
     match record.fault {
-        Some(code) if untouched(code) || rule.lost == Lost::Again => Some(Outcome::Nothing),
+        Some(code) if untouched(code, record) || rule.lost == Lost::Again => Some(Outcome::Nothing),
         Some(_) => Some(Outcome::Lost),
         None if response.status >= 500 && !rule.server_errors => Some(Outcome::Nothing),
         None => None,
     }
 }
 
-/// Whether nothing of the request has been done where this was the fault.
-fn untouched(code: Code) -> bool {
+/// Whether nothing of the request has been done where this was the fault in the end. Of several attempts one
+/// that reached an endpoint may have done it, whatever became of the last.
+fn untouched(code: Code, record: &Record) -> bool {
+    // where the only attempt got through, but not the request
+    let refused = record.attempts <= 1 && code.row().retry == Retry::Yes;
+    never_sent(code) && (record.connected.is_none() || refused)
+}
+
+/// Whether an attempt with this fault has sent nothing, or nothing that was taken.
+fn never_sent(code: Code) -> bool {
     let maybe = matches!(
         code,
         Code::BadResponse
@@ -212,7 +220,26 @@ mod tests {
             (Code::IncompleteResponse, false),
             (Code::Internal, false),
         ] {
-            assert_eq!(untouched(code), expected, "{code:?}");
+            assert_eq!(untouched(code, &Record::default()), expected, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_attempt_may_have_done_is_not_done_again() {
+        for (code, attempts, connected, expected) in [
+            (Code::ConnectRefused, 1, false, true),
+            (Code::ConnectRefused, 3, false, true),
+            // the first got through, and there was no answer
+            (Code::ConnectRefused, 2, true, false),
+            (Code::NoEndpoint, 1, true, false),
+            (Code::QueueTimeout, 1, true, false),
+            (Code::StreamRefused, 1, true, true),
+            (Code::StreamRefused, 2, true, false),
+            (Code::ResponseTimeout, 1, true, false),
+        ] {
+            let connected = connected.then(Instant::now);
+            let record = Record { attempts, connected, ..Record::default() };
+            assert_eq!(untouched(code, &record), expected, "{code:?} {attempts}");
         }
     }
 }

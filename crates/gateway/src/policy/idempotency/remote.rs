@@ -12,9 +12,9 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use tokio::sync::oneshot;
 use transom_net::Worker;
-use transom_proxy::codec::head::is_token_byte;
 use transom_proxy::fields::Fields;
 use transom_proxy::patience::within;
+use transom_settings::is_token;
 
 use super::store::{Answer, Digest};
 use crate::redis::asking::{Asking, Away};
@@ -223,7 +223,7 @@ fn decoded(mut bytes: Bytes) -> Option<Answer> {
         let name = part(&mut bytes)?;
         let value = part(&mut bytes)?;
         // a name of other bytes would be the beginning of another answer
-        if name.is_empty() || !name.iter().copied().all(is_token_byte) {
+        if !is_token(&name) {
             return None;
         }
         fields.append(std::str::from_utf8(&name).ok()?, &value);

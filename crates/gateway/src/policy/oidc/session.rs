@@ -59,6 +59,7 @@ impl Kept {
     pub(super) fn session(self, reading: &Reading) -> Option<Session> {
         let headers = reading.headers(&self.claims);
         let identity = reading.identity(self.claims.clone(), Oidc::NAME);
+        let identity = Identity { until: Some(self.until), ..identity };
         let access = self.access.clone();
         let named = !identity.name.is_empty();
         named.then(|| Session { kept: self, identity: Arc::new(identity), headers, access })

@@ -9,12 +9,13 @@ use transom_proxy::body::{Body, Source};
 use transom_proxy::fault::{Code, Fault, Place, Violation};
 use transom_proxy::fields::Fields;
 
-use super::{json, xml};
+use super::{form, json, xml};
 
 /// Who looks at the bytes.
 pub(super) enum Scanner {
     Json(json::Scanner),
     Xml(xml::Scanner),
+    Form(Box<form::Scanner>),
 }
 
 impl Scanner {
@@ -22,6 +23,7 @@ impl Scanner {
         match self {
             Scanner::Json(json) => json.read(bytes),
             Scanner::Xml(xml) => xml.read(bytes),
+            Scanner::Form(form) => form.read(bytes),
         }
     }
 
@@ -29,6 +31,7 @@ impl Scanner {
         match self {
             Scanner::Json(json) => json.end(),
             Scanner::Xml(xml) => xml.end(),
+            Scanner::Form(form) => form.end(),
         }
     }
 }
@@ -93,7 +96,7 @@ impl Watched {
     }
 }
 
-fn refused(why: String) -> Fault {
+pub(super) fn refused(why: String) -> Fault {
     let place = Place::Pointer(String::new());
     let told = Violation { place, detail: why.clone() };
     Fault::new(Code::BadRequest, format!("payload: {why}")).violations(vec![told])

@@ -15,7 +15,7 @@ use transom_proxy::policy::{Ahead, Answering, Policy};
 use transom_proxy::stage::Stage;
 
 use super::RateLimit;
-use crate::expression::Program;
+use crate::expression::{Condition, Expression, Facts, Program};
 use crate::kind::Kind;
 use crate::limit::by::By;
 use crate::limit::cost::cost;
@@ -30,6 +30,7 @@ pub(super) struct Limited {
     /// By the name of the plan.
     pub(super) plans: HashMap<String, Vec<Limit>>,
     pub(super) cost: Arc<Program>,
+    pub(super) when: Option<Expression<Condition>>,
     pub(super) told: Told,
     pub(super) stage: Stage,
     pub(super) dry_run: bool,
@@ -176,10 +177,17 @@ impl Policy for Limited {
         let words: Vec<_> = self.limits.iter().map(|limit| &*limit.words).collect();
         let dry_run = if self.dry_run { ", only told in the log" } else { "" };
         let plans = if self.plans.is_empty() { "" } else { ", or what the plan says" };
-        format!("{}{plans}{dry_run}", words.join(" and "))
+        let when = self.when.as_ref().map(|when| format!(", when {}", when.as_str()));
+        format!("{}{plans}{}{dry_run}", words.join(" and "), when.unwrap_or_default())
     }
 
     fn ahead(&self, exchange: &mut Exchange, request: &mut Request) -> Result<Ahead, Fault> {
+        let is_for = |when: &Expression<Condition>| {
+            when.program().is_true(&Facts::new(exchange, request)).unwrap_or(true)
+        };
+        if !self.when.as_ref().is_none_or(is_for) {
+            return Ok(Ahead::Done);
+        }
         let limits = self.limits(exchange);
         if self.told != Told::Nothing || limits.iter().any(|limit| limit.shared.is_some()) {
             return Ok(Ahead::Around);

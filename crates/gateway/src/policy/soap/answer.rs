@@ -15,6 +15,9 @@ use crate::soap::envelope::{Opened, SoapFault, open};
 use crate::soap::read::{plain, typed};
 use crate::soap::wsdl::Operation;
 
+/// Of the reason of a fault, in the log; in letters.
+const LONGEST_REMARK: usize = 200;
+
 impl Calling {
     /// Makes JSON of an envelope. What is none passes where it is an error, such as one of a server
     /// before the service.
@@ -61,7 +64,8 @@ impl Calling {
                 (response.status, "application/json", self.result(operation, &element))
             }
             Opened::Fault(fault) => {
-                exchange.record.remark(format!("soap: fault {}: {}", fault.code, fault.reason));
+                let told: String = fault.reason.chars().take(LONGEST_REMARK).collect();
+                exchange.record.remark(format!("soap: fault {}: {told}", fault.code));
                 let status = self.status(&fault);
                 (status, "application/problem+json", self.told(exchange, status, fault))
             }

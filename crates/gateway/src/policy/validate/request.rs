@@ -1,6 +1,7 @@
 //! Whether a request is one that is described.
 
-use transom_proxy::body::Body;
+use bytes::Bytes;
+use transom_proxy::body::{Body, joined};
 use transom_proxy::fault::{Code, Fault, Place, Violation};
 use transom_proxy::fields::{Fields, Known, Name};
 use transom_proxy::headers::cookie;
@@ -8,9 +9,8 @@ use transom_proxy::message::Request;
 use transom_settings::json::Value as Json;
 
 use super::{Refusal, Unknown, Validate};
-use crate::content::Form;
 use crate::content::form::decoded;
-use crate::joined;
+use crate::content::{Form, multipart};
 use crate::media;
 use crate::openapi::{Content, Document, Found, Operation, Parameter, Schema, Where, parameters};
 
@@ -125,8 +125,44 @@ async fn body(
         (Some(schema), Some(form @ (Form::Json | Form::Form))) => {
             held_against(settings, schema, form, request).await
         }
+        (Some(schema), None) if essence == multipart::TYPE => {
+            parts_held_against(settings, schema, &media.encoding, request).await
+        }
         _ => Ok(Vec::new()),
     }
+}
+
+/// What of a form with files does not fit a schema, or is of a type that a part must not have.
+async fn parts_held_against(
+    settings: &Validate,
+    schema: &Schema,
+    encoding: &[(String, Vec<String>)],
+    request: &mut Request,
+) -> Result<Vec<Violation>, Fault> {
+    let bytes = whole_body(settings, request).await?;
+    let content_type = request.fields.get(Known::ContentType).unwrap_or_default();
+    let parts = multipart::whole(std::str::from_utf8(content_type).unwrap_or_default(), &bytes);
+    request.body = Body::of(bytes);
+    let parts = match parts {
+        Ok(parts) => parts,
+        Err(why) => return Ok(vec![Violation { place: whole(), detail: why }]),
+    };
+    let mut found = parameters::of_other_types(&parts, encoding);
+    match parameters::parts(parts, &schema.json) {
+        Ok(value) => found.extend(schema.violations(&value, MOST)),
+        Err(violation) => found.push(violation),
+    }
+    Ok(found)
+}
+
+/// The whole of a body, which is taken out of the request.
+async fn whole_body(settings: &Validate, request: &mut Request) -> Result<Bytes, Fault> {
+    if !request.fields.all(Known::ContentEncoding).all(media::is_identity) {
+        let detail = "validate: a compressed body cannot be looked into";
+        return Err(Fault::new(Code::UnsupportedMedia, detail));
+    }
+    let read = joined::whole(&mut request.body, settings.max_body.len()).await?;
+    read.ok_or_else(|| Fault::new(Code::TooLarge, "validate: the body is over `max-body`"))
 }
 
 /// What of a body does not fit a schema. The body is there again afterwards.
@@ -136,13 +172,7 @@ async fn held_against(
     form: Form,
     request: &mut Request,
 ) -> Result<Vec<Violation>, Fault> {
-    if !request.fields.all(Known::ContentEncoding).all(media::is_identity) {
-        let detail = "validate: a compressed body cannot be looked into";
-        return Err(Fault::new(Code::UnsupportedMedia, detail));
-    }
-    let Some(bytes) = joined::whole(&mut request.body, settings.max_body.len()).await? else {
-        return Err(Fault::new(Code::TooLarge, "validate: the body is over `max-body`"));
-    };
+    let bytes = whole_body(settings, request).await?;
     let value = form.read(&bytes);
     request.body = Body::of(bytes);
     Ok(match value {

@@ -458,7 +458,7 @@ fn a_file_that_may_not_be_read_is_forbidden() {
 /// once the first bytes have come.
 fn over_a_socket(files: Files, send: &str, meanwhile: impl FnOnce()) -> Vec<u8> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let rule = Rule { methods: vec![], hosts: vec![], paths: vec![], conditions: vec![] };
+    let rule = Rule::default();
     let route = Route {
         name: "files".into(),
         chain: Vec::new(),

@@ -172,7 +172,7 @@ async fn exchange(
     match response {
         Ok(response) if response.status == 101 && exchange.tunnel.is_some() => {
             if let Some(stream) = stream.filter(|_| upgrades) {
-                tunnel::run(&side, &mut exchange, response, stream).await;
+                tunnel::run(&side, &line.serving, &mut exchange, response, stream).await;
             }
         }
         Ok(response) => respond_to(line, &side, &mut exchange, response, plan).await,

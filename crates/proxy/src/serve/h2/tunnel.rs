@@ -10,7 +10,7 @@ use crate::exchange::{Exchange, RequestId};
 use crate::fields::Known;
 use crate::local::Local;
 use crate::message::Response;
-use crate::serve::steps;
+use crate::serve::{Serving, steps};
 use crate::upgrade::Streamed;
 
 /// A `Sec-WebSocket-Key` (RFC 6455 §4.1): 16 bytes that no other request has, in base64. It proves
@@ -31,6 +31,7 @@ pub(super) fn key(local: &Local) -> String {
 /// Tells the client that the tunnel stands, and carries it until it ends.
 pub(super) async fn run(
     side: &Side,
+    serving: &Serving,
     exchange: &mut Exchange,
     mut response: Response,
     receive: RecvStream,
@@ -47,7 +48,13 @@ pub(super) async fn run(
     exchange.record.tunnel = true;
     steps::each_sink(exchange, |sink, exchange| sink.tunnelled(exchange));
     let mut client = Streamed::new(receive, send);
-    let passed = poll_fn(|cx| tunnel.poll(&mut client, idle, cx)).await;
+    let passed = poll_fn(|cx| {
+        if serving.leaving.get() {
+            tunnel.leave();
+        }
+        tunnel.poll(&mut client, idle, cx)
+    });
+    let passed = passed.await;
     exchange.record.body_in += passed.to_endpoint;
     exchange.record.body_out += passed.to_client;
 }

@@ -2,10 +2,10 @@
 
 use std::task::{Context, Poll};
 
+use super::{Body, Source};
+use crate::fault::{Code, Fault};
+use crate::fields::Fields;
 use bytes::Bytes;
-use transom_proxy::body::{Body, Source};
-use transom_proxy::fault::{Code, Fault};
-use transom_proxy::fields::Fields;
 
 /// What was read of a body.
 pub enum Read {
@@ -126,27 +126,7 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
-
-    /// Gives its bytes three at a time.
-    struct Parts(&'static [u8]);
-
-    impl Source for Parts {
-        fn poll_fill(&mut self, _: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
-            Poll::Ready(Ok(self.0.len().min(3)))
-        }
-
-        fn look(&self, see: &mut dyn FnMut(&[u8])) {
-            see(&self.0[..self.0.len().min(3)]);
-        }
-
-        fn consume(&mut self, n: usize) {
-            self.0 = &self.0[n..];
-        }
-
-        fn length(&self) -> Option<u64> {
-            None
-        }
-    }
+    use crate::testing::Parts;
 
     fn now<F: Future>(future: F) -> F::Output {
         match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
