@@ -10,6 +10,7 @@
 
 mod apis;
 mod balancing;
+mod connections;
 mod endpoints;
 mod futile;
 mod lending;

@@ -16,6 +16,7 @@ mod rows {
     mod addresses;
     mod attempts;
     mod balancing;
+    mod connections;
     mod draining;
     mod endpoints;
     mod floods;

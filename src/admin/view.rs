@@ -78,6 +78,12 @@ fn member(roster: &Roster, view: &MemberView) -> Json {
         "p50-ms": millis(recent.p50),
         "p99-ms": millis(recent.p99),
     });
+    if let Some(most) = view.ceiling {
+        shown["limit"] = most.into();
+    }
+    if let Some(own) = view.endpoint.ceilings.first() {
+        shown["connections"] = own.open().into();
+    }
     if view.priority != 0 {
         shown["priority"] = view.priority.into();
     }

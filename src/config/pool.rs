@@ -118,6 +118,19 @@ settings! {
 }
 
 impl Pool {
+    /// How many exchanges one connection to an endpoint may carry at once.
+    pub fn exchanges_per_connection(&self) -> usize {
+        let is_http2 = match self.http.value {
+            UpstreamHttp::Auto => self.tls.on().is_some(),
+            UpstreamHttp::Http1 => false,
+            UpstreamHttp::Http2 => true,
+        };
+        match is_http2 && !self.is_bound_to_clients() {
+            true => usize::from(self.http2.streams.value),
+            false => 1,
+        }
+    }
+
     /// Whether each connection to an endpoint is for one client.
     pub fn is_bound_to_clients(&self) -> bool {
         self.proxy_protocol.is_some() || self.connect_from.value == ConnectFrom::Client

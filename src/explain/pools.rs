@@ -76,6 +76,12 @@ fn guarded(pool: &Pool) -> Vec<String> {
     let most = [
         limits.requests.value.get().map(|most| format!("{most} requests at once")),
         limits.per_member.value.get().map(|most| format!("{most} for each endpoint")),
+        limits.connections.value.get().map(|most| format!("{most} connections")),
+        limits
+            .connections_per_member
+            .value
+            .get()
+            .map(|most| format!("{most} connections for each endpoint")),
         limits.adaptive.on().map(|_| "as many as their latency allows".to_owned()),
     ];
     let most: Vec<String> = most.into_iter().flatten().collect();

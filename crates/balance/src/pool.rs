@@ -189,7 +189,7 @@ impl Pool {
     }
 
     /// Those who wait may find room with the members there are now.
-    fn hand_over(&self) {
+    pub(crate) fn hand_over(&self) {
         if let Some(guard) = &self.settings.guard {
             guard.hand_over();
         }

@@ -4,6 +4,7 @@ pub mod background;
 pub mod blocks;
 pub mod buffer;
 pub mod carry;
+pub mod ceiling;
 pub mod clients;
 pub mod deadline;
 pub mod dial;
@@ -21,6 +22,7 @@ pub mod worker;
 
 pub use background::Background;
 pub use buffer::Size;
+pub use ceiling::{Ceiling, Ear, Place};
 pub use deadline::Deadline;
 pub use dial::{Address, Behalf, DialError, Source, Target, dial, dial_for};
 pub use duplex::Duplex;

@@ -163,6 +163,7 @@ impl Watch {
             if self.care.agent.is_none() {
                 self.changed |= member.state.set_own(Own::Ready, "nobody asks it");
                 self.changed |= member.state.set_own_share(WHOLE);
+                member.state.set_own_ceiling(usize::MAX);
             }
             if self.care.drain.is_none() {
                 member.state.keep();
@@ -440,6 +441,16 @@ impl Watch {
             self.say(level, &member, &format!("says that it is {}{reason}", own.as_str()));
         } else if was_mute {
             self.say(Level::Info, &member, "has an agent that answers again");
+        }
+        if let Some(most) = said.ceiling
+            && member.state.set_own_ceiling(most)
+        {
+            let most = match most {
+                usize::MAX => "any number of".to_owned(),
+                most => most.to_string(),
+            };
+            self.say(Level::Info, &member, &format!("says that it takes {most} requests at once"));
+            self.pool.hand_over();
         }
     }
 

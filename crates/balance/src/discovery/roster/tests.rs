@@ -27,6 +27,7 @@ impl Make for Plain {
             authority: place.written.to_string(),
             pool: Arc::from("p"),
             http2: None,
+            ceilings: Vec::new(),
             keep_alive: KeepAlive::default(),
             announce: None,
         })
