@@ -35,6 +35,9 @@ pub(super) fn whole(name: &str, roster: &Roster) -> Json {
     let mut shown = in_short(name, roster);
     let members = roster.pool().view();
     shown["members"] = members.iter().map(|one| member(roster, one)).collect();
+    if roster.left_out() > 0 {
+        shown["left-out"] = roster.left_out().into();
+    }
     if let Some(scaler) = &roster.scaler {
         shown["scale"] = scale(&scaler.view());
     }

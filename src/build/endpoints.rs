@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use transom_balance::affinity::random_secret;
 use transom_balance::discovery::roster::{self, Make, Plan};
+use transom_balance::discovery::subsetting::Subsetting;
 use transom_balance::discovery::{Listed, Roster};
 use transom_balance::members::{MemberSpec, Passive};
 use transom_balance::scale::Scaled;
@@ -193,6 +194,7 @@ impl Build<'_> {
             registrations,
             scaler: self.scaler(name, written.scale.as_ref(), earlier.as_deref()),
             allow_empty: written.allow_empty,
+            subsetting: self.subsetting(written),
             make: Arc::new(maker),
             names: self.names.clone(),
             tell: sources::tell(),
@@ -215,6 +217,11 @@ impl Build<'_> {
         let name = name.to_owned();
         let earlier = self.earlier_roster(&name).map(|roster| roster.pool().clone());
         Box::new(move |specs| Pool::new(name, specs, settings, earlier.as_deref()))
+    }
+
+    fn subsetting(&self, written: &config::Pool) -> Option<Subsetting> {
+        let size = written.subsetting.value.get()? as usize;
+        Some(Subsetting { size, instance: self.config.instance? })
     }
 
     fn earlier_roster(&self, name: &str) -> Option<Arc<Roster>> {
@@ -272,6 +279,7 @@ impl Build<'_> {
             registrations: None,
             scaler: None,
             allow_empty: false,
+            subsetting: None,
             make: Arc::new(maker),
             names: self.names.clone(),
             tell: sources::tell(),

@@ -35,6 +35,9 @@ settings! {
         pub health: Option<Health> = None,
         /// A program beside each member that is asked how the member is: its port, or settings.
         pub agent: Option<Agent> = None,
+        /// Whether each instance of Transom uses only some of the endpoints: how many. Which ones
+        /// they are comes from `instance`, and all instances together use all endpoints alike.
+        pub subsetting: Spanned<Limit<u32>> = Limit::Unlimited.into(),
         /// When a member is taken out for a while because of its traffic.
         pub outliers: Switch<Outliers> = Switch::On(Outliers::default()),
         /// Lets a member that comes back, or joins, have its whole share of requests by and by:

@@ -47,6 +47,10 @@ impl Telling<'_> {
         for (member, chance) in pool.view().iter().zip(&chances) {
             self.line(candidate(member, chance.as_ref()));
         }
+        let left_out = self.snapshot.rosters.get(name).map_or(0, |roster| roster.left_out());
+        if let (1.., Some(instance)) = (left_out, self.snapshot.config.instance) {
+            self.line(format!("  {left_out} more are for other instances than {instance}"));
+        }
         for what in guarded(written) {
             self.line(format!("  {what}"));
         }

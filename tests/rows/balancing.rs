@@ -467,3 +467,28 @@ fn u_22_what_one_tenant_sends_hurts_its_own_few_endpoints_and_no_others() {
         }
     }
 }
+
+#[test]
+fn lb_14_each_instance_uses_its_few_and_all_together_use_all() {
+    let endpoints: Vec<Endpoint> = (0..6).map(|_| named("x", "")).collect();
+    let list: Vec<String> = endpoints.iter().map(|e| format!("'{}'", e.address)).collect();
+    for instance in 0..3 {
+        let config = format!(
+            "workers: 1\ninstance: {instance}\n\
+             listeners:\n  web: {{ address: '@WEB', routes: [{{ forward: o }}] }}\n\
+             pools:\n  o: {{ endpoints: [{}], subsetting: 2, algorithm: round-robin, \
+             health: {{ tcp: on, every: 50ms }} }}\n",
+            list.join(", ")
+        );
+        let transom = Transom::run(TRANSOM, &config);
+        for _ in 0..8 {
+            assert_eq!(get(&transom, "/", "").status, 200);
+        }
+        let shown = transom.admin("GET", "/pools/o").text();
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(shown["members"].as_array().unwrap().len(), 2, "{shown}");
+        assert_eq!(shown["left-out"], 4);
+    }
+    let asked: Vec<usize> = endpoints.iter().map(|e| e.requests().len()).collect();
+    assert_eq!(asked, [4; 6], "each by one instance alone");
+}

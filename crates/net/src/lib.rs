@@ -17,6 +17,7 @@ pub mod splice;
 pub mod stream;
 pub mod tasks;
 pub mod tls;
+pub mod turnstile;
 pub mod udp;
 pub mod worker;
 
@@ -27,4 +28,5 @@ pub use deadline::Deadline;
 pub use dial::{Address, Behalf, DialError, Source, Target, dial, dial_for};
 pub use duplex::Duplex;
 pub use stream::Stream;
+pub use turnstile::Turnstile;
 pub use worker::Worker;

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
 
+use crate::turnstile::Turnstile;
+
 /// What is given up, from one level to the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -43,6 +45,8 @@ pub struct Pressure {
     share: AtomicU32,
     /// Connections of all listeners.
     pub connections: Ceiling,
+    /// How fast connections are let in.
+    pub turnstile: Turnstile,
     /// Requests of all listeners.
     pub requests: Ceiling,
     beats: Box<[CachePadded<Beat>]>,
@@ -111,6 +115,7 @@ impl Pressure {
             level: AtomicU8::new(0),
             share: AtomicU32::new(0),
             connections: Ceiling::default(),
+            turnstile: Turnstile::default(),
             requests: Ceiling::default(),
             beats: (0..workers).map(|_| CachePadded::default()).collect(),
             origin: Instant::now(),

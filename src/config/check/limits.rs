@@ -38,6 +38,7 @@ impl Check<'_> {
     /// What is given up first must begin first.
     pub(super) fn overload(&mut self) {
         let overload = &self.config.overload;
+        self.rate(&overload.connection_rate, "overload.connection-rate".to_owned());
         let pairs = [
             ("tight", overload.tight, "shed", overload.shed),
             ("shed", overload.shed, "close", overload.close),
@@ -55,19 +56,20 @@ impl Check<'_> {
 
     pub(super) fn rates(&mut self, limits: &Limits, path: &str) {
         let rates = [
+            ("connection-rate", limits.connection_rate),
             ("connection-rate-per-client", limits.connection_rate_per_client),
             ("request-rate-per-client", limits.request_rate_per_client),
         ];
         for (key, rate) in rates {
-            if let Limit::At(Rate { count: 0, .. }) = rate.value {
-                self.error(
-                    rate.span,
-                    format!("{path}.{key}"),
-                    "a rate of nothing lets nobody pass",
-                )
+            self.rate(&rate, format!("{path}.{key}"));
+        }
+    }
+
+    fn rate(&mut self, rate: &Spanned<Limit<Rate>>, path: String) {
+        if let Limit::At(Rate { count: 0, .. }) = rate.value {
+            self.error(rate.span, path, "a rate of nothing lets nobody pass")
                 .hint("write `off` for no limit, or name in `clients` who may connect")
                 .done();
-            }
         }
     }
 

@@ -18,6 +18,7 @@ use super::manual::{Change, Manual};
 use super::names::Names;
 use super::news::{Changed, News};
 use super::registered::Registrations;
+use super::subsetting::Subsetting;
 use super::{Listed, Reach, Source, follow};
 use crate::Pool;
 use crate::members::{MemberSpec, MemberView};
@@ -68,6 +69,8 @@ pub struct Plan {
     pub scaler: Option<Arc<Scaler>>,
     /// A source that lists nothing means it.
     pub allow_empty: bool,
+    /// Which of all endpoints this Transom uses, where not all.
+    pub subsetting: Option<Subsetting>,
     pub make: Arc<dyn Make>,
     pub names: Arc<Names>,
     pub tell: Tell,
@@ -117,6 +120,7 @@ impl Roster {
             news: waiting.iter().map(|(news, _)| news.clone()).collect(),
             scaled: News::new("scale", true, changed.clone()),
             allow_empty: plan.allow_empty,
+            subsetting: plan.subsetting,
             make: plan.make,
             names: plan.names,
             tell: plan.tell,
@@ -266,6 +270,11 @@ impl Roster {
     /// Whether a member stands at this address, or has come by this name.
     pub fn has(&self, address: &EndpointAddress) -> bool {
         self.pool.members().iter().any(|member| named(&member.spec).contains(address))
+    }
+
+    /// How many endpoints are listed that other instances use.
+    pub fn left_out(&self) -> usize {
+        self.state().made.left_out
     }
 
     /// What was changed by hand.

@@ -66,6 +66,7 @@ fn roster(
         registrations: None,
         scaler: None,
         allow_empty: false,
+        subsetting: None,
         make: Arc::new(Plain),
         names: Names::new(Arc::new(Resolver::new(Default::default()))),
         tell: Arc::new(move |remark| {
