@@ -30,6 +30,7 @@ mod rows {
     mod resources;
     mod response;
     mod rig;
+    mod strace;
     mod streams;
     mod upstream_h2;
 }

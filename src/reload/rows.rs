@@ -19,6 +19,7 @@ impl Running {
             memory: seen.memory,
             descriptors: seen.descriptors,
             lags: self.pressure.lags().map(Option::unwrap_or_default).collect(),
+            stalls: self.pressure.stalls().collect(),
         }
     }
 

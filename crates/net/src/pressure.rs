@@ -103,6 +103,8 @@ impl Ceiling {
 struct Beat {
     at: AtomicU64,
     late: AtomicU64,
+    /// How often it did not come round for so long that somebody was told.
+    stalls: AtomicU64,
 }
 
 /// How often a worker should come round.
@@ -143,6 +145,18 @@ impl Pressure {
             beat.late.store(micros(late), Ordering::Relaxed);
             beat.at.store(micros(self.origin.elapsed()), Ordering::Relaxed);
         }
+    }
+
+    /// A worker has not come round for long.
+    pub fn count_stall(&self, worker: usize) {
+        if let Some(beat) = self.beats.get(worker) {
+            beat.stalls.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How often each worker has not come round for long.
+    pub fn stalls(&self) -> impl Iterator<Item = u64> {
+        self.beats.iter().map(|beat| beat.stalls.load(Ordering::Relaxed))
     }
 
     /// How late each worker is: as it was when it last came round, or more where it has not come

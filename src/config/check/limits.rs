@@ -1,7 +1,7 @@
 //! Whether times fit into each other, and limits into what there is.
 
 use transom_proxy::codec::head::HeadLimits;
-use transom_settings::{ByteSize, Limit, Rate, Span, Spanned};
+use transom_settings::{ByteSize, Duration, Limit, Rate, Span, Spanned};
 
 use super::Check;
 use crate::config::{Limits, Timeouts};
@@ -38,6 +38,14 @@ impl Check<'_> {
     /// What is given up first must begin first.
     pub(super) fn overload(&mut self) {
         let overload = &self.config.overload;
+        if let Limit::At(abort) = overload.abort.value
+            && abort < Duration::seconds(1)
+        {
+            let what = format!("a worker may well be late for {abort}");
+            self.error(overload.abort.span, "overload.abort", what)
+                .hint("write a second or more, or `off`")
+                .done();
+        }
         self.rate(&overload.connection_rate, "overload.connection-rate".to_owned());
         let pairs = [
             ("tight", overload.tight, "shed", overload.shed),
