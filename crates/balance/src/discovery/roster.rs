@@ -226,10 +226,7 @@ impl Roster {
     fn stand(&self, manual: &Manual) {
         let mut news = false;
         for member in self.pool.members() {
-            let names = named(&member.spec);
-            let wanted = names.iter().filter_map(|at| manual.of(at)).map(|change| change.standing);
-            let wanted = wanted.max_by_key(|standing| *standing as u8);
-            if let Some(wanted) = wanted {
+            if let Some(wanted) = wanted(manual, &member.spec) {
                 news |= member.state.set_administrative(wanted, "by hand");
             }
         }
@@ -255,11 +252,16 @@ impl Roster {
     }
 
     /// Makes a member ready again of which nothing is changed by hand any more.
+    ///
+    /// By another of its names it may still be: what is set there stays. Held meanwhile, so that of two
+    /// who change the same one the later is heard.
     fn stand_again(&self, address: &EndpointAddress) {
+        let state = self.state();
         let mut news = false;
         for member in self.pool.members() {
             if named(&member.spec).contains(address) {
-                news |= member.state.set_administrative(Administrative::Ready, "by hand");
+                let wanted = wanted(&state.manual, &member.spec).unwrap_or_default();
+                news |= member.state.set_administrative(wanted, "by hand");
             }
         }
         if news {
@@ -422,6 +424,13 @@ impl State {
         }
         forgotten.into_iter().map(|(address, _)| address).collect()
     }
+}
+
+/// What operators want of a member, by whichever of its names.
+fn wanted(manual: &Manual, spec: &MemberSpec) -> Option<Administrative> {
+    let names = named(spec);
+    let wanted = names.iter().filter_map(|at| manual.of(at)).map(|change| change.standing);
+    wanted.max_by_key(|standing| *standing as u8)
 }
 
 fn same(before: &[MemberSpec], now: &[MemberSpec]) -> bool {

@@ -191,3 +191,26 @@ async fn what_runs_and_waits_goes_on_over_a_reload() {
     drop(lease_in(poll(&mut second)));
     assert_eq!(new.guard().unwrap().view().running, 0);
 }
+
+#[tokio::test]
+async fn who_waits_in_vain_holds_up_nobody() {
+    use crate::state::Health;
+    let rules = GuardRules { per_member: Some(1), ..RULES };
+    let guard = Some(Guard::new(rules, None, Arc::new(|_, _| {})));
+    let settings = Settings { guard, panic_threshold: 0.0, ..Settings::default() };
+    let pool = Pool::new("p", specs(&[1, 1]), settings, None);
+    let members = pool.members();
+    let (a, b) = (ready(lease(&pool, &[])), ready(lease(&pool, &[])));
+    let key = a.endpoint().key;
+    // it has tried the one that will be left
+    let (mut vain, mut next) = (waits(lease(&pool, &[key])), waits(lease(&pool, &[])));
+    let other = members.iter().find(|member| member.spec.endpoint.key != key).unwrap();
+    other.state.set_health(Health::Down, "refused");
+    pool.refresh();
+    a.end(AttemptResult::Answered(200));
+    let Poll::Ready(Err(fault)) = poll(&mut vain) else { panic!("it still waits") };
+    assert_eq!(fault.code(), Code::NoEndpoint);
+    assert_eq!(lease_in(poll(&mut next)).endpoint().key, key);
+    drop(b);
+    assert_eq!(pool.guard().unwrap().view().running, 0);
+}

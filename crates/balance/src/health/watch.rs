@@ -146,8 +146,13 @@ impl Watch {
         let members = self.pool.members();
         let at_first = self.wards.is_empty();
         let many = members.len() > MANY;
-        let keys: HashSet<u64> = members.iter().map(|m| m.spec.endpoint.key).collect();
-        let removed = self.wards.extract_if(|key, _| !keys.contains(key));
+        let states: HashMap<u64, *const State> =
+            members.iter().map(|m| (m.spec.endpoint.key, std::ptr::from_ref(&**m.state))).collect();
+        // One that left and came back before it was looked for has another state, of which nothing is
+        // known.
+        let removed = self.wards.extract_if(|key, ward| {
+            states.get(key) != Some(&std::ptr::from_ref(&**ward.member.state))
+        });
         let until = self.care.drain.map(|drain| now + drain);
         self.gone.extend(removed.filter_map(|(_, ward)| Some((until?, ward.member))));
         for member in members {
@@ -504,3 +509,6 @@ impl Ward {
         self.member.state.set_share(rule.share(Duration::ZERO))
     }
 }
+
+#[cfg(test)]
+mod tests;
