@@ -658,7 +658,7 @@ fn sl_18_a_tunnel_carries_bytes_until_it_is_silent_for_too_long() {
 
 /// In the queue of the kernel, and not refused.
 #[test]
-fn u_21_a_herd_is_let_in_evenly_and_nobody_is_refused() {
+fn lb_41_u_21_a_herd_is_let_in_evenly_and_nobody_is_refused() {
     let endpoint = Endpoint::echo();
     for (limits, overload) in [("connection-rate: 40/s", ""), ("", "connection-rate: 40/s")] {
         let config = format!(
