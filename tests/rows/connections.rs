@@ -24,7 +24,7 @@ const HTTP: &str = "routes: [{ forward: o }]";
 
 /// For how long there have to be too many, so that an end which the other side has not heard of yet
 /// counts for nothing.
-const TOO_LONG: Duration = Duration::from_millis(50);
+const TOO_LONG: Duration = Duration::from_millis(250);
 
 /// Looks all the time whether no more connections are open than that.
 struct Watch {

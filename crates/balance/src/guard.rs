@@ -205,7 +205,7 @@ impl Guard {
             return Admission::Member(member);
         }
         self.running.fetch_sub(1, Ordering::Relaxed);
-        match pool.is_full_at(rule, question.tried) {
+        match pool.has_others_at(rule, question) {
             true => Admission::Full,
             false => Admission::Nobody,
         }

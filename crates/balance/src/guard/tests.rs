@@ -214,3 +214,30 @@ async fn who_waits_in_vain_holds_up_nobody() {
     drop(b);
     assert_eq!(pool.guard().unwrap().view().running, 0);
 }
+
+/// Two workers and one place, so that what was full a moment ago has room when it is asked about.
+#[test]
+fn nobody_is_refused_because_room_came_at_the_wrong_moment() {
+    let rules = GuardRules {
+        per_member: Some(1),
+        queue: QueueRule { length: 10, timeout: Duration::from_secs(60) },
+        ..RULES
+    };
+    let pool = guarded(&[1], rules);
+    let work = || {
+        for _ in 0..100_000 {
+            match lease(&pool, &[]) {
+                Leasing::Ready(lease) => drop(lease),
+                Leasing::Wait(waiting) => drop(waiting),
+                Leasing::Refused(fault) => panic!("{fault}"),
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(work);
+        }
+    });
+    let view = pool.guard().unwrap().view();
+    assert_eq!((view.running, view.waiting, view.refused), (0, 0, 0));
+}
