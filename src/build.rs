@@ -10,6 +10,7 @@
 
 mod apis;
 mod balancing;
+mod connections;
 mod endpoints;
 mod futile;
 mod lending;
@@ -103,6 +104,8 @@ pub struct Listening {
     pub clients: Option<Rule>,
     /// New connections of one client.
     pub connection_rate: Option<Pace>,
+    /// New connections in all: so many in a time.
+    pub turnstile: Option<(u64, Duration)>,
     pub over_limit: OverLimit,
     /// What is open and under way; goes on from one configuration to the next.
     pub counts: Counts,
@@ -351,6 +354,10 @@ impl<'a> Build<'a> {
             relay,
             flows,
             addresses: listener.address.iter().map(|address| address.value.clone()).collect(),
+            turnstile: {
+                let rate = listener.limits.connection_rate.value.get();
+                rate.map(|rate| (rate.count, rate.per.get()))
+            },
             connection_rate: pace(&listener.limits.connection_rate_per_client),
             over_limit: over_limit(&listener.limits),
             counts,

@@ -115,6 +115,8 @@ settings! {
         pub grace: Duration = Duration::seconds(30),
         /// The zone in which this Transom stands, for pools that prefer endpoints near to it.
         pub zone: Option<Spanned<Name>> = None,
+        /// Which of the instances that have the same file this is, from 0, for pools with `subsetting`.
+        pub instance: Option<u64> = None,
         /// When the file is read again.
         pub reload: Reload = Reload::default(),
         /// What is given up when there is too much.

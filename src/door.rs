@@ -22,7 +22,7 @@ use transom_net::pressure::{BEAT, Level, Room};
 use transom_net::proxy_protocol::{self, Parsed};
 use transom_net::tasks::Tasks;
 use transom_net::tls::server::{self, HandshakeError, ServerTls, Turns};
-use transom_net::{Stream, Worker, stream};
+use transom_net::{Stream, Turnstile, Worker, stream};
 use transom_proxy::patience::within;
 use transom_proxy::peer::Peer;
 use transom_proxy::serve::ceilings::OverLimit;
@@ -65,6 +65,7 @@ struct Rules {
 
 impl Rules {
     fn of(listening: &Listening) -> Arc<Self> {
+        listening.counts.connections.turnstile.set(listening.turnstile);
         Arc::new(Rules {
             clients: listening.clients.clone(),
             connection_rate: listening.connection_rate,
@@ -143,7 +144,7 @@ pub async fn accept<T>(
     let _order = loop {
         let accepted = tokio::select! {
             biased;
-            accepted = accept_while_there_is_room(&listener, worker, note) => accepted,
+            accepted = accept_while_there_is_room(&door, &listener, worker, note) => accepted,
             order = &mut stop => break order,
         };
         take_in(&door, accepted, &serving, &turns, &connections);
@@ -164,14 +165,25 @@ pub async fn accept<T>(
     drop(listener);
 }
 
-/// Where there is no room, who connects waits in the kernel's queue.
+/// Where there is no room, or too many have come just now, who connects waits in the kernel's queue.
 async fn accept_while_there_is_room(
+    door: &Door,
     listener: &Listener,
     worker: &Worker,
     note: impl FnMut(&io::Error),
 ) -> Accepted {
-    while worker.pressure().level() == Level::Closed {
-        tokio::time::sleep(BEAT).await;
+    loop {
+        let pressure = worker.pressure();
+        if pressure.level() == Level::Closed {
+            tokio::time::sleep(BEAT).await;
+            continue;
+        }
+        let now = Instant::now();
+        let own = door.rules.load().counts.turnstile.closed_for(now);
+        match own.max(pressure.turnstile.closed_for(now)) {
+            Some(closed) => tokio::time::sleep(closed).await,
+            None => break,
+        }
     }
     listener.accept(note).await
 }
@@ -190,6 +202,9 @@ fn take_in(
     };
     let limits = serving.sites.current().limits;
     let rules = door.rules.load_full();
+    let now = Instant::now();
+    rules.counts.turnstile.passed(now);
+    serving.local.worker.pressure().turnstile.passed(now);
     let open = rules.counts.open.fetch_add(1, Ordering::Relaxed);
     let mut entry = Entry::of(door, &rules);
     // From nine tenths on, those that lie idle make room, a hundredth of all at a time (SL-07).
@@ -394,6 +409,7 @@ async fn read_proxy_header(socket: &mut TcpStream) -> io::Result<Option<proxy_pr
 #[derive(Default)]
 pub struct Counts {
     open: AtomicUsize,
+    turnstile: Turnstile,
     clients: Open,
     rates: Rates,
     held: AtomicUsize,

@@ -129,6 +129,7 @@ fn limits(snapshot: &Snapshot, listening: &Listening) -> Option<String> {
     let limits = &listener.limits;
     let told = [
         limits.connections.map(|most| format!("{most} connections")),
+        limits.connection_rate.get().map(|rate| format!("new connections at {rate}")),
         limits.requests.get().map(|most| format!("{most} requests under way")),
         limits.requests_per_client.get().map(|most| format!("{most} of one client")),
         limits

@@ -22,4 +22,5 @@ pub mod save;
 pub mod store;
 pub mod supervise;
 pub mod watch;
+pub mod watchdog;
 pub mod workers;

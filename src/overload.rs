@@ -146,6 +146,8 @@ pub async fn watch(running: Arc<Running>, pressure: Arc<Pressure>) {
         let written = running.config().await.overload.clone();
         let ceiling = |limit: transom_settings::Limit<u32>| limit.get().map(|most| most as usize);
         pressure.connections.limit(ceiling(written.connections));
+        let rate = written.connection_rate.value.get();
+        pressure.turnstile.set(rate.map(|rate| (rate.count, rate.per.get())));
         pressure.requests.limit(ceiling(written.requests));
         let seen = Seen {
             memory: memory(written.memory.value),

@@ -63,6 +63,8 @@ async fn start(source: Source, started: impl FnOnce(&Config) + Send) -> Result<(
     admin.start(&running);
     let watch = crate::overload::watch(running.clone(), running.pressure.clone());
     running.supervisor.start("overload", watch);
+    let watchdog = crate::watchdog::watch(running.clone(), running.pressure.clone());
+    running.supervisor.start("watchdog", watchdog);
     running.supervisor.start("quotas", crate::supervise::keep_usage(running.clone()));
     running.supervisor.start("pools", crate::supervise::look_at_pools(running.clone()));
     if config.reload.watch {

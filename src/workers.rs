@@ -64,6 +64,11 @@ struct Thread {
     handle: JoinHandle<io::Result<()>>,
 }
 
+/// The name of a worker's thread.
+pub fn thread(id: usize) -> String {
+    format!("worker-{id}")
+}
+
 impl Workers {
     /// Starts so many threads.
     ///
@@ -74,7 +79,7 @@ impl Workers {
             let (commands, orders) = mpsc::channel(64);
             let handle = {
                 let pressure = pressure.clone();
-                transom_net::worker::start(&format!("worker-{id}"), id, pressure, move |worker| {
+                transom_net::worker::start(&thread(id), id, pressure, move |worker| {
                     run(worker, orders)
                 })?
             };

@@ -16,6 +16,7 @@ mod rows {
     mod addresses;
     mod attempts;
     mod balancing;
+    mod connections;
     mod draining;
     mod endpoints;
     mod floods;
@@ -29,6 +30,7 @@ mod rows {
     mod resources;
     mod response;
     mod rig;
+    mod strace;
     mod streams;
     mod upstream_h2;
 }

@@ -280,3 +280,31 @@ fn links_between_documents_lead_somewhere() {
     }
     none(dead, "links lead nowhere");
 }
+
+/// Everything that waits, limits or grows old goes by a clock that never jumps; the time of day is asked
+/// only where it is what is meant (D-13).
+#[test]
+fn d_13_the_time_of_day_is_asked_only_where_it_is_meant() {
+    let excepted = [
+        // what is written down or shown
+        "crates/balance/src/discovery/manual.rs",
+        "crates/balance/src/scale/scaler.rs",
+        "crates/balance/src/state.rs",
+        "crates/proxy/src/local.rs",
+        // dates that others send
+        "crates/proxy/src/action/files.rs",
+        "crates/proxy/src/action/forward/retry.rs",
+        // whether certificates are valid
+        "crates/net/src/tls/server.rs",
+        // the message about a clock that jumps
+        "src/watchdog.rs",
+    ];
+    let mut sources = libraries();
+    for file in ["door", "overload", "workers", "watchdog", "watch"] {
+        let name = format!("src/{file}.rs");
+        let text = std::fs::read_to_string(root().join(&name)).unwrap();
+        sources.insert(name, code(&text));
+    }
+    let words = ["SystemTime::now", "UNIX_EPOCH.elapsed"];
+    none(offences(&sources, &words, &excepted), "it goes by a clock that may jump");
+}

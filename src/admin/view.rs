@@ -35,6 +35,9 @@ pub(super) fn whole(name: &str, roster: &Roster) -> Json {
     let mut shown = in_short(name, roster);
     let members = roster.pool().view();
     shown["members"] = members.iter().map(|one| member(roster, one)).collect();
+    if roster.left_out() > 0 {
+        shown["left-out"] = roster.left_out().into();
+    }
     if let Some(scaler) = &roster.scaler {
         shown["scale"] = scale(&scaler.view());
     }
@@ -78,6 +81,12 @@ fn member(roster: &Roster, view: &MemberView) -> Json {
         "p50-ms": millis(recent.p50),
         "p99-ms": millis(recent.p99),
     });
+    if let Some(most) = view.ceiling {
+        shown["limit"] = most.into();
+    }
+    if let Some(own) = view.endpoint.ceilings.first() {
+        shown["connections"] = own.open().into();
+    }
     if view.priority != 0 {
         shown["priority"] = view.priority.into();
     }

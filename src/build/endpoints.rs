@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use transom_balance::affinity::random_secret;
 use transom_balance::discovery::roster::{self, Make, Plan};
+use transom_balance::discovery::subsetting::Subsetting;
 use transom_balance::discovery::{Listed, Roster};
 use transom_balance::members::{MemberSpec, Passive};
 use transom_balance::scale::Scaled;
@@ -23,6 +24,7 @@ use transom_proxy::announce::{Announce, Fact};
 use transom_proxy::destination::{Destination, Http2Rules, KeepAlive, Single};
 use transom_settings::{EndpointAddress, EndpointHost, Name, Spanned};
 
+use super::connections::{self, Connections};
 use super::maker::{Http2Offer, Keys, Maker, Upstream};
 use super::tls::{HTTP_1_1, Place};
 use super::{Build, always, balancing, optional, sources};
@@ -36,6 +38,8 @@ pub struct Shared {
     /// By the name of the listener.
     tickets: BTreeMap<String, Arc<TicketKeys>>,
     keys: Arc<Keys>,
+    /// How many connections are open, of pools that limit them.
+    connections: connections::ByPool,
     cookie_secret: Option<Arc<[u8; 32]>>,
     /// Consumers and keys that were made while the program runs.
     stored: Arc<Stored>,
@@ -96,6 +100,14 @@ impl Shared {
         &mut self.kept
     }
 
+    /// How many connections the members of a pool may have.
+    fn connections(&mut self, pool: &str, limits: &config::PoolLimits) -> Option<Arc<Connections>> {
+        let earlier = self.earlier.as_ref().and_then(|earlier| earlier.connections.get(pool));
+        let connections = Connections::following(earlier.cloned(), limits)?;
+        self.connections.insert(pool.to_owned(), connections.clone());
+        Some(connections)
+    }
+
     /// The keys that seal a listener's session tickets.
     pub(super) fn tickets(&mut self, listener: &str) -> Arc<TicketKeys> {
         let earlier = self.earlier.as_ref().and_then(|earlier| earlier.tickets.get(listener));
@@ -145,6 +157,7 @@ impl Build<'_> {
             keep_alive,
             source: self.connect_from(&written.connect_from, &at),
             announce: written.proxy_protocol.as_ref().map(announce),
+            connections: self.shared.connections(name, &written.limits),
             keys: self.shared.keys.clone(),
         };
         let mut listed = Vec::with_capacity(written.endpoints.len());
@@ -181,6 +194,7 @@ impl Build<'_> {
             registrations,
             scaler: self.scaler(name, written.scale.as_ref(), earlier.as_deref()),
             allow_empty: written.allow_empty,
+            subsetting: self.subsetting(written),
             make: Arc::new(maker),
             names: self.names.clone(),
             tell: sources::tell(),
@@ -205,6 +219,11 @@ impl Build<'_> {
         Box::new(move |specs| Pool::new(name, specs, settings, earlier.as_deref()))
     }
 
+    fn subsetting(&self, written: &config::Pool) -> Option<Subsetting> {
+        let size = written.subsetting.value.get()? as usize;
+        Some(Subsetting { size, instance: self.config.instance? })
+    }
+
     fn earlier_roster(&self, name: &str) -> Option<Arc<Roster>> {
         self.previous?.rosters.get(name).cloned()
     }
@@ -227,8 +246,8 @@ impl Build<'_> {
         let (pool, keep_alive) = (Arc::from(&*shown), KeepAlive::default());
         let http2 = Http2Offer::new(UpstreamHttp::Auto, tls.as_ref(), Http2Rules::default());
         let keys = self.shared.keys.clone();
-        let (source, announce) = (Source::Any, None);
-        let maker = Maker { pool, tls, http2, keep_alive, source, announce, keys };
+        let (source, announce, connections) = (Source::Any, None, None);
+        let maker = Maker { pool, tls, http2, keep_alive, source, announce, connections, keys };
         let listed = self.listed(&maker, address, at)?;
         let fixed = match &address.value {
             EndpointAddress::Unix(path) => Some(Address::Unix(path.clone())),
@@ -260,6 +279,7 @@ impl Build<'_> {
             registrations: None,
             scaler: None,
             allow_empty: false,
+            subsetting: None,
             make: Arc::new(maker),
             names: self.names.clone(),
             tell: sources::tell(),

@@ -11,6 +11,7 @@ use transom_proxy::destination::{Endpoint, Http2, Http2Rules, KeepAlive};
 use transom_proxy::serve::ALPN_H2;
 use transom_settings::{EndpointAddress, quote};
 
+use super::connections::Connections;
 use super::tls::HTTP_1_1;
 use crate::config::UpstreamHttp;
 
@@ -23,6 +24,8 @@ pub(super) struct EndpointIdentity {
     tls: Option<(Identity, String)>,
     source: Source,
     announce: Option<Announce>,
+    /// The pool that counts its connections, where one does.
+    counted: Option<Arc<str>>,
 }
 
 /// The numbers of endpoints: the same for the same identity. Endpoints may come and go without end,
@@ -113,6 +116,8 @@ pub(super) struct Maker {
     /// Where connections come from, and what is said first about for whom they are.
     pub(super) source: Source,
     pub(super) announce: Option<Announce>,
+    /// Where their number is limited.
+    pub(super) connections: Option<Arc<Connections>>,
     pub(super) keys: Arc<Keys>,
 }
 
@@ -164,6 +169,7 @@ impl Make for Maker {
             tls: None,
             source: self.source,
             announce: self.announce.clone(),
+            counted: self.connections.is_some().then(|| self.pool.clone()),
         };
         let mut tls = None;
         if let Some(upstream) = &self.tls {
@@ -173,8 +179,10 @@ impl Make for Maker {
             identity.tls = Some((upstream.tls.identity(), name));
         }
         let target = Target { address: place.address, tls, source: self.source };
+        let key = self.keys.of(identity);
         Ok(Endpoint {
-            key: self.keys.of(identity),
+            key,
+            ceilings: self.connections.as_ref().map_or(Vec::new(), |counted| counted.of(key)),
             http2: self.http2.as_ref().map(|http2| Box::new(http2.to(&target))),
             target,
             name: place.name,
@@ -198,6 +206,7 @@ mod tests {
             tls: None,
             source: Source::Any,
             announce: None,
+            counted: None,
         };
         let first = keys.of(identity(0));
         for n in 1..3 * RECENT as u32 {

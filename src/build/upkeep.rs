@@ -160,9 +160,16 @@ fn slow_start(written: &config::SlowStart) -> SlowStart {
 /// Nothing where nothing is limited: an unguarded pool pays nothing.
 fn guard_rules(written: &config::Pool) -> Option<GuardRules> {
     let limits = &written.limits;
+    // Each exchange needs a connection, or a stream of one: who could get none waits in the queue.
+    let carried = |connections: Limit<u32>| {
+        let each = written.exchanges_per_connection();
+        count(connections).map(|connections| connections.saturating_mul(each))
+    };
+    let lesser = |one: Option<usize>, other: Option<usize>| one.into_iter().chain(other).min();
+    let connections = (carried(limits.connections.value), limits.connections_per_member.value);
     let rules = GuardRules {
-        requests: count(limits.requests.value),
-        per_member: count(limits.per_member.value),
+        requests: lesser(count(limits.requests.value), connections.0),
+        per_member: lesser(count(limits.per_member.value), carried(connections.1)),
         queue: QueueRule {
             length: written.queue.length as usize,
             timeout: written.queue.timeout.value.get(),
@@ -184,6 +191,8 @@ fn guard_rules(written: &config::Pool) -> Option<GuardRules> {
     let guards = rules.requests.is_some()
         || rules.per_member.is_some()
         || rules.breaker.is_some()
-        || rules.adaptive.is_some();
+        || rules.adaptive.is_some()
+        // whose members may say how many requests they take
+        || written.agent.is_some();
     guards.then_some(rules)
 }

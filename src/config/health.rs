@@ -69,7 +69,7 @@ settings! {
     }
 
     /// A program beside each member that says in one line how the member is (HAProxy's
-    /// `agent-check`): `75%`, `load:40%`, `drain`, `maint`, `down # why`, `up`.
+    /// `agent-check`): `75%`, `load:40%`, `maxconn:30`, `drain`, `maint`, `down # why`, `up`.
     pub struct Agent short(port) {
         /// The port where it is asked, at the endpoint's address; without TLS.
         pub port: Spanned<u16>,

@@ -28,6 +28,8 @@ settings! {
         pub connections: Option<u32> = None,
         /// Connections from one client at once: one IPv4 address or one IPv6 /64.
         pub connections_per_client: Spanned<Limit<u32>> = Limit::At(512).into(),
+        /// New connections in a time, let in evenly. Who comes too soon waits in the kernel's queue.
+        pub connection_rate: Spanned<Limit<Rate>> = Limit::Unlimited.into(),
         /// New connections of one client: so many at once, and evenly so many in the time.
         pub connection_rate_per_client: Spanned<Limit<Rate>> = Limit::Unlimited.into(),
         /// Requests under way at once. One more is answered with 503.

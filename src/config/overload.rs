@@ -1,8 +1,8 @@
 //! When the process as a whole has too much to do or to hold.
 
 use transom_settings::{
-    ByteSize, Duration, FromText, Limit, Percent, Refusal, Spanned, json::Value as Json, quote,
-    settings,
+    ByteSize, Duration, FromText, Limit, Percent, Rate, Refusal, Spanned, json::Value as Json,
+    quote, settings,
 };
 
 settings! {
@@ -22,8 +22,14 @@ settings! {
         pub close: Spanned<Percent> = Percent::of(95).into(),
         /// How late a worker may be before a growing share of requests is answered with 503.
         pub lag: Spanned<Limit<Duration>> = Limit::At(Duration::seconds(1)).into(),
+        /// How long a worker may not come round at all before the process ends itself, with a core
+        /// dump where the system makes one, so that a supervisor starts another.
+        pub abort: Spanned<Limit<Duration>> = Limit::Unlimited.into(),
         /// Connections of all listeners at once. One more is closed.
         pub connections: Limit<u32> = Limit::Unlimited,
+        /// New connections of all listeners in a time, let in evenly. Who comes too soon waits in the
+        /// kernel's queue.
+        pub connection_rate: Spanned<Limit<Rate>> = Limit::Unlimited.into(),
         /// Requests of all listeners under way at once. One more is answered with 503.
         pub requests: Limit<u32> = Limit::Unlimited,
     }

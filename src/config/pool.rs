@@ -35,6 +35,9 @@ settings! {
         pub health: Option<Health> = None,
         /// A program beside each member that is asked how the member is: its port, or settings.
         pub agent: Option<Agent> = None,
+        /// Whether each instance of Transom uses only some of the endpoints: how many. Which ones
+        /// they are comes from `instance`, and all instances together use all endpoints alike.
+        pub subsetting: Spanned<Limit<u32>> = Limit::Unlimited.into(),
         /// When a member is taken out for a while because of its traffic.
         pub outliers: Switch<Outliers> = Switch::On(Outliers::default()),
         /// Lets a member that comes back, or joins, have its whole share of requests by and by:
@@ -118,6 +121,19 @@ settings! {
 }
 
 impl Pool {
+    /// How many exchanges one connection to an endpoint may carry at once.
+    pub fn exchanges_per_connection(&self) -> usize {
+        let is_http2 = match self.http.value {
+            UpstreamHttp::Auto => self.tls.on().is_some(),
+            UpstreamHttp::Http1 => false,
+            UpstreamHttp::Http2 => true,
+        };
+        match is_http2 && !self.is_bound_to_clients() {
+            true => usize::from(self.http2.streams.value),
+            false => 1,
+        }
+    }
+
     /// Whether each connection to an endpoint is for one client.
     pub fn is_bound_to_clients(&self) -> bool {
         self.proxy_protocol.is_some() || self.connect_from.value == ConnectFrom::Client

@@ -9,6 +9,12 @@ settings! {
         pub requests: Spanned<Limit<u32>> = Limit::Unlimited.into(),
         /// Requests at once for each member.
         pub per_member: Spanned<Limit<u32>> = Limit::Unlimited.into(),
+        /// Open connections at once, over all members and all workers, idle ones among them; for
+        /// UDP flows.
+        pub connections: Spanned<Limit<u32>> = Limit::Unlimited.into(),
+        /// Open connections at once for each member, over all workers, idle ones among them; for
+        /// UDP flows.
+        pub connections_per_member: Spanned<Limit<u32>> = Limit::Unlimited.into(),
         /// Retries at once.
         pub retries: Limit<u32> = Limit::Unlimited,
         /// A limit of requests at once that finds itself by their latency.

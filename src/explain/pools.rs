@@ -47,6 +47,10 @@ impl Telling<'_> {
         for (member, chance) in pool.view().iter().zip(&chances) {
             self.line(candidate(member, chance.as_ref()));
         }
+        let left_out = self.snapshot.rosters.get(name).map_or(0, |roster| roster.left_out());
+        if let (1.., Some(instance)) = (left_out, self.snapshot.config.instance) {
+            self.line(format!("  {left_out} more are for other instances than {instance}"));
+        }
         for what in guarded(written) {
             self.line(format!("  {what}"));
         }
@@ -76,6 +80,12 @@ fn guarded(pool: &Pool) -> Vec<String> {
     let most = [
         limits.requests.value.get().map(|most| format!("{most} requests at once")),
         limits.per_member.value.get().map(|most| format!("{most} for each endpoint")),
+        limits.connections.value.get().map(|most| format!("{most} connections")),
+        limits
+            .connections_per_member
+            .value
+            .get()
+            .map(|most| format!("{most} connections for each endpoint")),
         limits.adaptive.on().map(|_| "as many as their latency allows".to_owned()),
     ];
     let most: Vec<String> = most.into_iter().flatten().collect();

@@ -68,6 +68,7 @@ pub(super) fn endpoint(pool: &str, name: &str) -> Endpoint {
         pool: pool.into(),
         keep_alive: KeepAlive::default(),
         http2: None,
+        ceilings: Vec::new(),
         announce: None,
     }
 }

@@ -19,6 +19,7 @@ impl Running {
             memory: seen.memory,
             descriptors: seen.descriptors,
             lags: self.pressure.lags().map(Option::unwrap_or_default).collect(),
+            stalls: self.pressure.stalls().collect(),
         }
     }
 
@@ -47,8 +48,12 @@ impl Running {
         let snapshot = self.shown().snapshot;
         let row = |(name, pool): (&String, &Arc<Pool>)| {
             let view = pool.guard()?.view();
+            let members = pool.members();
+            // every member has its own ceiling and that of the pool
+            let counted = members.first().and_then(|member| member.spec.endpoint.ceilings.last());
             Some(GuardRow {
                 pool: name.clone(),
+                connections: counted.map(|ceiling| ceiling.open() as u64),
                 waiting: view.waiting as u64,
                 limit: view.limit.map(|limit| limit as u64),
                 breaker: view.breaker.map(Position::as_str),

@@ -467,3 +467,154 @@ fn u_22_what_one_tenant_sends_hurts_its_own_few_endpoints_and_no_others() {
         }
     }
 }
+
+#[test]
+fn lb_14_each_instance_uses_its_few_and_all_together_use_all() {
+    let endpoints: Vec<Endpoint> = (0..6).map(|_| named("x", "")).collect();
+    let list: Vec<String> = endpoints.iter().map(|e| format!("'{}'", e.address)).collect();
+    for instance in 0..3 {
+        let config = format!(
+            "workers: 1\ninstance: {instance}\n\
+             listeners:\n  web: {{ address: '@WEB', routes: [{{ forward: o }}] }}\n\
+             pools:\n  o: {{ endpoints: [{}], subsetting: 2, algorithm: round-robin, \
+             health: {{ tcp: on, every: 50ms }} }}\n",
+            list.join(", ")
+        );
+        let transom = Transom::run(TRANSOM, &config);
+        for _ in 0..8 {
+            assert_eq!(get(&transom, "/", "").status, 200);
+        }
+        let shown = transom.admin("GET", "/pools/o").text();
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(shown["members"].as_array().unwrap().len(), 2, "{shown}");
+        assert_eq!(shown["left-out"], 4);
+    }
+    let asked: Vec<usize> = endpoints.iter().map(|e| e.requests().len()).collect();
+    assert_eq!(asked, [4; 6], "each by one instance alone");
+}
+
+#[test]
+fn lb_03_path_and_header_decide_which_pool_serves_and_which_of_its_endpoints() {
+    let (old, new, x, y) = (named("old", ""), named("new", ""), named("x", ""), named("y", ""));
+    let config = format!(
+        "workers: 2\nlisteners:\n  web:\n    address: '@WEB'\n    routes:\n      \
+         - {{ match: {{ path: /api/**, header: {{ x-version: '2' }} }}, forward: new }}\n      \
+         - {{ match: {{ path: /api/** }}, forward: old }}\n      \
+         - {{ match: {{ path: '/carts/{{cart}}/**' }}, forward: {{ to: carts, \
+              algorithm: {{ ring: '{{capture.cart}}' }} }} }}\n\
+         pools:\n  old: {{ endpoints: '{}' }}\n  new: {{ endpoints: '{}' }}\n  \
+         carts: {{ endpoints: ['{}', '{}'] }}\n",
+        old.address, new.address, x.address, y.address
+    );
+    let transom = Transom::run(TRANSOM, &config);
+    for (path, lines, expected) in [
+        ("/api/orders", "", "old"),
+        ("/api/orders", "X-Version: 2\r\n", "new"),
+        ("/api/orders", "X-Version: 3\r\n", "old"),
+        ("/api/orders?x-version=2", "", "old"),
+    ] {
+        assert_eq!(get(&transom, path, lines).text(), expected, "{path} {lines}");
+    }
+    assert_eq!(get(&transom, "/other", "").status, 404);
+    let mut used = BTreeSet::new();
+    for cart in 0..30 {
+        let first = get(&transom, &format!("/carts/{cart}/items"), "").text();
+        // whatever stands beside the part that decides
+        for path in [format!("/carts/{cart}/items?a=1"), format!("/carts/{cart}/pay")] {
+            assert_eq!(get(&transom, &path, "X-Version: 2\r\n").text(), first, "{path}");
+        }
+        used.insert(first);
+    }
+    assert_eq!(used.len(), 2, "carts are spread");
+}
+
+/// Where the connections of an endpoint come from: one by one, each is answered and closed.
+fn seen_from() -> (SocketAddr, std::sync::mpsc::Receiver<std::net::IpAddr>) {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (told, heard) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for mut connection in listener.incoming().flatten() {
+            let _ = connection.read(&mut [0; 1024]);
+            let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            let _ = connection.write_all(answer.as_bytes());
+            if told.send(connection.peer_addr().unwrap().ip()).is_err() {
+                return;
+            }
+        }
+    });
+    (address, heard)
+}
+
+#[test]
+fn lb_33_an_endpoint_sees_the_address_that_the_file_says() {
+    use std::io::{Read as _, Write as _};
+    for (from, sees) in [("any", "127.0.0.1"), ("127.0.0.7", "127.0.0.7"), ("client", "127.0.0.5")]
+    {
+        if from == "client"
+            && let Err(error) = transom_net::dial::may_be_transparent()
+        {
+            eprintln!("nothing is tested of `client`: {error}");
+            continue;
+        }
+        for listener in ["routes: [{ forward: o }]", "tcp: o"] {
+            let (endpoint, heard) = seen_from();
+            let from =
+                if from == "any" { String::new() } else { format!(", connect-from: {from}") };
+            let config = format!(
+                "workers: 1\nlisteners:\n  web: {{ address: '@WEB', {listener} }}\n\
+                 pools:\n  o: {{ endpoints: '{endpoint}'{from} }}\n"
+            );
+            let transom = Transom::run(TRANSOM, &config);
+            let socket =
+                socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+            socket.bind(&"127.0.0.5:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+            socket.connect(&transom.web().into()).unwrap();
+            let mut client = std::net::TcpStream::from(socket);
+            client.set_read_timeout(Some(transom_testkit::PATIENCE)).unwrap();
+            client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{config}: {answer}");
+            let seen = heard.recv_timeout(transom_testkit::PATIENCE).unwrap();
+            assert_eq!(seen.to_string(), sees, "{config}");
+        }
+    }
+}
+
+/// Two that stand beside each other (one address by VRRP, or one each by DNS) need not speak with each
+/// other for a client to come to the same endpoint, when one takes the place of the other.
+#[test]
+fn lb_34_when_one_instance_takes_over_clients_stay_where_they_were() {
+    let names = ["a", "b", "c", "d"];
+    let endpoints: Vec<Endpoint> = names.into_iter().map(|name| named(name, "")).collect();
+    let endpoints: Vec<&Endpoint> = endpoints.iter().collect();
+    for settings in
+        ["algorithm: { maglev: '{header.x-user}' }", "algorithm: { ring: '{header.x-user}' }"]
+    {
+        let mut first = over(&endpoints, settings);
+        let second = over(&endpoints, settings);
+        let user = |n: usize| format!("X-User: user-{n}\r\n");
+        let served: Vec<String> = (0..40).map(|n| get(&first, "/", &user(n)).text()).collect();
+        first.kill();
+        for (n, before) in served.iter().enumerate() {
+            assert_eq!(get(&second, "/", &user(n)).text(), *before, "user {n} with {settings}");
+        }
+    }
+    let settings = "affinity: { cookie: { name: shop, secret: '0123456789abcdef' } }";
+    let mut first = over(&endpoints, settings);
+    let second = over(&endpoints, settings);
+    let met: Vec<(String, String)> = (0..8)
+        .map(|_| {
+            let response = get(&first, "/", "");
+            (cookie(&response).expect("a cookie is set"), response.text())
+        })
+        .collect();
+    first.kill();
+    // in another order, so that turns alone would not lead there
+    for (cookie, before) in met.iter().rev() {
+        let again = get(&second, "/", cookie);
+        assert_eq!((again.text(), again.field("set-cookie")), (before.clone(), None));
+    }
+}

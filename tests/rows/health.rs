@@ -436,6 +436,45 @@ fn lb_08_an_agent_says_how_much_a_member_gets_and_whether() {
     check::alive(&mut transom);
 }
 
+#[test]
+fn lb_26_an_agent_says_how_many_requests_its_member_takes_at_once() {
+    let line = Arc::new(Mutex::new("maxconn:2"));
+    let port = agent(&line);
+    let held = Arc::new(AtomicUsize::new(0));
+    let (running, released) = (held.clone(), Arc::new(AtomicUsize::new(0)));
+    let free = released.clone();
+    let endpoint = Endpoint::new(move |_, line| {
+        running.fetch_add(1, Ordering::SeqCst);
+        while free.load(Ordering::SeqCst) == 0 {
+            line.wait(Duration::from_millis(2));
+        }
+        line.send(ok("done"));
+    });
+    let pool = format!("agent: {{ port: {port}, every: 20ms }}, queue: {{ timeout: 20s }}");
+    let mut transom = over(&pool, &addresses(&[&endpoint]));
+    until("it is heard", || transom.said().contains("says that it takes 2 requests at once"));
+    let clients: Vec<_> = (0..6)
+        .map(|_| {
+            let mut client = Client::connect(transom.web());
+            client.send(head("GET /", ""));
+            client
+        })
+        .collect();
+    let waiting = || transom.metric("transom_pool_waiting{pool=\"o\"");
+    until("four wait", || waiting() == 4.0);
+    until("two are there", || held.load(Ordering::SeqCst) == 2);
+    *line.lock().unwrap() = "maxconn:5";
+    until("three more have room", || held.load(Ordering::SeqCst) == 5);
+    assert_eq!(waiting(), 1.0);
+    *line.lock().unwrap() = "maxconn:0";
+    until("all have room", || held.load(Ordering::SeqCst) == 6);
+    released.store(1, Ordering::SeqCst);
+    for mut client in clients {
+        assert_eq!(client.response().status, 200);
+    }
+    check::alive(&mut transom);
+}
+
 /// `transom pool show o`.
 fn shown(transom: &Transom) -> String {
     let socket = transom.folder().join("admin.sock");

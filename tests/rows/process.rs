@@ -10,6 +10,7 @@ use transom_testkit::endpoint::ok;
 use transom_testkit::{Client, Endpoint, Port, Transom, check, client, until};
 
 use super::rig::{TRANSOM, head};
+use super::strace::Injected;
 
 fn over(endpoint: &Endpoint) -> Transom {
     let config = format!(
@@ -205,6 +206,200 @@ fn d_20_it_starts_without_those_it_needs_and_serves_what_it_can() {
     assert_eq!(transom.admin("GET", "/readyz").status, 200);
     for name in ["pool `list`", "pool `name`", "pool `gone`"] {
         until(&format!("{name} is told of"), || transom.said().contains(name));
+    }
+    check::alive(&mut transom);
+}
+
+/// The number of the thread that serves as this worker.
+fn thread(transom: &Transom, worker: usize) -> u32 {
+    let tasks = format!("/proc/{}/task", transom.pid());
+    let mut tasks = std::fs::read_dir(tasks).unwrap().map(|task| task.unwrap().path());
+    let is = |path: &std::path::PathBuf| {
+        let comm = std::fs::read_to_string(path.join("comm")).unwrap_or_default();
+        comm.trim_end() == format!("worker-{worker}")
+    };
+    let path = tasks.find(is).expect("every worker has a thread of that name");
+    path.file_name().unwrap().to_str().unwrap().parse().unwrap()
+}
+
+const WAITS: &str = "epoll_wait,epoll_pwait";
+
+/// The call in which a worker waits for events takes so long, now and again.
+fn stand_still(transom: &Transom, worker: usize, time: Duration) -> Option<Injected> {
+    // strace may miss the one in which it attaches
+    let delay = format!("inject={WAITS}:delay_enter={}:when=2+5", time.as_micros());
+    Injected::into(thread(transom, worker), &["-e", &format!("trace={WAITS}"), "-e", &delay])
+}
+
+#[test]
+fn d_15_a_worker_that_stands_still_is_told_with_what_it_does() {
+    let endpoint = Endpoint::echo();
+    let config = format!(
+        "workers: 2\nlisteners: {{ web: {{ address: '@WEB', routes: [{{ forward: '{}' }}] }} }}\n",
+        endpoint.address
+    );
+    let mut transom = Transom::run(TRANSOM, &config);
+    assert_eq!(get(&transom), 200);
+    let Some(held) = stand_still(&transom, 1, Duration::from_secs(3)) else { return };
+    until("it is told", || transom.said().contains("worker 1 has not come round for "));
+    let said = transom.said();
+    assert!(said.contains(&format!("(thread {})", thread(&transom, 1))), "{said}");
+    assert!(!said.contains("worker 0 has not"), "{said}");
+    // the other one goes on
+    let start = Instant::now();
+    until("the other answers", || {
+        let mut client = Client::connect(transom.web());
+        client.send(head("GET /", ""));
+        client.try_response("GET").is_ok_and(|response| response.status == 200)
+    });
+    assert!(start.elapsed() < Duration::from_secs(20));
+    drop(held);
+    until("it is back", || transom.said().contains("worker 1 comes round again, after "));
+    assert!(transom.metric("transom_worker_stalls_total{worker=\"1\"}") >= 1.0);
+    assert_eq!(transom.metric("transom_worker_stalls_total{worker=\"0\"}"), 0.0);
+    check::alive(&mut transom);
+}
+
+#[test]
+fn d_15_a_worker_that_stands_still_for_too_long_ends_the_process_where_that_is_wanted() {
+    let endpoint = Endpoint::echo();
+    let config = format!(
+        "workers: 1\noverload: {{ abort: 1500ms }}\n\
+         listeners: {{ web: {{ address: '@WEB', routes: [{{ forward: '{}' }}] }} }}\n",
+        endpoint.address
+    );
+    let mut transom = Transom::run(TRANSOM, &config);
+    let Some(held) = stand_still(&transom, 0, Duration::from_secs(5)) else { return };
+    until("it is told", || transom.said().contains("the process ends (`overload.abort`)"));
+    drop(held);
+    until("it has ended", || !transom.is_alive());
+}
+
+#[test]
+fn d_18_connections_that_cannot_be_accepted_are_accepted_later() {
+    let endpoint = Endpoint::echo();
+    let mut transom = over(&endpoint);
+    for error in ["ECONNABORTED", "EPERM", "EINTR", "EMFILE", "ENOBUFS"] {
+        let fail = format!("inject=accept,accept4:error={error}:when=1..3");
+        let arguments = ["-e", "trace=accept,accept4", "-e", &fail];
+        let Some(_failing) = Injected::into(thread(&transom, 0), &arguments) else { return };
+        let before = transom.processor_time();
+        let clients: Vec<Client> = (0..20)
+            .map(|_| {
+                let mut client = Client::connect(transom.web());
+                client.send(head("GET /", ""));
+                client
+            })
+            .collect();
+        for mut client in clients {
+            assert_eq!(client.response().status, 200, "{error}");
+        }
+        let spent = transom.processor_time().saturating_sub(before);
+        assert!(spent < Duration::from_secs(1), "{error}: {spent:?}");
+    }
+    let said = transom.said();
+    assert!(said.contains("cannot accept on"), "{said}");
+    check::alive(&mut transom);
+}
+
+#[test]
+fn d_18_events_that_are_interrupted_and_writes_that_are_short_lose_nothing() {
+    const SIZE: usize = 512 << 10;
+    let body: Vec<u8> = (0..SIZE as u64).map(transom_testkit::server::pattern).collect();
+    let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n").into_bytes();
+    answer.extend_from_slice(&body);
+    let endpoint = Endpoint::new(move |_, line| line.send(&answer));
+    let mut transom = over(&endpoint);
+    let fail = format!("inject={WAITS}:error=EINTR:when=3+5");
+    let arguments = ["-e", &format!("trace={WAITS}"), "-e", &fail];
+    let _interrupted = Injected::into(thread(&transom, 0), &arguments);
+    let before = transom.processor_time();
+    let mut client = Client::connect(transom.web());
+    // so that nearly every write takes less than it was given
+    client.receive_buffer(32 << 10);
+    client.send(head("GET /", ""));
+    assert!(client.response().body == body, "what came is not what was sent");
+    let spent = transom.processor_time().saturating_sub(before);
+    assert!(spent < Duration::from_secs(3), "{spent:?}");
+    check::alive(&mut transom);
+}
+
+/// In the file of an operator, who must not be able to end what runs by a reload.
+#[test]
+fn d_17_no_file_however_deep_it_is_overflows_the_stack() {
+    const DEEP: usize = 100_000;
+    let times = |text: &str| text.repeat(DEEP);
+    let around = |from: &str, to: &str| format!("{}.{}", times(from), times(to));
+    let body = |what: &str, program: &str| {
+        format!(
+            "listeners:\n  web: {{ address: '127.0.0.1:0', routes: [{{ policies: [p], respond: 200 }}] }}\n\
+             policies:\n  p: {{ transform: {{ response: {{ body: {{ {what}: '{program}' }} }} }} }}\n"
+        )
+    };
+    let allow = |expression: &str| {
+        format!("policies: {{ p: {{ authorize: {{ allow: ['{expression}'] }} }} }}\n")
+    };
+    let rewrite = |pattern: &str| {
+        format!(
+            "listeners:\n  web: {{ address: '127.0.0.1:0', routes: [{{ forward: {{ to: '127.0.0.1:9', \
+             rewrite: {{ regex: {{ pattern: '{pattern}', replacement: x }} }} }} }}] }}\n"
+        )
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("deep.yaml");
+    for (what, text) in [
+        ("lists", format!("listeners: {}", times("["))),
+        ("maps", format!("listeners: {}", times("{a: "))),
+        ("dashes", times("- ")),
+        ("questions", times("? ")),
+        ("blocks", (0..3000).map(|n| format!("{}a:\n", " ".repeat(n))).collect()),
+        ("itself", "include: [deep.yaml]\nlisteners: 1\n".to_owned()),
+        ("groups of a pattern", rewrite(&around("(", ")"))),
+        ("repetitions of a pattern", rewrite("a{1000}{1000}{1000}")),
+        ("brackets of a condition", allow(&around("(", ")"))),
+        ("negations of a condition", allow(&format!("{}true", times("!")))),
+        ("brackets of a program", body("jq", &around("[", "]"))),
+        ("pipes of a program", body("jq", &format!("{}.", times(".|")))),
+        ("signs of a program", body("jq", &format!("{}1", times("-")))),
+        ("brackets of a template", body("template", &format!("{{{{ {} }}}}", around("(", ")")))),
+        ("signs of a template", body("template", &format!("{{{{ {}1 }}}}", times("-")))),
+        ("filters of a template", body("template", &format!("{{{{ 1{} }}}}", times("|e")))),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let checked = std::process::Command::new(TRANSOM).arg("check").arg(&file).output().unwrap();
+        let said = String::from_utf8_lossy(&checked.stdout);
+        assert_eq!(checked.status.code(), Some(64), "{what}: {}: {said:.300}", checked.status);
+    }
+}
+
+#[test]
+fn d_17_no_body_however_deep_it_is_overflows_the_stack() {
+    let endpoint = Endpoint::echo();
+    let config = format!(
+        "workers: 1\nlisteners:\n  web:\n    address: '@WEB'\n    routes:\n      \
+         - {{ match: {{ path: /looked-at }}, policies: [look], forward: '{to}' }}\n      \
+         - {{ match: {{ path: /changed }}, policies: [change], forward: '{to}' }}\n\
+         policies:\n  look: {{ payload: {{ json: {{ depth: 1000000 }}, xml: {{ depth: 1000000 }} }} }}\n  \
+         change: {{ transform: {{ request: {{ body: {{ jq: '.' }} }} }} }}\n",
+        to = endpoint.address
+    );
+    let mut transom = Transom::run(TRANSOM, &config);
+    let deep = |text: &str| text.repeat(200_000);
+    for path in ["/looked-at", "/changed"] {
+        for (kind, body) in [
+            ("application/json", deep("[")),
+            ("application/json", deep("{\"a\":")),
+            ("application/json", format!("{}1{}", deep("["), deep("]"))),
+            ("application/xml", deep("<a>")),
+            ("application/xml", format!("{}{}", deep("<a>"), deep("</a>"))),
+        ] {
+            let lines = format!("Content-Type: {kind}\r\nContent-Length: {}\r\n", body.len());
+            let mut client = Client::connect(transom.web());
+            client.send(head(&format!("POST {path}"), &lines)).send(&body);
+            let status = client.response().status;
+            assert!(status < 500, "{path} {kind}: {status}");
+            assert!(transom.is_alive(), "{path} {kind}");
+        }
     }
     check::alive(&mut transom);
 }

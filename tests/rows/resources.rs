@@ -655,3 +655,42 @@ fn sl_18_a_tunnel_carries_bytes_until_it_is_silent_for_too_long() {
     let lines = rig.holds();
     assert_eq!(lines[0]["status"], 101, "{}", lines[0]);
 }
+
+/// In the queue of the kernel, and not refused.
+#[test]
+fn lb_41_u_21_a_herd_is_let_in_evenly_and_nobody_is_refused() {
+    let endpoint = Endpoint::echo();
+    for (limits, overload) in [("connection-rate: 40/s", ""), ("", "connection-rate: 40/s")] {
+        let config = format!(
+            "workers: 2\noverload: {{ {overload} }}\nlisteners:\n  web: {{ address: '@WEB', \
+             limits: {{ {limits} }}, routes: [{{ forward: '{}' }}] }}\n",
+            endpoint.address
+        );
+        let mut transom = Transom::run(TRANSOM, &config);
+        // what holds for all listeners is heard of a little after the start
+        std::thread::sleep(Duration::from_millis(400));
+        let mut there = Client::connect(transom.web());
+        there.send(head("GET /there", ""));
+        assert_eq!(there.response().status, 200);
+        let start = Instant::now();
+        let herd: Vec<Client> = (0..40)
+            .map(|_| {
+                let mut client = Client::connect(transom.web());
+                client.send(head("GET /", ""));
+                client
+            })
+            .collect();
+        assert!(start.elapsed() < Duration::from_millis(500), "all are connected at once");
+        there.send(head("GET /there", ""));
+        assert_eq!(there.response().status, 200);
+        assert!(start.elapsed() < Duration::from_millis(700), "who is there notices nothing");
+        for mut client in herd {
+            assert_eq!(client.response().status, 200);
+        }
+        // four at once, and one more for each worker
+        let (least, took) = (Duration::from_millis((40 - 4 - 2) * 25), start.elapsed());
+        assert!(took >= least && took < least + Duration::from_secs(3), "{took:?} with {config}");
+        assert_eq!(transom.metric("transom_connections_refused_total{listener=\"web\""), 0.0);
+        check::alive(&mut transom);
+    }
+}

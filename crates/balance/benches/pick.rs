@@ -105,6 +105,7 @@ fn specs(count: u32) -> Vec<MemberSpec> {
             pool: Arc::from("bench"),
             keep_alive: KeepAlive::default(),
             http2: None,
+            ceilings: Vec::new(),
             announce: None,
         });
         spec.weight = if n.is_multiple_of(3) { 2 } else { 1 };

@@ -22,6 +22,7 @@ pub mod registered;
 pub mod resolver;
 pub mod roster;
 pub mod srv;
+pub mod subsetting;
 
 use std::collections::hash_map::RandomState;
 use std::future::Future;

@@ -205,7 +205,7 @@ impl Guard {
             return Admission::Member(member);
         }
         self.running.fetch_sub(1, Ordering::Relaxed);
-        match pool.is_full_at(rule, question.tried) {
+        match pool.has_others_at(rule, question) {
             true => Admission::Full,
             false => Admission::Nobody,
         }
@@ -239,13 +239,17 @@ impl Guard {
                 // The guard of its own pool, which may be of another generation than this one.
                 let guard = waiter.pool.guard()?.clone();
                 match guard.admit(&waiter.pool, waiter.rule, &question) {
-                    Admission::Member(member) => Some((guard, member)),
-                    Admission::Full | Admission::Nobody => None,
+                    Admission::Member(member) => Some(Ok((guard, member))),
+                    Admission::Full => None,
+                    // It waits in vain, and must not hold up those behind it.
+                    Admission::Nobody => Some(Err(waiter.pool.nobody_left())),
                 }
             });
-            let Some((waiter, (guard, member))) = served else { return };
+            let Some((waiter, served)) = served else { return };
+            let answer =
+                served.map(|(guard, member)| guard.lease_of(member, false, Instant::now()));
             // One that has just gone gives its lease back by dropping it, which comes here again.
-            let _ = waiter.answer(Ok(guard.lease_of(member, false, Instant::now())));
+            let _ = waiter.answer(answer);
         }
     }
 

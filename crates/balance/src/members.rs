@@ -113,6 +113,7 @@ impl PoolMember {
             since: told.since,
             reason: told.reason,
             in_flight: state.in_flight.load(Ordering::Relaxed),
+            ceiling: Some(state.ceiling()).filter(|most| *most != usize::MAX),
             attempts: state.attempts.load(Ordering::Relaxed),
             failures: state.failures.load(Ordering::Relaxed),
             latency: state.latency(),
@@ -182,6 +183,8 @@ pub struct MemberView {
     /// Why it stands so; empty where nothing ever happened.
     pub reason: String,
     pub in_flight: usize,
+    /// The most it may have in flight.
+    pub ceiling: Option<usize>,
     pub attempts: u64,
     pub failures: u64,
     pub latency: Option<Duration>,

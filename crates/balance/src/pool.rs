@@ -189,7 +189,7 @@ impl Pool {
     }
 
     /// Those who wait may find room with the members there are now.
-    fn hand_over(&self) {
+    pub(crate) fn hand_over(&self) {
         if let Some(guard) = &self.settings.guard {
             guard.hand_over();
         }
@@ -332,9 +332,9 @@ impl Pool {
         self.hooks.in_flight.as_ref().map(|all| all.load(Ordering::Relaxed))
     }
 
-    /// Whether there is a member that could be used and has no room now.
-    pub(crate) fn is_full_at(&self, place: usize, tried: &[u64]) -> bool {
-        self.set.load().scopes.get(place).is_some_and(|scope| scope.is_full(tried))
+    /// Whether there is a member for this question, if only when it has room.
+    pub(crate) fn has_others_at(&self, place: usize, question: &Question<'_>) -> bool {
+        self.set.load().scopes.get(place).is_some_and(|scope| scope.has_others(question))
     }
 
     pub(crate) fn nobody_left(&self) -> Fault {

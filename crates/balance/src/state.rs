@@ -122,7 +122,7 @@ pub struct Probes {
 #[repr(C)]
 pub struct State {
     pub in_flight: AtomicUsize,
-    /// Most attempts in flight.
+    /// Most attempts in flight: the least of what the file and the member say.
     ceiling: AtomicUsize,
     /// From when on moments are counted.
     origin: Instant,
@@ -142,6 +142,8 @@ pub struct State {
     own: AtomicU8,
     /// Thousandths of the weight that count by what the member says.
     own_share: AtomicU32,
+    /// The most attempts in flight that the file and the member say.
+    ceilings: [AtomicUsize; 2],
     /// The last attempt failed.
     failing: AtomicBool,
     pub failures: AtomicU64,
@@ -183,6 +185,7 @@ impl Default for State {
             ejected_until: AtomicU64::new(0),
             share: AtomicU32::new(WHOLE),
             ceiling: AtomicUsize::new(usize::MAX),
+            ceilings: [AtomicUsize::new(usize::MAX), AtomicUsize::new(usize::MAX)],
             latency: AtomicU64::new(0),
             measured: AtomicU64::new(0),
             load: AtomicU32::new(NO_LOAD),
@@ -464,8 +467,24 @@ impl State {
         self.ceiling.load(Ordering::Relaxed)
     }
 
+    /// What the file says.
     pub fn set_ceiling(&self, most: usize) {
-        self.ceiling.store(most, Ordering::Relaxed);
+        self.say_ceiling(0, most);
+    }
+
+    /// What the member says; `usize::MAX` where it says nothing. Returns whether that is news; if
+    /// so, those who wait may find room.
+    pub fn set_own_ceiling(&self, most: usize) -> bool {
+        self.say_ceiling(1, most) != most
+    }
+
+    fn say_ceiling(&self, who: usize, most: usize) -> usize {
+        // Held, so that of two who speak at once neither goes unheard.
+        let _reasons = self.reasons();
+        let before = self.ceilings[who].swap(most, Ordering::Relaxed);
+        let least = self.ceilings.iter().map(|said| said.load(Ordering::Relaxed)).min();
+        self.ceiling.store(least.unwrap_or(usize::MAX), Ordering::Relaxed);
+        before
     }
 
     /// Whether it has all the attempts it may have.

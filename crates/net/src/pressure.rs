@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
 
+use crate::turnstile::Turnstile;
+
 /// What is given up, from one level to the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -43,6 +45,8 @@ pub struct Pressure {
     share: AtomicU32,
     /// Connections of all listeners.
     pub connections: Ceiling,
+    /// How fast connections are let in.
+    pub turnstile: Turnstile,
     /// Requests of all listeners.
     pub requests: Ceiling,
     beats: Box<[CachePadded<Beat>]>,
@@ -99,6 +103,8 @@ impl Ceiling {
 struct Beat {
     at: AtomicU64,
     late: AtomicU64,
+    /// How often it did not come round for so long that somebody was told.
+    stalls: AtomicU64,
 }
 
 /// How often a worker should come round.
@@ -111,6 +117,7 @@ impl Pressure {
             level: AtomicU8::new(0),
             share: AtomicU32::new(0),
             connections: Ceiling::default(),
+            turnstile: Turnstile::default(),
             requests: Ceiling::default(),
             beats: (0..workers).map(|_| CachePadded::default()).collect(),
             origin: Instant::now(),
@@ -138,6 +145,18 @@ impl Pressure {
             beat.late.store(micros(late), Ordering::Relaxed);
             beat.at.store(micros(self.origin.elapsed()), Ordering::Relaxed);
         }
+    }
+
+    /// A worker has not come round for long.
+    pub fn count_stall(&self, worker: usize) {
+        if let Some(beat) = self.beats.get(worker) {
+            beat.stalls.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How often each worker has not come round for long.
+    pub fn stalls(&self) -> impl Iterator<Item = u64> {
+        self.beats.iter().map(|beat| beat.stalls.load(Ordering::Relaxed))
     }
 
     /// How late each worker is: as it was when it last came round, or more where it has not come

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::buffer::{Buffer, Size};
+use crate::ceiling::Place;
 use crate::listen::KEEPALIVE;
 use crate::tls::session::Session;
 use crate::worker::Worker;
@@ -23,6 +24,9 @@ pub struct Stream {
     buffer: Option<Buffer>,
     ended: bool,
     worker: Worker,
+    /// Its places below ceilings, given up with it.
+    #[allow(clippy::box_collection, reason = "a word in each of the many that have none")]
+    places: Option<Box<Vec<Place>>>,
 }
 
 #[derive(Debug)]
@@ -59,7 +63,17 @@ impl Stream {
     }
 
     fn over(io: Io, worker: Worker) -> Self {
-        Stream { io, buffer: None, ended: false, worker }
+        Stream { io, buffer: None, ended: false, worker, places: None }
+    }
+
+    /// Holds places below ceilings for as long as it is open.
+    pub fn hold(&mut self, places: Vec<Place>) {
+        self.places = (!places.is_empty()).then(|| Box::new(places));
+    }
+
+    /// Its places below ceilings.
+    pub fn places(&self) -> &[Place] {
+        self.places.as_deref().map_or(&[], Vec::as_slice)
     }
 
     pub fn worker(&self) -> &Worker {

@@ -21,6 +21,7 @@ use crate::upgrade::Far;
 
 pub mod h1;
 pub mod h2;
+pub mod places;
 pub mod pool;
 
 /// Most responses before the final one (RS-09).

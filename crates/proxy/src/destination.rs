@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use transom_net::{Source, Target};
+use transom_net::{Ceiling, Source, Target};
 
 use crate::announce::Announce;
 use crate::exchange::Exchange;
@@ -33,9 +33,16 @@ pub struct Endpoint {
     pub announce: Option<Announce>,
     /// Nothing where it is spoken to in HTTP/1.1 alone.
     pub http2: Option<Box<Http2>>,
+    /// Below which its open connections stay: its own ceiling and its pool's. Mostly empty.
+    pub ceilings: Vec<Arc<Ceiling>>,
 }
 
 impl Endpoint {
+    /// How many more connections may be opened to it.
+    pub fn connections_left(&self) -> usize {
+        self.ceilings.iter().map(|ceiling| ceiling.left()).min().unwrap_or(usize::MAX)
+    }
+
     /// Whether it hears for whom a connection is, so that nobody else may use it.
     pub fn is_told_of_clients(&self) -> bool {
         self.announce.is_some() || self.target.source == Source::Client

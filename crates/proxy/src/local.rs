@@ -9,6 +9,7 @@ use transom_net::Worker;
 use transom_net::tasks::Tasks;
 
 use crate::client::h2::Connections;
+use crate::client::places::Heard;
 use crate::client::pool::Idle;
 use crate::exchange::RequestId;
 
@@ -18,6 +19,8 @@ pub struct Local {
     pub idle: RefCell<Idle>,
     /// Upstream connections that carry many exchanges at once.
     pub http2: Connections,
+    /// The ceilings of endpoints that it has connections to.
+    pub ceilings: Heard,
     /// What runs beside all exchanges and nobody waits for.
     pub aside: Tasks,
     id_high: u64,
@@ -43,6 +46,7 @@ impl Local {
             worker,
             idle: RefCell::default(),
             http2: Connections::default(),
+            ceilings: Heard::default(),
             aside: Tasks::new(),
             id_high: random(1),
             id_low: Cell::new(random(2)),

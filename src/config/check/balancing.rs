@@ -1,7 +1,7 @@
 //! Algorithms, subsets and zones: whether what they ask for is there.
 
 use transom_balance::algorithm::shards::MOST;
-use transom_settings::{Name, Span, Spanned, closest, list, quote};
+use transom_settings::{Limit, Name, Span, Spanned, closest, list, quote};
 
 use super::super::{Algorithm, AlgorithmKind, Forward, Locality, Pool, Route, Target};
 use super::Check;
@@ -13,6 +13,7 @@ impl<'a> Check<'a> {
         if let Some(affinity) = &pool.affinity {
             self.affinity(affinity, &format!("{path}.affinity"));
         }
+        self.subsetting(pool, format!("{path}.subsetting"));
         if pool.locality.value == Locality::Ignore {
             return;
         }
@@ -34,6 +35,23 @@ impl<'a> Check<'a> {
                     .done();
             }
             Some(_) => {}
+        }
+    }
+
+    fn subsetting(&mut self, pool: &Pool, at: String) {
+        let place = pool.subsetting.span;
+        match pool.subsetting.value {
+            Limit::Unlimited => {}
+            Limit::At(0) => self.error(place, at, "a subset of nothing serves nobody").done(),
+            Limit::At(_) if self.config.instance.is_none() => self
+                .error(place, at, "it is not said which instance this is")
+                .hint("add `instance: NUMBER` to the whole file, such as `instance: ${INSTANCE}`")
+                .done(),
+            Limit::At(_) if pool.scale.is_some() => self
+                .error(place, at, "servers that this Transom starts are its own")
+                .hint("remove `subsetting`, or `scale`")
+                .done(),
+            Limit::At(_) => {}
         }
     }
 

@@ -1,7 +1,7 @@
 //! Whether times fit into each other, and limits into what there is.
 
 use transom_proxy::codec::head::HeadLimits;
-use transom_settings::{ByteSize, Limit, Rate, Span, Spanned};
+use transom_settings::{ByteSize, Duration, Limit, Rate, Span, Spanned};
 
 use super::Check;
 use crate::config::{Limits, Timeouts};
@@ -38,6 +38,15 @@ impl Check<'_> {
     /// What is given up first must begin first.
     pub(super) fn overload(&mut self) {
         let overload = &self.config.overload;
+        if let Limit::At(abort) = overload.abort.value
+            && abort < Duration::seconds(1)
+        {
+            let what = format!("a worker may well be late for {abort}");
+            self.error(overload.abort.span, "overload.abort", what)
+                .hint("write a second or more, or `off`")
+                .done();
+        }
+        self.rate(&overload.connection_rate, "overload.connection-rate".to_owned());
         let pairs = [
             ("tight", overload.tight, "shed", overload.shed),
             ("shed", overload.shed, "close", overload.close),
@@ -55,19 +64,20 @@ impl Check<'_> {
 
     pub(super) fn rates(&mut self, limits: &Limits, path: &str) {
         let rates = [
+            ("connection-rate", limits.connection_rate),
             ("connection-rate-per-client", limits.connection_rate_per_client),
             ("request-rate-per-client", limits.request_rate_per_client),
         ];
         for (key, rate) in rates {
-            if let Limit::At(Rate { count: 0, .. }) = rate.value {
-                self.error(
-                    rate.span,
-                    format!("{path}.{key}"),
-                    "a rate of nothing lets nobody pass",
-                )
+            self.rate(&rate, format!("{path}.{key}"));
+        }
+    }
+
+    fn rate(&mut self, rate: &Spanned<Limit<Rate>>, path: String) {
+        if let Limit::At(Rate { count: 0, .. }) = rate.value {
+            self.error(rate.span, path, "a rate of nothing lets nobody pass")
                 .hint("write `off` for no limit, or name in `clients` who may connect")
                 .done();
-            }
         }
     }
 

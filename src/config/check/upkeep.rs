@@ -27,9 +27,12 @@ impl Check<'_> {
             self.positive(slow.aggression.span, nothing, &path, "aggression");
         }
         let limits = format!("{path}.limits");
-        for (key, limit) in
-            [("requests", &pool.limits.requests), ("per-member", &pool.limits.per_member)]
-        {
+        for (key, limit) in [
+            ("requests", &pool.limits.requests),
+            ("per-member", &pool.limits.per_member),
+            ("connections", &pool.limits.connections),
+            ("connections-per-member", &pool.limits.connections_per_member),
+        ] {
             self.positive(limit.span, limit.value == Limit::At(0), &limits, key);
         }
         if let Some(adaptive) = pool.limits.adaptive.on() {
@@ -49,9 +52,12 @@ impl Check<'_> {
             self.positive(breaker.window.span, breaker.window.is_zero(), &path, "window");
             self.positive(breaker.open.span, breaker.open.is_zero(), &path, "open");
         }
-        let unlimited = pool.limits.requests.value == Limit::Unlimited
-            && pool.limits.per_member.value == Limit::Unlimited
-            && pool.limits.adaptive.on().is_none();
+        let limits = &pool.limits;
+        let counts =
+            [limits.requests, limits.per_member, limits.connections, limits.connections_per_member];
+        let unlimited = counts.iter().all(|limit| limit.value == Limit::Unlimited)
+            && limits.adaptive.on().is_none()
+            && pool.agent.is_none();
         if unlimited && pool.queue != Queue::default() {
             let what = "nothing waits in the queue, the pool has no limit";
             self.warning(name.span, format!("{path}.queue"), what)

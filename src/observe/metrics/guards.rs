@@ -9,6 +9,8 @@ pub struct GuardRow {
     pub waiting: u64,
     /// Requests at once.
     pub limit: Option<u64>,
+    /// Open connections, where they are limited.
+    pub connections: Option<u64>,
     /// One of [`POSITIONS`].
     pub breaker: Option<&'static str>,
     pub refused: u64,
@@ -26,6 +28,13 @@ pub(super) fn render(rows: &[GuardRow], text: &mut Text) {
     for row in rows {
         if let Some(limit) = row.limit {
             text.sample(&[("pool", &row.pool)], limit);
+        }
+    }
+    let help = "Connections that are open to the members of the pool, where they are limited.";
+    text.family("transom_pool_open_connections", "gauge", help);
+    for row in rows {
+        if let Some(open) = row.connections {
+            text.sample(&[("pool", &row.pool)], open);
         }
     }
     text.family(

@@ -16,6 +16,8 @@ pub struct OverloadRow {
     pub descriptors: Option<f64>,
     /// By worker.
     pub lags: Vec<Duration>,
+    /// How often each worker did not come round for more than a second.
+    pub stalls: Vec<u64>,
 }
 
 pub(super) fn render(row: &OverloadRow, text: &mut Text) {
@@ -49,5 +51,13 @@ pub(super) fn render(row: &OverloadRow, text: &mut Text) {
     );
     for (worker, lag) in row.lags.iter().enumerate() {
         text.sample(&[("worker", &worker.to_string())], lag.as_secs_f64());
+    }
+    text.family(
+        "transom_worker_stalls_total",
+        "counter",
+        "How often a worker has not come round for more than a second.",
+    );
+    for (worker, stalls) in row.stalls.iter().enumerate() {
+        text.sample(&[("worker", &worker.to_string())], *stalls);
     }
 }

@@ -28,6 +28,7 @@ pub(crate) fn specs(weights: &[u32]) -> Vec<MemberSpec> {
             pool: Arc::from("p"),
             keep_alive: KeepAlive::default(),
             http2: None,
+            ceilings: Vec::new(),
             announce: None,
         });
         spec.weight = *weight;

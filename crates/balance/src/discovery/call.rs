@@ -45,6 +45,9 @@ pub struct Request<'a> {
     pub patience: Duration,
 }
 
+/// How long a server may acknowledge nothing, after a minute of silence.
+const UNANSWERED: Duration = Duration::from_secs(30);
+
 /// Ten seconds: for everything but questions that wait for news.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -97,6 +100,9 @@ impl Server {
     async fn exchange(&self, reach: &Reach, request: Request<'_>) -> Result<Answer, String> {
         let target = self.target(reach).await?;
         let mut stream = dial(&target, &reach.worker).await.map_err(|e| with_causes(&e))?;
+        // News may be waited for without end: a server that is gone without a word must not look like one
+        // that has none (U-09).
+        stream.watch_for_silence(UNANSWERED);
         write(&mut stream, &self.head(&request)).await.map_err(|e| format!("sending: {e}"))?;
         let head = loop {
             if let Some(head) = head::response(stream.filled(), &HeadLimits::RESPONSE)

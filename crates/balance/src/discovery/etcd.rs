@@ -21,6 +21,9 @@ pub struct Etcd {
     next: usize,
 }
 
+/// A server that has lost the others ends the watch instead of being silent, and the next is asked.
+const LEADER: [(&str, &str); 1] = [("grpc-metadata-hasleader", "true")];
+
 impl Etcd {
     pub fn new(servers: Vec<Server>, prefix: String, user: Option<(String, String)>) -> Self {
         Etcd { servers, prefix, user, next: 0 }
@@ -50,7 +53,8 @@ impl Etcd {
         let body = json!({ "create_request": {
             "key": from, "range_end": to, "start_revision": (revision + 1).to_string(),
         }});
-        let asked = server.call(reach, Request::post("/v3/watch", &body)).await?;
+        let watch = Request { fields: &LEADER, ..Request::post("/v3/watch", &body) };
+        let asked = server.call(reach, watch).await?;
         let mut events = asked.ok(&server.address).await?;
         while let Some(line) = events.line().await? {
             let told: Json = transom_settings::json::from_slice(&line)

@@ -115,7 +115,11 @@ impl Names {
     pub fn want(&self, host: &str, told: &Changed) -> Arc<Name> {
         let mut table = self.table();
         if let Some(name) = table.get(host).and_then(Weak::upgrade) {
-            name.wanted_by().push(told.clone());
+            let mut wanted_by = name.wanted_by();
+            // Those of earlier configurations: a name of which there is no news would keep them all.
+            wanted_by.retain(Changed::is_heard);
+            wanted_by.push(told.clone());
+            drop(wanted_by);
             return name;
         }
         let name = Arc::new(Name {
@@ -195,6 +199,19 @@ impl Name {
 mod tests {
     use super::super::resolver::Found;
     use super::*;
+
+    #[test]
+    fn who_does_not_listen_any_more_is_forgotten_when_the_name_is_wanted_again() {
+        let names = Names::new(Arc::new(Resolver::new(Default::default())));
+        let held = names.want("orders.internal", &Changed::default());
+        for _ in 0..1000 {
+            // a configuration that has come and gone
+            let told = Changed::default();
+            let _heard = told.subscribe();
+            names.want("orders.internal", &told);
+        }
+        assert!(held.wanted_by().len() <= 2, "{}", held.wanted_by().len());
+    }
 
     #[test]
     fn u09_what_dns_says_and_what_becomes_of_it() {

@@ -18,6 +18,7 @@ use super::manual::{Change, Manual};
 use super::names::Names;
 use super::news::{Changed, News};
 use super::registered::Registrations;
+use super::subsetting::Subsetting;
 use super::{Listed, Reach, Source, follow};
 use crate::Pool;
 use crate::members::{MemberSpec, MemberView};
@@ -68,6 +69,8 @@ pub struct Plan {
     pub scaler: Option<Arc<Scaler>>,
     /// A source that lists nothing means it.
     pub allow_empty: bool,
+    /// Which of all endpoints this Transom uses, where not all.
+    pub subsetting: Option<Subsetting>,
     pub make: Arc<dyn Make>,
     pub names: Arc<Names>,
     pub tell: Tell,
@@ -117,6 +120,7 @@ impl Roster {
             news: waiting.iter().map(|(news, _)| news.clone()).collect(),
             scaled: News::new("scale", true, changed.clone()),
             allow_empty: plan.allow_empty,
+            subsetting: plan.subsetting,
             make: plan.make,
             names: plan.names,
             tell: plan.tell,
@@ -222,10 +226,7 @@ impl Roster {
     fn stand(&self, manual: &Manual) {
         let mut news = false;
         for member in self.pool.members() {
-            let names = named(&member.spec);
-            let wanted = names.iter().filter_map(|at| manual.of(at)).map(|change| change.standing);
-            let wanted = wanted.max_by_key(|standing| *standing as u8);
-            if let Some(wanted) = wanted {
+            if let Some(wanted) = wanted(manual, &member.spec) {
                 news |= member.state.set_administrative(wanted, "by hand");
             }
         }
@@ -251,11 +252,16 @@ impl Roster {
     }
 
     /// Makes a member ready again of which nothing is changed by hand any more.
+    ///
+    /// By another of its names it may still be: what is set there stays. Held meanwhile, so that of two
+    /// who change the same one the later is heard.
     fn stand_again(&self, address: &EndpointAddress) {
+        let state = self.state();
         let mut news = false;
         for member in self.pool.members() {
             if named(&member.spec).contains(address) {
-                news |= member.state.set_administrative(Administrative::Ready, "by hand");
+                let wanted = wanted(&state.manual, &member.spec).unwrap_or_default();
+                news |= member.state.set_administrative(wanted, "by hand");
             }
         }
         if news {
@@ -266,6 +272,11 @@ impl Roster {
     /// Whether a member stands at this address, or has come by this name.
     pub fn has(&self, address: &EndpointAddress) -> bool {
         self.pool.members().iter().any(|member| named(&member.spec).contains(address))
+    }
+
+    /// How many endpoints are listed that other instances use.
+    pub fn left_out(&self) -> usize {
+        self.state().made.left_out
     }
 
     /// What was changed by hand.
@@ -413,6 +424,13 @@ impl State {
         }
         forgotten.into_iter().map(|(address, _)| address).collect()
     }
+}
+
+/// What operators want of a member, by whichever of its names.
+fn wanted(manual: &Manual, spec: &MemberSpec) -> Option<Administrative> {
+    let names = named(spec);
+    let wanted = names.iter().filter_map(|at| manual.of(at)).map(|change| change.standing);
+    wanted.max_by_key(|standing| *standing as u8)
 }
 
 fn same(before: &[MemberSpec], now: &[MemberSpec]) -> bool {

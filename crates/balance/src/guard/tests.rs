@@ -191,3 +191,53 @@ async fn what_runs_and_waits_goes_on_over_a_reload() {
     drop(lease_in(poll(&mut second)));
     assert_eq!(new.guard().unwrap().view().running, 0);
 }
+
+#[tokio::test]
+async fn who_waits_in_vain_holds_up_nobody() {
+    use crate::state::Health;
+    let rules = GuardRules { per_member: Some(1), ..RULES };
+    let guard = Some(Guard::new(rules, None, Arc::new(|_, _| {})));
+    let settings = Settings { guard, panic_threshold: 0.0, ..Settings::default() };
+    let pool = Pool::new("p", specs(&[1, 1]), settings, None);
+    let members = pool.members();
+    let (a, b) = (ready(lease(&pool, &[])), ready(lease(&pool, &[])));
+    let key = a.endpoint().key;
+    // it has tried the one that will be left
+    let (mut vain, mut next) = (waits(lease(&pool, &[key])), waits(lease(&pool, &[])));
+    let other = members.iter().find(|member| member.spec.endpoint.key != key).unwrap();
+    other.state.set_health(Health::Down, "refused");
+    pool.refresh();
+    a.end(AttemptResult::Answered(200));
+    let Poll::Ready(Err(fault)) = poll(&mut vain) else { panic!("it still waits") };
+    assert_eq!(fault.code(), Code::NoEndpoint);
+    assert_eq!(lease_in(poll(&mut next)).endpoint().key, key);
+    drop(b);
+    assert_eq!(pool.guard().unwrap().view().running, 0);
+}
+
+/// Two workers and one place, so that what was full a moment ago has room when it is asked about.
+#[test]
+fn nobody_is_refused_because_room_came_at_the_wrong_moment() {
+    let rules = GuardRules {
+        per_member: Some(1),
+        queue: QueueRule { length: 10, timeout: Duration::from_secs(60) },
+        ..RULES
+    };
+    let pool = guarded(&[1], rules);
+    let work = || {
+        for _ in 0..100_000 {
+            match lease(&pool, &[]) {
+                Leasing::Ready(lease) => drop(lease),
+                Leasing::Wait(waiting) => drop(waiting),
+                Leasing::Refused(fault) => panic!("{fault}"),
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(work);
+        }
+    });
+    let view = pool.guard().unwrap().view();
+    assert_eq!((view.running, view.waiting, view.refused), (0, 0, 0));
+}

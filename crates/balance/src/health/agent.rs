@@ -4,6 +4,7 @@
 //! | word | means |
 //! |---|---|
 //! | `75%` | so much of its weight counts; `0%` is as good as `drain` |
+//! | `maxconn:30` | so many requests (TCP: connections) at once, at most; `maxconn:0` any number |
 //! | `load:0.4`, `load:40%` | how busy it is, for the algorithm `reported-load` |
 //! | `drain` | nothing new, but for clients that stick to it |
 //! | `maint` | nothing at all |
@@ -45,6 +46,8 @@ pub struct Says {
     /// Thousandths of its weight.
     pub share: Option<u32>,
     pub load: Option<f64>,
+    /// The most attempts at once; `usize::MAX` is any number.
+    pub ceiling: Option<usize>,
     pub reason: String,
 }
 
@@ -110,6 +113,12 @@ impl Says {
             self.load = load::parse(load.as_bytes());
             return self.load.is_some();
         }
+        if let Some(most) = word.strip_prefix("maxconn:") {
+            // HAProxy's, where none is any number
+            let most = most.parse::<usize>().ok();
+            self.ceiling = most.map(|most| if most == 0 { usize::MAX } else { most });
+            return self.ceiling.is_some();
+        }
         if let Some(percent) = word.strip_suffix('%') {
             let share = percent.parse::<u32>().ok();
             self.share = share.map(|percent| percent.saturating_mul(WHOLE / 100).min(MOST));
@@ -133,8 +142,9 @@ mod tests {
     #[test]
     fn lb_08_what_the_line_of_an_agent_says() {
         let says = |own, share, load: Option<f64>, reason: &str| {
-            Some(Says { own, share, load, reason: reason.to_owned() })
+            Some(Says { own, share, load, ceiling: None, reason: reason.to_owned() })
         };
+        let ceiling = |own, most| Some(Says { own, ceiling: Some(most), ..Says::default() });
         for (line, expected) in [
             ("75%", says(None, Some(750), None, "")),
             ("0%", says(None, Some(0), None, "")),
@@ -149,8 +159,12 @@ mod tests {
             ("load:40% up", says(Some(Own::Ready), None, Some(0.4), "")),
             ("load:0.25", says(None, None, Some(0.25), "")),
             ("load:busy", None),
-            ("maxconn:30 up", says(Some(Own::Ready), None, None, "")),
-            ("maxconn:30", None),
+            ("maxconn:30 up", ceiling(Some(Own::Ready), 30)),
+            ("MAXCONN:30", ceiling(None, 30)),
+            ("maxconn:0", ceiling(None, usize::MAX)),
+            ("maxconn:-1", None),
+            ("maxconn:99999999999999999999", None),
+            ("minconn:3", None),
             ("-5%", None),
             ("# nothing but a reason", None),
             ("", None),

@@ -146,8 +146,13 @@ impl Watch {
         let members = self.pool.members();
         let at_first = self.wards.is_empty();
         let many = members.len() > MANY;
-        let keys: HashSet<u64> = members.iter().map(|m| m.spec.endpoint.key).collect();
-        let removed = self.wards.extract_if(|key, _| !keys.contains(key));
+        let states: HashMap<u64, *const State> =
+            members.iter().map(|m| (m.spec.endpoint.key, std::ptr::from_ref(&**m.state))).collect();
+        // One that left and came back before it was looked for has another state, of which nothing is
+        // known.
+        let removed = self.wards.extract_if(|key, ward| {
+            states.get(key) != Some(&std::ptr::from_ref(&**ward.member.state))
+        });
         let until = self.care.drain.map(|drain| now + drain);
         self.gone.extend(removed.filter_map(|(_, ward)| Some((until?, ward.member))));
         for member in members {
@@ -163,6 +168,7 @@ impl Watch {
             if self.care.agent.is_none() {
                 self.changed |= member.state.set_own(Own::Ready, "nobody asks it");
                 self.changed |= member.state.set_own_share(WHOLE);
+                member.state.set_own_ceiling(usize::MAX);
             }
             if self.care.drain.is_none() {
                 member.state.keep();
@@ -441,6 +447,16 @@ impl Watch {
         } else if was_mute {
             self.say(Level::Info, &member, "has an agent that answers again");
         }
+        if let Some(most) = said.ceiling
+            && member.state.set_own_ceiling(most)
+        {
+            let most = match most {
+                usize::MAX => "any number of".to_owned(),
+                most => most.to_string(),
+            };
+            self.say(Level::Info, &member, &format!("says that it takes {most} requests at once"));
+            self.pool.hand_over();
+        }
     }
 
     /// Takes the outcome of a probe.
@@ -493,3 +509,6 @@ impl Ward {
         self.member.state.set_share(rule.share(Duration::ZERO))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -324,10 +324,13 @@ impl Scope {
         self.tables.iter().position(|table| u64::from(table.until) > point).unwrap_or(0)
     }
 
-    /// Whether anybody who is picked and was not tried yet has no room.
-    pub(super) fn is_full(&self, tried: &[u64]) -> bool {
+    /// Whether there is anybody for this question who was not tried yet, with room or without: what
+    /// had none a moment ago may have some by now.
+    pub(super) fn has_others(&self, question: &Question<'_>) -> bool {
+        let shard = shards::of_key(&self.shards, question.wish.hash.unwrap_or_default());
+        let is_own = |key| shard.is_none_or(|shard| shard.members().contains(key));
         let mut candidates = self.tables.iter().flat_map(|table| table.candidates.iter());
-        candidates.any(|it| it.state.is_full() && !tried.contains(&it.key))
+        candidates.any(|it| !question.tried.contains(&it.key) && is_own(&it.key))
     }
 
     /// The part of requests that a member stands to get, and what decides in its favour. Nothing

@@ -1,6 +1,7 @@
 //! The record of a relayed connection or flow while it goes on.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,7 +14,7 @@ use super::Listener;
 /// What is told to the sinks when it is dropped, however that comes.
 pub(super) struct Story<'a> {
     pub(super) relayed: Relayed,
-    pub(super) local: &'a Local,
+    pub(super) local: &'a Rc<Local>,
     sinks: &'a [Arc<dyn Sink>],
 }
 
@@ -22,7 +23,7 @@ impl<'a> Story<'a> {
         transport: Transport,
         client: SocketAddr,
         listener: &'a Listener,
-        local: &'a Local,
+        local: &'a Rc<Local>,
     ) -> Self {
         let relayed = Relayed {
             id: local.request_id(),

@@ -11,7 +11,7 @@ use transom_net::carry::{Carry, End};
 use transom_net::tls::sniff::{self, Hello, Sniffed};
 use transom_net::{Behalf, DialError, Size, Stream, dial_for};
 use transom_proxy::announce::Client;
-use transom_proxy::client::dial_fault;
+use transom_proxy::client::{dial_fault, places};
 use transom_proxy::destination::{AttemptResult, Endpoint, Lease, Recall};
 use transom_proxy::fault::{Code, Fault, Retry};
 use transom_proxy::local::Local;
@@ -135,8 +135,16 @@ async fn open(
         let endpoint = lease.endpoint().clone();
         story.relayed.attempts += 1;
         story.relayed.endpoint = Some(endpoint.clone());
+        let places = match places::take(story.local, &endpoint, limit).await {
+            Ok(places) => places,
+            Err(fault) => {
+                lease.end(AttemptResult::Abandoned);
+                return Err(fault);
+            }
+        };
         let fault = match within(worker, limit, dial(&endpoint, peer, hello, story)).await {
-            Some(Ok(stream)) => {
+            Some(Ok(mut stream)) => {
+                stream.hold(places);
                 let now = Instant::now();
                 lease.answered(now);
                 story.relayed.connected = Some(now);

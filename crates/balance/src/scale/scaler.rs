@@ -487,7 +487,10 @@ impl Scaler {
             return started.stop(times.stop).await;
         }
         *locked(&server.address) = Some(address.clone());
-        server.set(Phase::Ready);
+        if !server.becomes_ready() {
+            // It was not needed any more at that very moment, and nobody is to be sent there.
+            return started.stop(times.stop).await;
+        }
         self.tell_list();
         let took = begun.elapsed().as_millis();
         self.noted(format!("{} is there at {address} after {took} ms", server.name()));
@@ -534,6 +537,16 @@ impl Server {
         *locked(&self.phase) = phase;
     }
 
+    /// Whether it still starts, and is ready from now on.
+    fn becomes_ready(&self) -> bool {
+        let mut phase = locked(&self.phase);
+        let starts = *phase == Phase::Starting;
+        if starts {
+            *phase = Phase::Ready;
+        }
+        starts
+    }
+
     fn name(&self) -> String {
         locked(&self.name).clone()
     }
@@ -568,3 +581,6 @@ async fn accepts(address: &EndpointAddress) {
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -119,3 +119,20 @@ fn lb_20_who_is_wanted_again_is_not_recalled_however_late_that_is_looked_at() {
     // one that has been removed is ready, and yet gone
     assert!(state.recall_removed() && state.is_recalled());
 }
+
+#[test]
+fn lb_26_the_least_of_what_file_and_member_say_is_the_ceiling() {
+    const ANY: usize = usize::MAX;
+    for (written, own, least) in [(ANY, ANY, ANY), (5, ANY, 5), (ANY, 3, 3), (5, 3, 3), (2, 3, 2)] {
+        let state = State::default();
+        state.set_ceiling(written);
+        assert_eq!(state.set_own_ceiling(own), own != ANY);
+        assert_eq!(state.ceiling(), least, "{written} and {own}");
+        // a reload says again what the file says, and the member's word still holds
+        state.set_ceiling(written);
+        assert_eq!(state.ceiling(), least);
+        assert!(!state.set_own_ceiling(own), "no news");
+        state.set_own_ceiling(ANY);
+        assert_eq!(state.ceiling(), written);
+    }
+}

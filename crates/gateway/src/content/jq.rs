@@ -5,6 +5,7 @@
 //! bounded by whoever waits for it, off the worker.
 
 mod looping;
+mod nesting;
 
 use jaq_core::data::JustLut;
 use jaq_core::load::{self, Arena, File, Loader};
@@ -43,6 +44,7 @@ impl JqProgram {
     /// # Errors
     /// What is wrong with it.
     pub fn new(source: &str) -> Result<Self, String> {
+        nesting::check(source)?;
         if let Some(term) = load::parse(source, |parser| parser.term()) {
             looping::check(&term)?;
         }

@@ -11,6 +11,9 @@ use super::Form;
 /// Instructions that one rendering may take.
 const FUEL: u64 = 200_000;
 const DEEPEST: usize = 64;
+/// Bytes between `{{` and `}}`, or `{%` and `%}`: the parser's own limit does not see signs and filters
+/// that follow each other, for each of which it goes down once (D-17).
+const LONGEST: usize = 2000;
 
 /// A template that was read once.
 #[derive(Debug)]
@@ -34,6 +37,9 @@ impl BodyTemplate {
     /// # Errors
     /// What is wrong with it, with the line.
     pub fn new(source: String, form: Form) -> Result<Self, String> {
+        if has_long_code(&source) {
+            return Err(format!("what stands between its brackets is longer than {LONGEST} bytes"));
+        }
         let mut environment = Environment::empty();
         let escape = match form {
             Form::Json => AutoEscape::Json,
@@ -66,6 +72,16 @@ impl BodyTemplate {
             }
         }
     }
+}
+
+/// Whether a piece of code in a template is longer than it may be.
+fn has_long_code(source: &str) -> bool {
+    let ends = |(at, open): (usize, &str)| {
+        let rest = &source.as_bytes()[at..];
+        let close: &[u8] = if open == "{{" { b"}}" } else { b"%}" };
+        rest.len() <= LONGEST || rest[..LONGEST].windows(2).any(|two| two == close)
+    };
+    !source.match_indices("{{").chain(source.match_indices("{%")).all(ends)
 }
 
 /// The filters that shape what is put in. Those that would make much of little are left out.
@@ -141,6 +157,23 @@ mod tests {
         let template = BodyTemplate::new(source.to_owned(), form)?;
         let values = json!({ "body": { "a": "x\"<&", "n": 2, "list": [1, 2] } });
         template.render(values, most).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn d_17_code_without_end_is_refused_before_it_is_read() {
+        let times = |text: &str| text.repeat(100_000);
+        for code in [
+            format!("{{{{ {}1 }}}}", times("-")),
+            format!("{{{{ {}1 }}}}", times("not ")),
+            format!("{{{{ 1{} }}}}", times("|e")),
+            format!("{{% if {}1 %}}", times("-")),
+            times("{{"),
+        ] {
+            let error = BodyTemplate::new(code, Form::Text).unwrap_err();
+            assert_eq!(error, "what stands between its brackets is longer than 2000 bytes");
+        }
+        let long = format!("{}{{{{ body.n }}}}{}", times("x "), times("}"));
+        assert!(BodyTemplate::new(long, Form::Text).is_ok(), "text may be as long as it likes");
     }
 
     #[test]

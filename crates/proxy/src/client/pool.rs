@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use transom_net::{Size, Stream};
+use transom_net::{Ceiling, Size, Stream};
 
 use crate::destination::{Endpoint, KeepAlive};
 use crate::local::Local;
@@ -94,7 +95,9 @@ impl Idle {
     /// Keeps a connection whose last exchange was perfectly framed; the one idle longest makes room.
     pub fn put(&mut self, endpoint: &Endpoint, connection: Box<Connection>, now: Instant) {
         let keep = &endpoint.keep_alive;
-        if keep.most == 0 || now >= connection.expires {
+        let places = connection.stream.places();
+        let wanted = places.iter().any(|place| place.ceiling().is_wanted());
+        if keep.most == 0 || now >= connection.expires || wanted {
             return;
         }
         let resting = self.0.entry((endpoint.key, connection.client)).or_default();
@@ -102,6 +105,17 @@ impl Idle {
             resting.remove(0);
         }
         resting.push(Resting { connection, since: now, idle: keep.idle });
+    }
+
+    /// Closes the connection below this ceiling that has lain idle for longest. Whether there was one.
+    pub(super) fn give_up(&mut self, ceiling: &Arc<Ceiling>) -> bool {
+        let is_below = |resting: &Resting| {
+            let mut places = resting.connection.stream.places().iter();
+            places.any(|place| Arc::ptr_eq(place.ceiling(), ceiling))
+        };
+        let below = self.0.values_mut().filter(|resting| resting.first().is_some_and(is_below));
+        let longest = below.min_by_key(|resting| resting.first().map(|first| first.since));
+        longest.map(|resting| resting.remove(0)).is_some()
     }
 
     fn sweep(&mut self, now: Instant) {

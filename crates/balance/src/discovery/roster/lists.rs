@@ -13,6 +13,7 @@ use super::super::Listed;
 use super::super::manual::Manual;
 use super::super::names::{Name, Names};
 use super::super::news::{Changed, News, Told};
+use super::super::subsetting::Subsetting;
 use super::{Make, Place, Remark, Tell};
 use crate::members::MemberSpec;
 
@@ -26,6 +27,7 @@ pub(super) struct Lists {
     /// What scaling has started.
     pub(super) scaled: News,
     pub(super) allow_empty: bool,
+    pub(super) subsetting: Option<Subsetting>,
     pub(super) make: Arc<dyn Make>,
     pub(super) names: Arc<Names>,
     pub(super) tell: Tell,
@@ -38,6 +40,8 @@ pub(super) struct Made {
     /// Names that are looked up for this pool.
     pub(super) held: HashMap<String, Arc<Name>>,
     endpoints: HashMap<(EndpointAddress, Address), Arc<Endpoint>>,
+    /// How many are for other instances.
+    pub(super) left_out: usize,
 }
 
 impl Lists {
@@ -58,6 +62,11 @@ impl Lists {
         }
         let used: HashSet<u64> = specs.iter().map(|spec| spec.endpoint.key).collect();
         made.endpoints.retain(|_, endpoint| used.contains(&endpoint.key));
+        let all = specs.len();
+        if let Some(subsetting) = &self.subsetting {
+            specs = subsetting.of(specs);
+        }
+        made.left_out = all - specs.len();
         specs
     }
 

@@ -27,6 +27,7 @@ impl Make for Plain {
             authority: place.written.to_string(),
             pool: Arc::from("p"),
             http2: None,
+            ceilings: Vec::new(),
             keep_alive: KeepAlive::default(),
             announce: None,
         })
@@ -65,6 +66,7 @@ fn roster(
         registrations: None,
         scaler: None,
         allow_empty: false,
+        subsetting: None,
         make: Arc::new(Plain),
         names: Names::new(Arc::new(Resolver::new(Default::default()))),
         tell: Arc::new(move |remark| {

@@ -13,7 +13,7 @@ use crate::body::Body;
 use crate::body::replay::replayable;
 use crate::client::h2::{self, Obtained, Slot, obtain};
 use crate::client::pool::{Bound, Connection};
-use crate::client::{Call, Failure, Heard, Waits, dial_fault, h1};
+use crate::client::{Call, Failure, Heard, Waits, dial_fault, h1, places};
 use crate::codec::head::ResponseHead;
 use crate::destination::{AttemptResult, Endpoint, Lease};
 use crate::exchange::Exchange;
@@ -196,6 +196,7 @@ impl Forward {
                 Err(fault) => return Err(fault),
             }
         }
+        let places = places::take(&exchange.local, endpoint, limit).await?;
         let client = bound(exchange, endpoint);
         let dialing = async {
             match client {
@@ -203,13 +204,14 @@ impl Forward {
                 Some(client) => dial_bound(exchange, endpoint, client).await,
             }
         };
-        let stream = match within(worker, limit, dialing).await {
+        let mut stream = match within(worker, limit, dialing).await {
             Some(dialed) => dialed.map_err(|e| dial_fault(&e))?,
             None if remaining.is_some() => return Err(too_long("no connection")),
             None => {
                 return Err(Fault::new(Code::ConnectTimeout, "no connection within the timeout"));
             }
         };
+        stream.hold(places);
         let now = Instant::now();
         let connection = Connection::new(stream, &endpoint.keep_alive, client, now);
         Ok((Way::Http1(connection), now))
@@ -320,6 +322,8 @@ async fn converse(
 /// What a fault says about the endpoint: nothing, where it is not to blame.
 pub(super) fn result_of(fault: &Fault) -> AttemptResult {
     match fault.code().row().blame {
+        // it was not asked: it has all the connections it may have
+        _ if fault.code() == Code::QueueTimeout => AttemptResult::Abandoned,
         Blame::Upstream => AttemptResult::Failed(fault.code()),
         Blame::Client | Blame::Transom => AttemptResult::Abandoned,
     }

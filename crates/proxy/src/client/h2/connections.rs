@@ -9,10 +9,11 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use transom_net::tasks::Tasks;
-use transom_net::{Worker, dial};
+use transom_net::{Ceiling, Place, Worker, dial};
 
 use super::line::{self, Line, Slot};
 use crate::client::dial_fault;
+use crate::client::places::{self, none_left};
 use crate::client::pool::Connection;
 use crate::codec::h2::ALPN;
 use crate::destination::Endpoint;
@@ -120,6 +121,25 @@ impl Connections {
         within(worker, GOODBYE, ended).await;
     }
 
+    /// Lets go of a connection below this ceiling: one that carries nothing, else one that then ends
+    /// with what it carries. Whether there was one.
+    pub(in crate::client) fn give_up(&self, ceiling: &Arc<Ceiling>) -> bool {
+        let groups = self.groups.borrow();
+        let is_below = |line: &Line| line.endpoint.ceilings.iter().any(|c| Arc::ptr_eq(c, ceiling));
+        // One whose settings have not come has not served those yet for whom it was opened.
+        let fit = |line: &&Rc<Line>| line.is_settled() && !line.is_retired() && is_below(line);
+        let lines = groups.values().flat_map(|group| &group.lines).filter(fit);
+        let Some(line) = lines.min_by_key(|line| (!line.is_leaving(), line.in_use())) else {
+            return false;
+        };
+        // One after the other, as what they carry may take its time.
+        if line.is_leaving() {
+            return false;
+        }
+        line.leave();
+        true
+    }
+
     fn with<R>(&self, endpoint: &Endpoint, see: impl FnOnce(&mut Group) -> R) -> R {
         see(self.groups.borrow_mut().entry(endpoint.key).or_default())
     }
@@ -149,6 +169,11 @@ impl Group {
             return None;
         }
         let more = self.waiting.len().div_ceil(each.max(1)).saturating_sub(coming);
+        // Where no more may be opened, streams of those that are will be free. With none at all, one
+        // waits until others have given theirs up.
+        let stays = self.lines.iter().any(|line| !line.is_leaving());
+        let least = usize::from(!stays && self.opening == 0);
+        let more = more.min(endpoint.connections_left().max(least));
         self.opening += more;
         Some((more, limit))
     }
@@ -183,13 +208,16 @@ pub async fn obtain(
 ) -> Result<Obtained, Fault> {
     if !local.http2.with(endpoint, |group| group.speaks_http1) {
         match within(&local.worker, limit, wait(local, endpoint, limit)).await {
+            None if endpoint.connections_left() == 0 => return Err(none_left(limit)),
             None => return Err(too_late()),
             Some(Given::Obtained(obtained)) => return Ok(obtained),
+            Some(Given::Failed(Code::QueueTimeout, _)) => return Err(none_left(limit)),
             Some(Given::Failed(code, detail)) => return Err(Fault::new(code, detail.to_string())),
             Some(Given::Alone) => {}
         }
     }
-    match within(&local.worker, limit, establish(local, endpoint)).await {
+    let places = places::take(local, endpoint, limit).await?;
+    match within(&local.worker, limit, establish(local, endpoint, places)).await {
         None => Err(too_late()),
         Some(Err(fault)) => Err(fault),
         Some(Ok(Established::Http1(connection))) => Ok(Obtained::Http1(connection)),
@@ -254,8 +282,13 @@ impl Drop for Waiting<'_> {
 /// Opens a connection for those who wait, and keeps it going where it carries streams. Of nobody's
 /// request, so that none who gives up takes it from the others.
 async fn open(local: &Rc<Local>, endpoint: &Arc<Endpoint>, limit: Duration) {
-    let opened = within(&local.worker, limit, establish(local, endpoint)).await;
-    let opened = opened.unwrap_or_else(|| Err(too_late()));
+    let opened = match places::take(local, endpoint, limit).await {
+        Ok(places) => {
+            let opened = within(&local.worker, limit, establish(local, endpoint, places)).await;
+            opened.unwrap_or_else(|| Err(too_late()))
+        }
+        Err(fault) => Err(fault),
+    };
     local.http2.with(endpoint, |group| group.opening -= 1);
     match opened {
         Ok(Established::Http2(line, driven)) => keep(local, line, driven).await,
@@ -310,11 +343,16 @@ enum Established {
     Http2(Rc<Line>, Box<line::Driven>),
 }
 
-async fn establish(local: &Rc<Local>, endpoint: &Arc<Endpoint>) -> Result<Established, Fault> {
+async fn establish(
+    local: &Rc<Local>,
+    endpoint: &Arc<Endpoint>,
+    places: Vec<Place>,
+) -> Result<Established, Fault> {
     let Some(http2) = endpoint.http2.as_deref() else {
         return Err(Fault::new(Code::Internal, "HTTP/2 is not spoken to this endpoint"));
     };
-    let stream = dial(&http2.target, &local.worker).await.map_err(|e| dial_fault(&e))?;
+    let mut stream = dial(&http2.target, &local.worker).await.map_err(|e| dial_fault(&e))?;
+    stream.hold(places);
     let chosen = stream.session().and_then(|session| session.alpn());
     let is_http2 = http2.target.tls.is_none() || chosen == Some(ALPN);
     if !is_http2 && http2.required {

@@ -51,12 +51,16 @@ pub(super) struct Line {
     /// Who waits for them.
     unsettled: RefCell<Vec<Waker>>,
     in_use: Cell<usize>,
+    /// It ends with the streams that it has, as another worker needs a connection.
+    leaving: Cell<bool>,
     /// Streams so far.
     begun: Cell<u64>,
     idle_since: Cell<Instant>,
     expires: Instant,
     /// Streams whose body was whole before their end had come.
     ending: RefCell<Vec<RecvStream>>,
+    /// The task that keeps it going.
+    driver: RefCell<Option<Waker>>,
 }
 
 /// What the task of a line holds.
@@ -99,10 +103,12 @@ impl Line {
             closed: Cell::new(false),
             unsettled: RefCell::default(),
             in_use: Cell::new(0),
+            leaving: Cell::new(false),
             begun: Cell::new(0),
             idle_since: Cell::new(now),
             expires: opened.expires,
             ending: RefCell::default(),
+            driver: RefCell::default(),
         };
         // Its answer comes after the settings, if those say nothing about streams.
         line.ask();
@@ -147,7 +153,7 @@ impl Line {
             self.retire();
             return false;
         };
-        self.in_use.get() < most
+        self.in_use.get() < most && !self.is_leaving()
     }
 
     fn most_streams(&self, now: Instant) -> Option<usize> {
@@ -165,6 +171,11 @@ impl Line {
         (most > 0 || self.in_use.get() > 0).then_some(most)
     }
 
+    /// How many streams it carries.
+    pub(super) fn in_use(&self) -> usize {
+        self.in_use.get()
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.in_use.get() == 0
     }
@@ -175,9 +186,24 @@ impl Line {
         self.is_idle() && now.saturating_duration_since(self.idle_since.get()) >= idle
     }
 
+    /// Takes no further stream, and ends once it has none.
+    pub(super) fn leave(&self) {
+        self.leaving.set(true);
+        if self.is_idle() {
+            self.retire();
+        }
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.get()
+    }
+
     /// Begins no further stream; the connection says GOAWAY and ends once the open ones have ended.
     pub(super) fn retire(&self) {
         drop(self.send.borrow_mut().take());
+        // The library wakes it only where nothing else is held of the connection: not for the streams
+        // whose end may lie there by now.
+        self.driver.take().into_iter().for_each(Waker::wake);
         self.unsettled.take().into_iter().for_each(Waker::wake);
     }
 
@@ -207,6 +233,13 @@ impl Line {
         }
     }
 
+    fn driven_by(&self, waker: &Waker) {
+        let mut driver = self.driver.borrow_mut();
+        if !driver.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *driver = Some(waker.clone());
+        }
+    }
+
     fn poll_endings(&self, cx: &mut Context<'_>) {
         let mut ending = self.ending.borrow_mut();
         // Anything but the end is more than was announced: dropping the stream resets it.
@@ -226,6 +259,7 @@ pub(super) async fn drive(driven: Box<Driven>, line: &Line, worker: &Worker, mov
         state: State::Resting,
     };
     poll_fn(|cx| {
+        line.driven_by(cx.waker());
         if Pin::new(&mut connection).poll(cx).is_ready() {
             return Poll::Ready(());
         }
@@ -334,6 +368,9 @@ impl Drop for Slot {
     fn drop(&mut self) {
         self.line.in_use.set(self.line.in_use.get() - 1);
         self.line.idle_since.set(self.local.worker.now());
+        if self.line.is_leaving() {
+            self.line.leave();
+        }
         super::connections::freed(&self.local, &self.line);
     }
 }
