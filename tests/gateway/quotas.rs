@@ -150,7 +150,7 @@ fn gw_20_a_dry_run_lets_pass_counts_on_and_the_log_says_when_much_is_used() {
     let said: Vec<_> = lines.iter().filter_map(|line| line["detail"].as_str()).collect();
     assert_eq!(said, ["`per-month`: 50 % of 4/month is used"]);
     assert_eq!(usage(&rig, "eve")[0]["used"], 6);
-    assert_eq!(rig.transom.metric("transom_dry_run_total{listener=\"web\",route=\"web[0]\""), 2.0);
+    rig.transom.metric_becomes("transom_dry_run_total{listener=\"web\",route=\"web[0]\"", 2.0);
 }
 
 #[test]
