@@ -5,6 +5,7 @@ mod addresses;
 mod apis;
 mod attempts;
 mod balancing;
+mod foreign;
 mod http2;
 mod limits;
 mod reached;
@@ -255,8 +256,14 @@ impl<'a> Check<'a> {
                     let known = self.config.policies.names().map(|name| &***name);
                     let meant = closest(name, known);
                     self.policies.extend(meant);
+                    let hint = match Policy::is_kind(name) {
+                        true => format!(
+                            "it is a kind: write `- {name}: {{ ... }}`, or name one below `policies:`"
+                        ),
+                        false => "add it below `policies:`".to_owned(),
+                    };
                     self.error(name.span, path, format!("no policy named {}", quote(name)))
-                        .hint("add it below `policies:`")
+                        .hint(hint)
                         .suggest(meant)
                         .done();
                 }
@@ -453,6 +460,7 @@ impl<'a> Check<'a> {
 
     /// Whether every `{capture.x}` is a part of each path of the route.
     fn captures(&mut self, text: &Template, place: Span, path: &str, route: Option<&Route>) {
+        self.foreign(text, place, path);
         // a policy with a name may stand in routes that have the capture
         let Some(route) = route else { return };
         for variable in text.variables() {

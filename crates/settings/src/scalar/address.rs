@@ -167,8 +167,18 @@ impl FromText for EndpointAddress {
         }
         let refuse = |why: &str| Refusal::new(format!("{} is not an endpoint: {why}", quote(text)));
         if text.contains("://") {
-            let bare = text.split_once("://").map_or("", |(_, rest)| rest.trim_end_matches('/'));
-            return Err(refuse("it is a URL").hint(format!("did you mean `{bare}`?")));
+            let (scheme, rest) = text.split_once("://").unwrap_or_default();
+            let (bare, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let hint = match path {
+                "" if scheme == "https" => {
+                    format!("did you mean `{bare}`, with `tls: {{}}` beside?")
+                }
+                "" => format!("did you mean `{bare}`?"),
+                path => format!(
+                    "did you mean `{bare}`? `rewrite: {{ add-prefix: /{path} }}` in the route adds the path"
+                ),
+            };
+            return Err(refuse("it is a URL").hint(hint));
         }
         let (host, port) =
             split(text).map_err(|why| refuse(why).hint("write a host and a port"))?;
