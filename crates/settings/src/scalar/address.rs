@@ -180,6 +180,11 @@ impl FromText for EndpointAddress {
             };
             return Err(refuse("it is a URL").hint(hint));
         }
+        if text.contains([',', ' ']) {
+            return Err(
+                refuse("it is more than one word").hint("write several as a list: `[a, b]`")
+            );
+        }
         let (host, port) =
             split(text).map_err(|why| refuse(why).hint("write a host and a port"))?;
         if host.is_empty() {
@@ -328,6 +333,7 @@ mod tests {
             ("unix:/run/a", Ok("unix:/run/a")),
             ("unix:///run/a", Ok("unix:/run/a")),
             (":80", Err("`:80` is not an endpoint: it has no host")),
+            ("a:1, b:2", Err("`a:1, b:2` is not an endpoint: it is more than one word")),
             ("a:0", Err("`a:0` is not an endpoint: the port is zero")),
             ("10.0.0.1", Err("`10.0.0.1` is not an endpoint: it has no port")),
             ("http://a:80/", Err("`http://a:80/` is not an endpoint: it is a URL")),

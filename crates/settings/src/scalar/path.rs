@@ -195,6 +195,11 @@ impl FromText for PathPattern {
         let Some(inner) = text.strip_prefix('/') else {
             let hint = match text.starts_with('^') {
                 true => format!("an expression begins with `~`; did you mean `~{}`?", whole(text)),
+                false if text.ends_with('*') => {
+                    let base = text.trim_end_matches(['*', '/']);
+                    let slash = if base.is_empty() { "" } else { "/" };
+                    format!("did you mean `{slash}{base}/**`?")
+                }
                 false => format!("did you mean `/{text}`?"),
             };
             return Err(refuse("it does not begin with `/`".into()).hint(hint));
