@@ -307,12 +307,13 @@ impl Port {
         loop {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
             // Bound but not listening: the program may bind beside it, the kernel gives the port to
-            // nobody else.
+            // nobody else, and at no other address of this machine.
             socket.set_reuse_address(true)?;
-            socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
-            let address = socket.local_addr()?.as_socket().ok_or(ErrorKind::AddrNotAvailable)?;
+            socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into())?;
+            let bound = socket.local_addr()?.as_socket().ok_or(ErrorKind::AddrNotAvailable)?;
             // Nor does anybody use it for UDP.
-            if UdpSocket::bind(address).is_ok() {
+            if UdpSocket::bind(bound).is_ok() {
+                let address = SocketAddr::from((Ipv4Addr::LOCALHOST, bound.port()));
                 return Ok(Port { address, _reservation: socket });
             }
         }
