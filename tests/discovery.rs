@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -147,15 +147,14 @@ fn start(command: &mut Command) -> Process {
 struct Dns {
     process: Option<Process>,
     folder: tempfile::TempDir,
-    address: SocketAddr,
+    port: Port,
 }
 
 impl Dns {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("hosts"), "").unwrap();
-        let address = Port::reserve().unwrap().address;
-        let mut dns = Dns { process: None, folder, address };
+        let mut dns = Dns { process: None, folder, port: Port::reserve().unwrap() };
         dns.run(&[]);
         dns
     }
@@ -167,7 +166,7 @@ impl Dns {
             .args(["--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts"])
             .args(["--bind-interfaces", "--listen-address=127.0.0.1", "--local=/test/", "--user="])
             .args(["--local-ttl=0", "--pid-file=", "--no-daemon"])
-            .arg(format!("--port={}", self.address.port()))
+            .arg(format!("--port={}", self.port.address.port()))
             .arg(format!("--addn-hosts={}", self.folder.path().join("hosts").display()))
             .args(more);
         self.process = Some(start(&mut command));
@@ -179,7 +178,7 @@ impl Dns {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(std::time::Duration::from_millis(50))).unwrap();
         let question = b"\0\x07\x01\0\0\x01\0\0\0\0\0\0\x01x\x04test\0\0\x01\0\x01";
-        socket.send_to(question, self.address).is_ok() && socket.recv(&mut [0; 512]).is_ok()
+        socket.send_to(question, self.port.address).is_ok() && socket.recv(&mut [0; 512]).is_ok()
     }
 
     /// The addresses of `shop.test` from now on.
@@ -212,7 +211,7 @@ fn servers_on_one_port() -> [Server; 3] {
 fn resolver(dns: &Dns) -> String {
     format!(
         "resolver: {{ servers: ['{}'], min-ttl: 50ms, timeout: 300ms, refuse: [] }}\n",
-        dns.address
+        dns.port.address
     )
 }
 
@@ -281,13 +280,13 @@ fn lb28_services_of_srv_records_are_followed() {
 struct Etcd {
     process: Option<Process>,
     folder: tempfile::TempDir,
-    client: SocketAddr,
-    peer: SocketAddr,
+    client: Port,
+    peer: Port,
 }
 
 impl Etcd {
     fn start() -> Self {
-        let free = || Port::reserve().unwrap().address;
+        let free = || Port::reserve().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let mut etcd = Etcd { process: None, folder, client: free(), peer: free() };
         etcd.run();
@@ -295,7 +294,8 @@ impl Etcd {
     }
 
     fn run(&mut self) {
-        let (client, peer) = (format!("http://{}", self.client), format!("http://{}", self.peer));
+        let [client, peer] =
+            [&self.client, &self.peer].map(|port| format!("http://{}", port.address));
         let mut command = Command::new("etcd");
         command
             .arg("--data-dir")
@@ -315,7 +315,7 @@ impl Etcd {
             "POST /v3/kv/{what} HTTP/1.1\r\nHost: etcd\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        let mut client = transom_testkit::Client::try_connect(self.client).ok()?;
+        let mut client = transom_testkit::Client::try_connect(self.client.address).ok()?;
         let response = client.send(request).try_response("POST").ok()?;
         (response.status == 200).then(|| serde_json::from_str(&response.text()).expect("JSON"))
     }
@@ -365,7 +365,7 @@ fn lb29_keys_of_a_real_etcd_are_followed_without_an_error() {
     etcd.put("/pools/shopping", "10.0.0.1:80");
     let pool = format!(
         "    sources: [{{ etcd: {{ prefix: /pools/shop/, servers: 'http://{}' }} }}]",
-        etcd.client
+        etcd.client.address
     );
     let transom = Transom::run(TRANSOM, &config(&pool, ""));
     come_and_go(&transom, &servers, |now| etcd.set(now, &servers));

@@ -127,7 +127,7 @@ fn l_08_five_times_too_much_is_shed_and_forgotten_when_it_is_over() {
     // Four hands and 10 ms for each request: 400 a second.
     let to = endpoint(4);
     let config = format!(
-        "workers: 2\nlisteners:\n  web:\n    address: '@WEB'\n    limits: {{ requests: 16 }}\n    \
+        "workers: 2\noverload: {{ lag: 1s }}\nlisteners:\n  web:\n    address: '@WEB'\n    limits: {{ requests: 16 }}\n    \
          routes: [{{ forward: '{to}' }}]\n"
     );
     let transom = Transom::run(TRANSOM, &config);
@@ -161,7 +161,7 @@ fn l_08_five_times_too_much_is_shed_and_forgotten_when_it_is_over() {
 fn l_08_a_flood_from_one_address_leaves_the_others_alone() {
     let to = endpoint(8);
     let config = format!(
-        "workers: 2\nlisteners:\n  web:\n    address: '@WEB'\n    \
+        "workers: 2\noverload: {{ lag: 1s }}\nlisteners:\n  web:\n    address: '@WEB'\n    \
          limits: {{ connections-per-client: 30, requests-per-client: 4, \
          connection-rate-per-client: 100/s, request-rate-per-client: 200/s }}\n    \
          routes: [{{ forward: '{to}' }}]\n"

@@ -85,7 +85,7 @@ fn get(address: SocketAddr, target: &str) -> transom_testkit::Response {
 
 #[test]
 fn lb31_from_none_to_as_many_as_are_needed_and_back() {
-    let rules = "      max: 3\n      target: 4\n      cool-down: 500ms\n";
+    let rules = "      max: 3\n      target: 4\n      cool-down: 1500ms\n";
     let mut transom = Transom::run(TRANSOM, &config(rules));
     assert_eq!(children(&transom), 0, "nobody asks, nothing runs");
 
@@ -96,7 +96,7 @@ fn lb31_from_none_to_as_many_as_are_needed_and_back() {
     assert_eq!(answer.status, 200, "{}\n{}", answer.text(), transom.said());
     let cold = cold_start(&transom);
     eprintln!("first answer after {} ms, cold start {cold} ms", took.as_millis());
-    assert!(took < Duration::from_millis(cold + 50), "{took:?}, of which {cold} ms cold start");
+    assert!(took < Duration::from_millis(cold + 500), "{took:?}, of which {cold} ms cold start");
     assert_eq!(children(&transom), 1);
     until("nothing runs again", || children(&transom) == 0);
 
@@ -132,7 +132,7 @@ fn lb31_from_none_to_as_many_as_are_needed_and_back() {
     let said = transom.said();
     for part in [
         "scale: 1 more, 1 in all: 1 requests, 1 of them held",
-        "in all: for 0.5 s no more than 0 were needed",
+        "in all: for 1.5 s no more than 0 were needed",
     ] {
         assert!(said.contains(part), "{part}\n{said}");
     }
@@ -190,12 +190,12 @@ fn lb31_servers_that_say_they_are_busy_get_help() {
 
 #[test]
 fn lb31_a_server_that_does_not_start_is_told_and_requests_do_not_wait_for_ever() {
-    let rules = "      max: 1\n      hold: { timeout: 700ms, requests: 1 }\n";
+    let rules = "      max: 1\n      hold: { timeout: 3s, requests: 1 }\n";
     let file = config(rules).replace("SHOP: '1'", "FAILS: '1'");
     let transom = Transom::run(TRANSOM, &file);
     let answer = get(transom.web(), "/");
     assert_eq!(answer.status, 503);
-    assert!(transom.said().contains("did not start: exit status: 3"), "{}", transom.said());
+    until("it is told", || transom.said().contains("did not start: exit status: 3"));
     // it is tried again, but ever more slowly
     until("it was tried again", || transom.said().matches("did not start").count() >= 2);
     let scale = scale(&transom);
@@ -206,7 +206,7 @@ fn lb31_a_server_that_does_not_start_is_told_and_requests_do_not_wait_for_ever()
     until("one is held", || self::scale(&transom)["waiting"] == 1);
     let begun = Instant::now();
     assert_eq!(get(transom.web(), "/second").status, 503);
-    assert!(begun.elapsed() < Duration::from_millis(500));
+    assert!(begun.elapsed() < Duration::from_secs(2), "it is not held");
 }
 
 #[test]

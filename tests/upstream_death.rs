@@ -101,7 +101,7 @@ fn the_death_of_endpoints_fails_no_request_that_can_be_sent_again() {
     let over = Instant::now();
     while transom.sockets().len() > baseline {
         let open = transom.sockets();
-        assert!(over.elapsed() < Duration::from_secs(5), "{baseline} before: {open:#?}");
+        assert!(over.elapsed() < Duration::from_secs(9), "{baseline} before: {open:#?}");
         thread::sleep(Duration::from_millis(20));
     }
     let memory = transom.memory();
@@ -123,7 +123,7 @@ fn the_death_of_endpoints_fails_no_request_that_can_be_sent_again() {
     assert!(posts.failures.is_empty(), "{:#?}", posts.failures);
     for family in ["transom_requests_in_flight", "transom_member_in_flight", "transom_tunnels_open"]
     {
-        assert_eq!(transom.metric(family), 0.0, "{family}");
+        transom.metric_becomes(family, 0.0);
     }
     assert!(memory < early + early / 5 + 4096, "memory grows: {early} then {memory} KiB");
     assert!(!transom.said().contains("panic"), "{}", transom.said());

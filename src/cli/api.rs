@@ -22,6 +22,7 @@ enum What {
     },
     /// An API, and who calls each of its versions.
     Show {
+        /// Its name, as it stands below `apis:`.
         name: String,
         #[command(flatten)]
         how: How,

@@ -88,8 +88,8 @@ Examples:
   transom explain policy security-headers
 
 Tells the listener, each route in the order it is tried with the first condition that failed, the
-policies in running order, and where the request goes; for a request that is refused, why. Nothing is
-sent, and nothing need be running.")]
+policies in running order, and where the request goes; for a request that is refused, why. Nothing
+is sent, and nothing need be running.")]
     Explain(Explain),
 
     /// Print the JSON Schema of the file, for editors.
@@ -168,8 +168,8 @@ Examples:
   transom import openapi orders.json > transom.yaml
   transom import openapi orders.json --to 127.0.0.1:3000 --name orders
 
-What is printed is a whole file. To add it to another, take out its listeners and `include` it. What could not
-be carried over stands in comments at its end.")]
+What is printed is a whole file. To add it to another, take out its listeners and `include` it.
+What could not be carried over stands in comments at its end.")]
     Import(super::import::Import),
 
     /// Run a shop with all its services in one process, to try things out on.

@@ -31,18 +31,21 @@ enum What {
     },
     /// A consumer, what it has used of quotas, and its keys in the store.
     Show {
+        /// Its name.
         name: String,
         #[command(flatten)]
         how: How,
     },
     /// What somebody has used of quotas; also who is no consumer, such as the name in a token.
     Usage {
+        /// Its name.
         name: String,
         #[command(flatten)]
         how: How,
     },
     /// Add a consumer to the store, or say anew what it is.
     Add {
+        /// Its name.
         name: String,
         /// A group it belongs to; may be given several times.
         #[arg(long = "group", value_name = "NAME")]
@@ -61,6 +64,7 @@ enum What {
     },
     /// Take a consumer out of the store, with its keys.
     Remove {
+        /// Its name.
         name: String,
         #[command(flatten)]
         asking: Asking,
@@ -69,6 +73,7 @@ enum What {
     #[command(after_help = "\
 A line: {\"name\": \"ann\", \"groups\": [\"staff\"], \"plan\": \"vip\", \"keys\": [{\"sha256\": \"...\"}]}")]
     Import {
+        /// A consumer in each line.
         file: PathBuf,
         #[command(flatten)]
         asking: Asking,

@@ -20,6 +20,7 @@ pub(super) struct Import {
 enum What {
     /// An OpenAPI document of version 3.0 or 3.1, in YAML or JSON.
     Openapi {
+        /// The document.
         file: PathBuf,
         /// Where the API is: an address or the name of a pool. [default: the document's first server]
         #[arg(long, value_name = "ADDRESS")]

@@ -18,6 +18,7 @@ pub(super) struct Key {
 enum What {
     /// Make a key for a consumer of the file or the store, and print it: it is shown this once.
     Create {
+        /// Whose key it is.
         consumer: String,
         /// From when on it is refused: a day such as `2027-01-31`, or how long from now, `90d`.
         #[arg(long, value_name = "WHEN")]

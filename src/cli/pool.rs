@@ -24,12 +24,14 @@ enum What {
     },
     /// The members of a pool: how each stands, why and since when, what it does and how fast.
     Show {
+        /// Its name, as it stands below `pools:`.
         pool: String,
         #[command(flatten)]
         how: How,
     },
     /// Add an endpoint.
     Add {
+        /// Its name, as it stands below `pools:`.
         pool: String,
         /// Such as `10.0.0.3:8080`.
         address: String,
@@ -49,6 +51,7 @@ enum What {
     Maintenance(Standing),
     /// Give a member another weight.
     Weight {
+        /// Its name, as it stands below `pools:`.
         pool: String,
         address: String,
         weight: u16,
@@ -68,6 +71,7 @@ struct Change {
 
 #[derive(Debug, Args)]
 struct Member {
+    /// Its name, as it stands below `pools:`.
     pool: String,
     /// Its address, or what it was written as.
     address: String,
@@ -77,6 +81,7 @@ struct Member {
 
 #[derive(Debug, Args)]
 struct Standing {
+    /// Its name, as it stands below `pools:`.
     pool: String,
     /// Its address, or what it was written as.
     address: String,

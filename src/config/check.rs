@@ -5,8 +5,10 @@ mod addresses;
 mod apis;
 mod attempts;
 mod balancing;
+mod foreign;
 mod http2;
 mod limits;
+mod nothing;
 mod reached;
 mod relay;
 mod sources;
@@ -178,7 +180,9 @@ impl<'a> Check<'a> {
             }
         }
         self.served(name, listener, &path);
+        self.no_time(&listener.timeouts, &format!("{path}.timeouts"));
         self.nesting(&listener.timeouts, &format!("{path}.timeouts"));
+        self.no_body(&listener.limits, &format!("{path}.limits"));
         self.heads(&listener.limits, &format!("{path}.limits"));
         self.rates(&listener.limits, &format!("{path}.limits"));
         if let Some(http2) = listener.http2.on() {
@@ -255,8 +259,14 @@ impl<'a> Check<'a> {
                     let known = self.config.policies.names().map(|name| &***name);
                     let meant = closest(name, known);
                     self.policies.extend(meant);
+                    let hint = match Policy::is_kind(name) {
+                        true => format!(
+                            "it is a kind: write `- {name}: {{ ... }}`, or name one below `policies:`"
+                        ),
+                        false => "add it below `policies:`".to_owned(),
+                    };
                     self.error(name.span, path, format!("no policy named {}", quote(name)))
-                        .hint("add it below `policies:`")
+                        .hint(hint)
                         .suggest(meant)
                         .done();
                 }
@@ -316,6 +326,7 @@ impl<'a> Check<'a> {
         if let Some(limit) = &route.limits.response_headers {
             self.response_head(limit, &format!("{path}.limits"));
         }
+        self.no_time_of_route(&route.timeouts, &format!("{path}.timeouts"));
         let effective = listener.timeouts.with(&route.timeouts, pool.map(|pool| &pool.timeouts));
         if effective != listener.timeouts {
             self.nesting(&effective, &format!("{path}.timeouts"));
@@ -453,6 +464,7 @@ impl<'a> Check<'a> {
 
     /// Whether every `{capture.x}` is a part of each path of the route.
     fn captures(&mut self, text: &Template, place: Span, path: &str, route: Option<&Route>) {
+        self.foreign(text, place, path);
         // a policy with a name may stand in routes that have the capture
         let Some(route) = route else { return };
         for variable in text.variables() {
@@ -472,8 +484,19 @@ impl<'a> Check<'a> {
     fn regexes(&mut self, route: &Route, path: &str) {
         let paths = route.r#match.path.iter().flatten();
         for pattern in paths {
+            let path = format!("{path}.match.path");
             if let PathPattern::Regex(regex) = &pattern.value {
-                self.regex(regex, pattern.span, format!("{path}.match.path"));
+                self.regex(regex, pattern.span, path);
+                continue;
+            }
+            // as others write a part that has a name
+            let text = pattern.value.to_string();
+            let named = text.split('/').filter_map(|part| part.strip_prefix(':'));
+            for name in named.filter(|name| !name.is_empty()) {
+                let what = format!("`:{name}` is text like any other");
+                self.warning(pattern.span, path.clone(), what)
+                    .hint(format!("write `{{{name}}}` for whatever stands there"))
+                    .done();
             }
         }
         let matched = &route.r#match;
@@ -516,6 +539,7 @@ impl<'a> Check<'a> {
         let path = format!("pools.{name}");
         let all_known = self.decoded(&format!("{path}.endpoints"));
         let dynamic = !pool.sources.is_empty() || pool.scale.is_some();
+        self.no_time_of_pool(&pool.timeouts, &format!("{path}.timeouts"));
         match pool.endpoints.first() {
             _ if dynamic || !all_known => {}
             None => {

@@ -29,6 +29,13 @@ pub enum Policy {
     Rule(Spanned<Rule>),
 }
 
+impl Policy {
+    /// Whether this is what a kind of policy is called, and not one policy.
+    pub fn is_kind(name: &str) -> bool {
+        Self::keys().contains(&name)
+    }
+}
+
 impl Choice for Policy {
     fn keys() -> Vec<&'static str> {
         let mut keys = vec!["address", "headers"];

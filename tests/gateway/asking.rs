@@ -39,7 +39,7 @@ fn authority() -> Endpoint {
 fn rig(authority: &Endpoint, more: &str) -> Rig {
     let policy = format!(
         "ask: {{ forward-auth: {{ url: 'http://{}/check?a=b', send: [authorization, x-say], \
-         take: [x-user, x-groups], give: [set-cookie], timeout: 1s, {more} }} }}",
+         take: [x-user, x-groups], give: [set-cookie], timeout: 3s, {more} }} }}",
         authority.address
     );
     Rig::with(&[&policy], "")

@@ -93,7 +93,7 @@ fn gw_28_six_parts_one_broken_and_one_slow_give_a_partial_answer_in_time() {
     ];
     let of = |name: &str| told.iter().find(|(known, _)| *known == name).unwrap().1.clone();
     let page = Page::of(
-        "          timeout: 700ms\n",
+        "          timeout: 2s\n",
         vec![
             (
                 "product",
@@ -125,8 +125,8 @@ fn gw_28_six_parts_one_broken_and_one_slow_give_a_partial_answer_in_time() {
     assert_eq!(response.field("x-transom-completed"), Some("false"));
     assert_eq!(response.field("cache-control"), Some("no-store"));
     assert_eq!(response.field("content-type"), Some("application/json"));
-    assert!(took >= Duration::from_millis(600), "the slow one is given its time: {took:?}");
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(took >= Duration::from_millis(1900), "the slow one is given its time: {took:?}");
+    assert!(took < Duration::from_secs(8), "{took:?}");
     assert_eq!(page.endpoint("product").request().target, "/products/7");
     assert_eq!(page.endpoint("maker").request().target, "/makers/m1");
     let lines = page.transom.lines_when(1);
@@ -171,7 +171,7 @@ fn gw_28_a_complete_answer_may_be_kept_as_long_as_its_least_part() {
 fn gw_28_without_a_required_part_there_is_no_answer() {
     let two = |required| {
         Page::of(
-            "          timeout: 300ms\n",
+            "          timeout: 2s\n",
             vec![
                 ("needed", "path: /needed, required: true", required),
                 ("other", "path: /other", answers(json!({ "a": 1 }))),

@@ -26,7 +26,7 @@ fn teller() -> Endpoint {
                 "exp": in_seconds(60), "tier": "vip",
             }),
             "short" => {
-                json!({"active": true, "username": "bob", "aud": ["shop"], "exp": in_seconds(1)})
+                json!({"active": true, "username": "bob", "aud": ["shop"], "exp": in_seconds(2)})
             }
             "other" => json!({"active": true, "sub": "ada", "aud": "mail"}),
             "odd" => json!({"active": "true", "sub": "ada", "aud": "shop"}),
@@ -122,7 +122,7 @@ fn gw_15_a_token_of_our_own_is_there_before_the_last_one_ends() {
     let given = AtomicUsize::new(0);
     let server = Endpoint::new(move |_, line| {
         let number = given.fetch_add(1, Ordering::Relaxed);
-        let answer = json!({"access_token": format!("t{number}"), "expires_in": 2});
+        let answer = json!({"access_token": format!("t{number}"), "expires_in": 4});
         line.send(ok(&answer.to_string()));
     });
     let policy = format!(

@@ -97,7 +97,7 @@ fn gw_17_a_dry_run_lets_pass_and_says_so_in_the_log() {
     let lines = rig.transom.lines_when(3);
     let marked: Vec<_> = lines.iter().filter_map(|line| line["dry_run"].as_str()).collect();
     assert_eq!(marked, ["probe", "probe"]);
-    assert_eq!(rig.transom.metric("transom_dry_run_total{listener=\"web\",route=\"web[0]\""), 2.0);
+    rig.transom.metric_becomes("transom_dry_run_total{listener=\"web\",route=\"web[0]\"", 2.0);
 }
 
 #[test]

@@ -107,8 +107,8 @@ fn process(redis: SocketAddr, more: &str) -> Transom {
         "workers: 2\n\
          listeners: {{ web: {{ address: '@WEB', routes: [{{ policies: [shared], respond: ok }}] }} }}\n\
          policies:\n  shared:\n    rate-limit:\n      \
-           rate: 100/h\n      window: fixed\n      \
-           shared: {{ redis: '{redis}', processes: 3, user: transom, password: hunter2{more} }}\n"
+           rate: 100/d\n      window: fixed\n      \
+           shared: {{ redis: '{redis}', processes: 3, patience: 1s, user: transom, password: hunter2{more} }}\n"
     );
     Transom::run(TRANSOM, &config)
 }

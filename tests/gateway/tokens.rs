@@ -206,7 +206,7 @@ fn a_07_a_08_a_token_is_for_us_and_for_now() {
 #[test]
 fn a_07_what_is_remembered_ends_with_the_token() {
     let (rig, key) = with_secret("leeway: 0s");
-    let token = key.token("", &claims(json!({"exp": in_seconds(2)})));
+    let token = key.token("", &claims(json!({"exp": in_seconds(3)})));
     passes(&rig, &token);
     until("it has expired", || rig.get("/", &[&bearer(&token)]).status == 401);
 }

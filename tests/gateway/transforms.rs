@@ -163,16 +163,15 @@ paths:
 "#;
 
 fn described(policy: &str, endpoint: Endpoint) -> (Transom, Endpoint) {
-    let folder = std::env::temp_dir().join(format!("transom-orders-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let file = folder.join("orders.yaml");
-    std::fs::write(&file, ORDERS).unwrap();
-    let policy = policy.replace("FILE", file.to_str().unwrap());
+    let policy = policy.replace("FILE", "orders.yaml");
     let config = format!(
         "listeners: {{ web: {{ address: '@WEB', routes: [{{ policies: [{policy}], forward: '{}' }}] }} }}\n",
         endpoint.address
     );
-    (Transom::run(TRANSOM, &config), endpoint)
+    let transom = Transom::run_with(TRANSOM, &config, |folder| {
+        std::fs::write(folder.join("orders.yaml"), ORDERS).unwrap();
+    });
+    (transom, endpoint)
 }
 
 #[test]

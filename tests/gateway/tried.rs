@@ -22,7 +22,7 @@ fn tried(policy: &str, kind: &str, lines: &str, body: &str) -> (String, String) 
     assert_eq!(post(&rig, kind, lines, body), 200, "{policy}");
     let line = rig.transom.lines_when(1).pop().unwrap();
     assert_eq!(line["dry_run"], "probe", "{line}");
-    assert_eq!(rig.transom.metric(COUNTED), 1.0);
+    rig.transom.metric_becomes(COUNTED, 1.0);
     let seen = rig.seen();
     (String::from_utf8_lossy(&seen.body).into_owned(), line["detail"].as_str().unwrap().to_owned())
 }

@@ -50,5 +50,5 @@ fn gw_36_a_dry_run_announces_and_lets_pass_what_is_over() {
     assert_eq!((passed.status, passed.field("deprecation")), (200, Some("@1706659200")));
     assert_eq!(passed.field("sunset"), Some("Tue, 31 Dec 2024 00:00:00 GMT"));
     assert_eq!(rig.transom.lines_when(1)[0]["dry_run"], "old");
-    assert_eq!(rig.transom.metric("transom_dry_run_total{listener=\"web\",route=\"web[0]\""), 1.0);
+    rig.transom.metric_becomes("transom_dry_run_total{listener=\"web\",route=\"web[0]\"", 1.0);
 }

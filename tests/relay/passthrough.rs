@@ -81,7 +81,7 @@ fn tl04_a_hello_in_pieces_is_the_same_hello() {
 fn sl03_a_hello_that_drips_is_given_up() {
     let endpoint = Endpoint::raw(|line: &mut Line| line.stall());
     let config = format!(
-        "listeners:\n  web: {{ address: '@WEB', timeouts: {{ tls-handshake: 300ms }}, \
+        "listeners:\n  web: {{ address: '@WEB', timeouts: {{ tls-handshake: 600ms }}, \
          tcp: {{ routes: [{{ match: {{ sni: a }}, forward: '{}' }}] }} }}\n",
         endpoint.address
     );

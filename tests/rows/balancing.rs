@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use transom_testkit::endpoint::ok;
-use transom_testkit::{Client, Endpoint, Response, Transom, until};
+use transom_testkit::{Client, Endpoint, Port, Response, Transom, until};
 
 use super::rig::TRANSOM;
 
@@ -165,11 +165,11 @@ fn lb_14_a_route_may_choose_among_a_subset() {
 #[test]
 fn lb_12_a_backup_serves_when_nobody_else_does() {
     let backup = named("backup", "");
-    let gone = Endpoint::echo().address;
+    let gone = Port::reserve().unwrap();
     let config = format!(
         "workers: 1\nlisteners:\n  web: {{ address: '@WEB', routes: [{{ forward: o }}] }}\n\
-         pools:\n  o:\n    endpoints: ['{gone}', {{ address: '{}', priority: 1 }}]\n",
-        backup.address
+         pools:\n  o:\n    endpoints: ['{}', {{ address: '{}', priority: 1 }}]\n",
+        gone.address, backup.address
     );
     let transom = Transom::run(TRANSOM, &config);
     assert!((0..5).all(|_| get(&transom, "/", "").text() == "backup"));
@@ -398,8 +398,8 @@ fn a_16_a_mirror_gets_no_credentials_unless_the_file_says_so() {
 fn u_08_a_mirror_never_matters_to_the_client() {
     let a = named("a", "");
     let stuck = Endpoint::raw(|line| line.stall());
-    let gone = Endpoint::echo().address;
-    for to in [stuck.address, gone] {
+    let gone = Port::reserve().unwrap();
+    for to in [stuck.address, gone.address] {
         let transom = mirrored(&a, to, "at-once: 2");
         let start = Instant::now();
         for _ in 0..20 {

@@ -7,7 +7,7 @@ use transom_testkit::{Client, Transom, check, client, until};
 
 use super::rig::{TRANSOM, head};
 
-const DRAIN: Duration = Duration::from_millis(400);
+const DRAIN: Duration = Duration::from_millis(1500);
 
 /// A Transom over these, for HTTP at `@WEB` and for TCP at `@RAW`.
 fn over(servers: &[&Server], settings: &str) -> Transom {
@@ -15,7 +15,7 @@ fn over(servers: &[&Server], settings: &str) -> Transom {
     let config = format!(
         "workers: 1\nlisteners:\n  web: {{ address: '@WEB', routes: [{{ forward: o }}] }}\n  \
          raw: {{ address: '@RAW', tcp: {{ forward: o }} }}\n\
-         pools:\n  o: {{ endpoints: [{}], drain-timeout: 400ms, {settings} }}\n",
+         pools:\n  o: {{ endpoints: [{}], drain-timeout: 1500ms, {settings} }}\n",
         endpoints.join(", ")
     );
     Transom::run(TRANSOM, &config)
@@ -46,7 +46,7 @@ fn goes_on_and_ends([mut socket, mut raw]: [Client; 2], since: Instant) {
     socket.end();
     raw.end();
     let open = since.elapsed();
-    assert!(open >= DRAIN && open < DRAIN * 8, "{open:?}");
+    assert!(open >= DRAIN && open < DRAIN * 4, "{open:?}");
 }
 
 fn is_drained(transom: &Transom, server: &Server) -> bool {

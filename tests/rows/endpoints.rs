@@ -94,7 +94,7 @@ fn u_02_with_every_endpoint_gone_the_answer_comes_at_once() {
         let start = Instant::now();
         let response = client.send(head("GET /", "")).response();
         assert!(matches!(response.status, 502 | 503), "{}", response.status);
-        assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     }
     check::alive(&mut transom);
     until("nothing is left over", || transom.descriptors() <= baseline);
@@ -146,7 +146,7 @@ fn u_16_nobody_works_for_a_client_that_is_gone() {
     let start = Instant::now();
     client.reset();
     rig.endpoint.until("the endpoint is left", |log| log.ended == 1);
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     check::sockets_are_back_at(&rig.transom, baseline);
     rig.expect_lines(1);
     let lines = rig.holds();
@@ -178,14 +178,16 @@ fn u_16_a_client_that_leaves_in_the_middle_frees_what_it_held() {
 
 #[test]
 fn d_05_an_exchange_that_is_open_is_finished_before_the_end() {
-    let endpoint = Endpoint::new(|request, line| {
-        if request.target == "/slow" {
-            line.wait(Duration::from_millis(400));
+    let drains = Arc::new(AtomicBool::new(false));
+    let its = drains.clone();
+    let endpoint = Endpoint::new(move |request, line| {
+        while request.target == "/slow" && !its.load(Ordering::SeqCst) {
+            line.wait(Duration::from_millis(2));
         }
         line.send(ok("done"));
     });
     let config = format!(
-        "workers: 1\ngrace: 5s\nlisteners:\n  web: {{ address: '@WEB', routes: [{{ forward: '{}' }}] }}\n",
+        "workers: 1\ngrace: 9s\nlisteners:\n  web: {{ address: '@WEB', routes: [{{ forward: '{}' }}] }}\n",
         endpoint.address
     );
     let mut transom = Transom::run(TRANSOM, &config);
@@ -195,6 +197,8 @@ fn d_05_an_exchange_that_is_open_is_finished_before_the_end() {
     open.send(head("GET /slow", ""));
     endpoint.until("it is being served", |log| log.requests.len() == 2);
     transom.signal(Signal::TERM);
+    until("it drains", || transom.admin("GET", "/readyz").status == 503);
+    drains.store(true, Ordering::SeqCst);
     let response = open.response();
     assert_eq!((response.status, response.text().as_str()), (200, "done"));
     assert!(response.closes());

@@ -44,10 +44,10 @@ const REFUSED: &str = "transom_connections_refused_total{listener=\"web\",reason
 #[test]
 fn lb_36_one_client_opens_so_many_connections_in_a_time() {
     let server = Server::start("shop");
-    let transom = run("connection-rate-per-client: 5/min", &server);
+    let transom = run("connection-rate-per-client: 5/h", &server);
     assert_eq!(statuses(&transom, 2, 8), [200, 200, 200, 200, 200, 0, 0, 0]);
     assert_eq!(statuses(&transom, 3, 2), [200, 200], "another one's are another matter");
-    assert_eq!(transom.metric(&format!("{REFUSED}\"connection-rate\"")), 3.0);
+    transom.metric_becomes(&format!("{REFUSED}\"connection-rate\""), 3.0);
     // On connections that are open already it may ask.
     let mut kept = client(&transom, 4);
     for _ in 0..20 {
@@ -58,7 +58,7 @@ fn lb_36_one_client_opens_so_many_connections_in_a_time() {
 #[test]
 fn lb_36_l_10_one_client_asks_so_often_in_a_time() {
     let server = Server::start("shop");
-    let limits = "request-rate-per-client: 10/min";
+    let limits = "request-rate-per-client: 10/h";
     let mut transom = run(limits, &server);
     let mut kept = client(&transom, 2);
     for n in 1..=12 {
@@ -67,7 +67,7 @@ fn lb_36_l_10_one_client_asks_so_often_in_a_time() {
         assert_eq!(response.status, expected, "request {n}");
         if expected == 429 {
             let wait: u32 = response.field("Retry-After").unwrap().parse().unwrap();
-            assert!((1..=6).contains(&wait), "one in six seconds: {wait}");
+            assert!((1..=360).contains(&wait), "one in six minutes: {wait}");
             assert!(!response.closes(), "the connection is not to blame");
         }
     }
@@ -79,7 +79,7 @@ fn lb_36_l_10_one_client_asks_so_often_in_a_time() {
     transom.write(&config(&format!("{limits}, header-count: 50"), &server));
     assert_eq!(transom.admin("POST", "/reload").status, 200);
     assert_eq!((statuses(&transom, 2, 1), statuses(&transom, 3, 1)), (vec![429], vec![200]));
-    assert_eq!(transom.metric("transom_faults_total{listener=\"web\",code=\"rate-limited\""), 5.0);
+    transom.metric_becomes("transom_faults_total{listener=\"web\",code=\"rate-limited\"", 5.0);
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn lb_35_so_many_requests_are_under_way_in_all_and_of_one_client() {
         let transom = run(limits, &server);
         let mut slow: Vec<Client> = (0..2).map(|_| client(&transom, 2)).collect();
         for client in &mut slow {
-            ask(client, "/after-700");
+            ask(client, "/after-2000");
         }
         until("they are under way", || transom.metric("transom_requests_in_flight") == 2.0);
         let response = get(&transom, 2).unwrap();
@@ -118,7 +118,7 @@ fn lb_36_who_is_over_a_limit_of_its_own_waits_or_hears_nothing() {
 
     let transom = run("request-rate-per-client: 1/h, over-limit: drop", &server);
     assert_eq!(statuses(&transom, 2, 3), [200, 0, 0]);
-    assert_eq!(transom.metric("transom_faults_total{listener=\"web\",code=\"rate-limited\""), 2.0);
+    transom.metric_becomes("transom_faults_total{listener=\"web\",code=\"rate-limited\"", 2.0);
 
     let transom =
         run("connection-rate-per-client: 1/h, over-limit: tarpit, tarpit: 400ms", &server);
@@ -135,7 +135,7 @@ fn lb_36_who_is_over_a_limit_of_its_own_waits_or_hears_nothing() {
 #[test]
 fn lb_35_36_in_http_2_streams_are_counted_and_not_connections() {
     let server = Server::start("shop");
-    let transom = run("requests-per-client: 3, request-rate-per-client: 6/min", &server);
+    let transom = run("requests-per-client: 3, request-rate-per-client: 6/h", &server);
     let mut client = Http2::connect(transom.web());
     let mut ask = |count: usize, target: &str| {
         let begin = |_| client.begin(http2::request("GET", target, &[]), true).unwrap();
@@ -145,9 +145,9 @@ fn lb_35_36_in_http_2_streams_are_counted_and_not_connections() {
         answers.sort_unstable();
         answers
     };
-    assert_eq!(ask(5, "/after-300"), [200, 200, 200, 429, 429], "three at once");
+    assert_eq!(ask(5, "/after-1000"), [200, 200, 200, 429, 429], "three at once");
     until("they have ended", || transom.metric("transom_requests_in_flight") == 0.0);
-    assert_eq!(ask(2, "/"), [200, 429], "six in a minute");
+    assert_eq!(ask(2, "/"), [200, 429], "six in an hour");
 
     let transom = run("request-rate-per-client: 1/h, over-limit: tarpit, tarpit: 300ms", &server);
     let mut client = Http2::connect(transom.web());
@@ -218,7 +218,7 @@ fn lb_40_bodies_pass_no_faster_than_they_may_in_both_directions() {
         });
         let took = time(&transom, upload, count);
         // A busy machine may take longer; nobody may take less.
-        assert!(took >= expected.start && took < expected.end + 1500, "{limits}: {took} ms");
+        assert!(took >= expected.start && took < expected.end + 4000, "{limits}: {took} ms");
         eprintln!("{limits}, {count} at once, upload {upload}: {took} ms");
     }
 }

@@ -16,12 +16,12 @@ fn g_02_the_clients_deadline_ends_the_exchange_and_is_passed_on_shortened() {
         target if target.starts_with("/victim") => line.send(echo(request)),
         _ => line.stall(),
     }));
-    let response = rig.ask(post(&format!("{GRPC}grpc-timeout: 200m\r\n"), "\0\0\0\0\0"));
+    let response = rig.ask(post(&format!("{GRPC}grpc-timeout: 1000m\r\n"), "\0\0\0\0\0"));
     assert_eq!((response.status, response.field("grpc-status")), (200, Some("4")));
     let passed = rig.endpoint.request();
     let passed = passed.field("grpc-timeout").expect("it is passed on");
     let left: u64 = passed.strip_suffix('u').and_then(|n| n.parse().ok()).expect("microseconds");
-    assert!((1..200_000).contains(&left), "{passed}");
+    assert!((1..1_000_000).contains(&left), "{passed}");
     rig.holds();
 }
 
@@ -138,9 +138,9 @@ fn g_02_a_deadline_ends_a_call_on_both_sides() {
     let mut transom = over(&endpoint, "");
     let started = Instant::now();
     let mut client = Http2::connect(transom.web());
-    let response = client.ask(call("/a", &[("grpc-timeout", "200m")]), &message(b"x"));
+    let response = client.ask(call("/a", &[("grpc-timeout", "1000m")]), &message(b"x"));
     assert_eq!((response.status, response.field("grpc-status")), (200, Some("4")));
-    assert!(started.elapsed() < Duration::from_secs(2));
+    assert!(started.elapsed() < Duration::from_secs(6));
     endpoint.until("the call is given up there", |log| log.resets.len() == 1);
     let passed = endpoint.requests()[0].field("grpc-timeout").map(str::to_owned);
     assert!(passed.is_some_and(|passed| passed.ends_with('u')));

@@ -1,5 +1,7 @@
 //! HTTP/2 toward clients: RELIABILITY 2.3, over frames that no honest client sends.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use transom_testkit::certificate::Authority;
@@ -644,9 +646,12 @@ fn h2_27_nothing_is_done_for_a_stream_that_was_reset() {
 
 #[test]
 fn h2_28_a_stream_opened_while_we_say_goodbye_is_served() {
-    let endpoint = Endpoint::new(|request, line| {
-        if request.target == "/slow" {
-            std::thread::sleep(Duration::from_millis(300));
+    let is_late = Arc::new(AtomicBool::new(false));
+    let endpoint = Endpoint::new(move |request, line| {
+        // The first is answered when the late one is there.
+        is_late.fetch_or(request.target == "/late", Ordering::SeqCst);
+        while !is_late.load(Ordering::SeqCst) {
+            line.wait(Duration::from_millis(2));
         }
         line.send(transom_testkit::endpoint::echo(request));
     });

@@ -24,14 +24,14 @@ fn sl_01_bytes_do_not_move_the_deadline_of_a_head() {
         // O7: meanwhile others are served.
         let asked = Instant::now();
         assert_eq!(rig.get("/others").status, 200);
-        assert!(asked.elapsed() < Duration::from_millis(400), "{:?}", asked.elapsed());
+        assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
         std::thread::sleep(Duration::from_millis(50));
     }
     for client in &mut slow {
         assert_eq!(client.response().status, 408);
         client.end_sending().ends();
     }
-    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
     rig.expect_lines(200);
     drop(slow);
     check::sockets_are_back_at(&rig.transom, baseline + 1);
@@ -41,7 +41,7 @@ fn sl_01_bytes_do_not_move_the_deadline_of_a_head() {
 
 #[test]
 fn sl_02_who_says_nothing_is_not_waited_for() {
-    let mut rig = Rig::waiting("first-byte: 300ms, keep-alive: 300ms", Endpoint::echo());
+    let mut rig = Rig::waiting("first-byte: 1s, keep-alive: 1s", Endpoint::echo());
     rig.client().ends();
     let mut client = rig.client();
     client.send(head("GET /", ""));
@@ -71,17 +71,17 @@ fn over_tls(timeouts: &str, endpoint: &Endpoint) -> (Transom, Authority) {
 #[test]
 fn sl_02_03_a_handshake_has_one_deadline() {
     let endpoint = Endpoint::echo();
-    let (mut transom, authority) = over_tls("tls-handshake: 400ms", &endpoint);
+    let (mut transom, authority) = over_tls("tls-handshake: 1500ms", &endpoint);
     let baseline = transom.sockets().len();
     let silent = Client::connect(transom.address("TLS"));
     let mut slow = Client::connect(transom.address("TLS"));
     let start = Instant::now();
     // The beginning of a ClientHello, a byte at a time.
-    slow.drip(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03xxxxxxxxx", Duration::from_millis(50));
+    slow.drip(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03xxxxxxxxx", Duration::from_millis(100));
     for mut client in [silent, slow] {
         client.end();
     }
-    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
     check::sockets_are_back_at(&transom, baseline);
     let mut client = Client::connect_tls(transom.address("TLS"), "localhost", authority.client());
     client.send(head("GET /", ""));
@@ -125,7 +125,7 @@ fn u_21_when_everybody_comes_back_at_once_those_who_are_there_are_served() {
         (served, slowest)
     });
     assert!(served >= 20, "{served} of 200");
-    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
     let mut late = Client::connect_tls(address, "localhost", authority.client());
     assert_eq!(ask(&mut late).unwrap().status, 200, "there is room again at once");
     check::alive(&mut transom);
@@ -180,7 +180,7 @@ fn h1_01_rs_02_hold_over_tls_too() {
 /// A Transom that takes the PROXY protocol from these.
 fn behind_balancer(from: &str, endpoint: Endpoint) -> Rig {
     let settings =
-        format!("proxy-protocol: {{ from: '{from}' }}\n    timeouts: {{ proxy-protocol: 400ms }}");
+        format!("proxy-protocol: {{ from: '{from}' }}\n    timeouts: {{ proxy-protocol: 1s }}");
     Rig::with(&settings, "", endpoint)
 }
 
@@ -229,7 +229,7 @@ fn sl_04_other_proxy_headers_end_the_connection() {
         let (said, _) = client.rest();
         assert!(said.is_empty(), "{}: {}", bytes.escape_ascii(), said.escape_ascii());
     }
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
     assert!(rig.endpoint.requests().is_empty());
     check::sockets_are_back_at(&rig.transom, baseline);
     check::alive(&mut rig.transom);
@@ -274,10 +274,10 @@ fn sl_05_a_body_that_stands_still_or_drips_is_given_up() {
 
 #[test]
 fn sl_05_a_slow_body_that_is_fast_enough_arrives() {
-    let mut rig = Rig::waiting("body-idle: 200ms, body-min-rate: 20B/s", Endpoint::echo());
+    let mut rig = Rig::waiting("body-idle: 1s, body-min-rate: 5B/s", Endpoint::echo());
     let mut client = rig.client();
     client.send(post("Content-Length: 60\r\n", ""));
-    client.drip("x".repeat(60), Duration::from_millis(20));
+    client.drip("x".repeat(60), Duration::from_millis(30));
     assert_eq!(client.response().echo()["body"], "x".repeat(60));
     rig.expect_lines(1);
     rig.holds();
@@ -314,10 +314,10 @@ fn sl_05_a_body_over_the_limit_is_413() {
 fn a_whole_exchange_has_one_deadline_whatever_moves() {
     let every = Duration::from_millis(20);
     let endpoint = Endpoint::new(move |request, line| match &*request.target {
-        "/silent" => line.wait(Duration::from_secs(2)),
+        "/silent" => line.wait(Duration::from_secs(9)),
         "/drips" => {
             line.send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n");
-            line.drip([b'x'; 100], every);
+            line.drip([b'x'; 400], every);
         }
         "/large" => {
             line.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 32 << 20));
@@ -325,13 +325,13 @@ fn a_whole_exchange_has_one_deadline_whatever_moves() {
         }
         _ => line.send(transom_testkit::endpoint::echo(request)),
     });
-    let mut rig = Rig::waiting("request: 400ms", endpoint);
+    let mut rig = Rig::waiting("request: 1s", endpoint);
     let timed = |what: &str, asked: &dyn Fn(&mut Client)| {
         let (start, mut client) = (Instant::now(), rig.client());
         asked(&mut client);
         let took = start.elapsed();
-        assert!(took >= Duration::from_millis(350), "{what}: {took:?}");
-        assert!(took < Duration::from_millis(1500), "{what}: {took:?}");
+        assert!(took >= Duration::from_millis(900), "{what}: {took:?}");
+        assert!(took < Duration::from_secs(6), "{what}: {took:?}");
         rig.expect_lines(1);
     };
     timed("an endpoint that says nothing", &|client| {
@@ -604,7 +604,7 @@ fn sl_15_an_expression_costs_linear_time() {
     for _ in 0..20 {
         assert_eq!(rig.get(&target).echo()["target"], target);
     }
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
     rig.holds();
     let huge = "listeners: { web: { address: ':80', routes: [{ match: { path: '~/((a{1000}){1000}){1000}' }, respond: 200 }] } }";
     assert_eq!(check_file(huge).0, Some(64));
@@ -623,7 +623,7 @@ pub(super) fn check_file(text: &str) -> (Option<i32>, String) {
 #[test]
 fn sl_18_a_tunnel_carries_bytes_until_it_is_silent_for_too_long() {
     let mut rig = Rig::waiting(
-        "tunnel-idle: 400ms",
+        "tunnel-idle: 1s",
         Endpoint::new(|request, line| {
             if request.field("upgrade") != Some("websocket") {
                 return line.send(transom_testkit::endpoint::echo(request));
@@ -646,7 +646,7 @@ fn sl_18_a_tunnel_carries_bytes_until_it_is_silent_for_too_long() {
     for _ in 0..5 {
         client.send(b"\x82\x7f\xff\xff\xff\xff\xff\xff\xff\xff");
         assert_eq!(client.read(10).unwrap(), b"\x82\x7f\xff\xff\xff\xff\xff\xff\xff\xff");
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(300));
     }
     client.end();
     rig.endpoint.until("the endpoint's side has ended", |log| log.ended == 1);

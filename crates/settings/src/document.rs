@@ -316,6 +316,8 @@ impl Builder<'_> {
             finding = finding.hint("indent with spaces, YAML forbids tabs");
         } else if line.contains("${") && line.contains(['{', '[']) {
             finding = finding.hint("inside `{ }` and `[ ]` a value with `${` needs quotes");
+        } else if info.contains("unknown anchor") {
+            finding = finding.hint("a value that begins with `*` needs quotes");
         } else if line.matches(": ").count() > 1 && !line.contains('{') {
             finding = finding.hint("a value that contains `: ` needs quotes");
         } else if ["expected key", "block mapping", "indentation"].iter().any(|w| info.contains(w))

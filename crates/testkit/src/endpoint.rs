@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::json;
 
-use crate::PATIENCE;
 use crate::message::{Reader, Received};
+use crate::{PATIENCE, Port};
 
 /// A server on a loopback port of its own. What it does with a request, or with a whole connection,
 /// is a closure. Dropping it ends its connections.
@@ -122,7 +122,7 @@ impl Endpoint {
     }
 
     fn start_with(script: Script, tls: Option<Arc<ServerConfig>>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let listener = Port::listen();
         let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared {
             script,

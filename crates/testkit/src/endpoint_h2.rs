@@ -20,8 +20,8 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::{LocalSet, spawn_local};
 
-use crate::PATIENCE;
 use crate::message::{Fields, Received};
+use crate::{PATIENCE, Port};
 
 /// What the server allows, and when it says goodbye.
 #[derive(Clone, Copy, Debug, Default)]
@@ -116,7 +116,7 @@ impl H2Endpoint {
     where
         F: Future<Output = ()> + 'static,
     {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let listener = Port::listen();
         listener.set_nonblocking(true).expect("a socket");
         let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared::default());

@@ -12,6 +12,10 @@ use rustls::ClientConfig;
 use crate::Client;
 use crate::message::Response;
 
+/// A listener that goes away waits for the first word of those who have connected, but not for ever: who
+/// says it later than this, on a machine that stands still, may find nobody.
+const HESITATION: Duration = Duration::from_millis(100);
+
 /// One connection after another, on which one request follows the other.
 #[derive(Clone)]
 pub struct Lane {
@@ -104,6 +108,7 @@ impl Lane {
         while !shared.over.load(Ordering::Relaxed) {
             thread::sleep(next.saturating_duration_since(Instant::now()));
             next += Duration::from_secs(1) / self.rate;
+            let came = Instant::now();
             let mut client = match connection.take().map_or_else(|| self.connect(), Ok) {
                 Ok(client) => client,
                 Err(e) if self.may_be_gone && e.kind() == ErrorKind::ConnectionRefused => {
@@ -120,7 +125,9 @@ impl Lane {
             }
             served += 1;
             client.forget();
-            match client.send(&request).try_response(self.method) {
+            client.send(&request);
+            let hesitated = served == 1 && came.elapsed() > HESITATION;
+            match client.try_response(self.method) {
                 Ok(response) if response.whole && (self.fits)(&response) => {
                     shared.answered.fetch_add(1, Ordering::Relaxed);
                     if response.closes() || served >= self.requests {
@@ -132,6 +139,10 @@ impl Lane {
                 Ok(response) => {
                     let what = format!("{} {}", response.status, response.text());
                     shared.fail(format!("{} {}: {what}", self.method, self.target));
+                    served = 0;
+                }
+                Err(_) if self.may_be_gone && hesitated => {
+                    shared.refused.fetch_add(1, Ordering::Relaxed);
                     served = 0;
                 }
                 Err(e) => {
@@ -166,6 +177,11 @@ impl Load {
     /// Answers so far.
     pub fn answered(&self) -> u64 {
         self.shared.answered.load(Ordering::Relaxed)
+    }
+
+    /// Connections so far to an address at which nobody listened.
+    pub fn refused(&self) -> u64 {
+        self.shared.refused.load(Ordering::Relaxed)
     }
 
     /// Failures so far.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use crate::Port;
 use crate::message::{Reader, Received};
 
 /// Answers on a loopback port until the process ends.
@@ -37,7 +38,7 @@ pub fn pattern(place: u64) -> u8 {
 
 impl Server {
     pub fn start(name: &str) -> Self {
-        Self::on(TcpListener::bind("127.0.0.1:0").expect("a free port"), name)
+        Self::on(Port::listen(), name)
     }
 
     /// Answers on this socket.

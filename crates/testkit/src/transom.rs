@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{ErrorKind, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -34,7 +35,7 @@ impl Transom {
     ///
     /// In `config`, `@NAME` in capital letters becomes an address on a free port, `@folder` a
     /// folder of the test's own. The access log goes to `access.log` there, and the admin socket is
-    /// `admin.sock`.
+    /// `admin.sock`. Unless it says something of `overload`, no request is shed because the machine is busy.
     ///
     /// # Panics
     /// When it does not start; with what it said.
@@ -92,16 +93,23 @@ impl Transom {
     #[track_caller]
     pub fn metric(&self, family: &str) -> f64 {
         let text = self.admin("GET", "/metrics").text();
-        let values = text.lines().filter_map(|line| {
-            let rest = line.strip_prefix(family)?;
-            let value = rest.rsplit(' ').next()?;
-            // Another family, whose name goes on.
-            if rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') {
-                return None;
+        sum(&text, family).unwrap_or_else(|| panic!("there is no {family}:\n{text}"))
+    }
+
+    /// Waits until a metric has this value: what is counted at the end of an exchange or a connection is
+    /// counted a moment after its last byte.
+    #[track_caller]
+    pub fn metric_becomes(&self, family: &str, value: f64) {
+        let start = Instant::now();
+        loop {
+            let text = self.admin("GET", "/metrics").text();
+            let now = sum(&text, family);
+            if now == Some(value) {
+                return;
             }
-            value.parse::<f64>().ok()
-        });
-        values.reduce(|a, b| a + b).unwrap_or_else(|| panic!("there is no {family}:\n{text}"))
+            assert!(start.elapsed() < PATIENCE, "{family} is {now:?}, and not {value}:\n{text}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// Puts another configuration into its file; what `@NAME` has become stays so.
@@ -199,6 +207,22 @@ impl Transom {
             .collect()
     }
 
+    /// Connections to this address that are open on both sides, with nothing to read: what the other side
+    /// has said or ended before is known here once there are none.
+    pub fn quiet_connections_to(&self, address: SocketAddr) -> usize {
+        let SocketAddr::V4(address) = address else { return 0 };
+        let ip = u32::from_ne_bytes(address.ip().octets());
+        let there = format!("{ip:08X}:{:04X}", address.port());
+        let is_quiet = |line: &&String| {
+            let mut fields = line.split_whitespace().skip(2);
+            let nothing = |queues: &str| queues.ends_with(":00000000");
+            fields.next() == Some(&there)
+                && fields.next() == Some("01")
+                && fields.next().is_some_and(nothing)
+        };
+        self.sockets().iter().filter(is_quiet).count()
+    }
+
     /// Resident memory in KiB that is its own: what is mapped of files grows with the code that has
     /// run.
     pub fn memory(&self) -> usize {
@@ -280,14 +304,44 @@ impl Drop for Transom {
 
 impl Port {
     pub fn reserve() -> std::io::Result<Self> {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-        // Bound but not listening: the program may bind beside it, the kernel gives the port to
-        // nobody else.
-        socket.set_reuse_address(true)?;
-        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
-        let address = socket.local_addr()?.as_socket().ok_or(ErrorKind::AddrNotAvailable)?;
-        Ok(Port { address, _reservation: socket })
+        loop {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+            // Bound but not listening: the program may bind beside it, the kernel gives the port to
+            // nobody else, and at no other address of this machine.
+            socket.set_reuse_address(true)?;
+            socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into())?;
+            let bound = socket.local_addr()?.as_socket().ok_or(ErrorKind::AddrNotAvailable)?;
+            // Nor does anybody use it for UDP.
+            if UdpSocket::bind(bound).is_ok() {
+                let address = SocketAddr::from((Ipv4Addr::LOCALHOST, bound.port()));
+                return Ok(Port { address, _reservation: socket });
+            }
+        }
     }
+
+    /// Listens on a port that stays this program's to its end: once the listener is gone nobody listens
+    /// there, and not somebody else.
+    pub(crate) fn listen() -> TcpListener {
+        static OURS: Mutex<Vec<Port>> = Mutex::new(Vec::new());
+        let port = Port::reserve().expect("a free port");
+        let listener = TcpListener::bind(port.address).expect("a port of our own");
+        OURS.lock().expect("nobody panics with it in hand").push(port);
+        listener
+    }
+}
+
+/// The sum of all samples of a metric, in what `/metrics` has said.
+fn sum(text: &str, family: &str) -> Option<f64> {
+    let values = text.lines().filter_map(|line| {
+        let rest = line.strip_prefix(family)?;
+        let value = rest.rsplit(' ').next()?;
+        // Another family, whose name goes on.
+        if rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') {
+            return None;
+        }
+        value.parse::<f64>().ok()
+    });
+    values.reduce(|a, b| a + b)
 }
 
 /// `config` with its places filled in.
@@ -313,6 +367,10 @@ fn completed(config: &str, folder: &Path, ports: &mut BTreeMap<String, Port>) ->
             out.push_str(&port.address.to_string());
         }
         out.push_str(rest);
+    }
+    if !config.contains("overload:") {
+        // That the machine is busy is no reason to shed: it is not what is tried.
+        out.push_str("\noverload: { lag: 1h }");
     }
     out.push_str(&format!("\nadmin: {{ socket: {folder}/admin.sock }}\n"));
     out.push_str(&format!("log: {{ access: {{ to: {{ file: {folder}/access.log }} }} }}\n"));

@@ -54,7 +54,7 @@ impl<'a> Check<'a> {
                 self.error(name.span, path, "the listener serves nothing").hint(hint).done();
             } else if routes.is_empty() {
                 let what = "the listener has no routes, every request gets 421";
-                self.warning(name.span, path, what).done();
+                self.warning(name.span, path, what).hint("add some below `routes:`").done();
             }
             return;
         };

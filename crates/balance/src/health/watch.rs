@@ -74,6 +74,7 @@ pub async fn watch(pool: Arc<Pool>, known: Option<HashSet<u64>>, station: Statio
         lines,
         random: Random::default(),
         changed: false,
+        told: Vec::new(),
     };
     watch.muster(known.as_ref(), now);
     loop {
@@ -118,6 +119,8 @@ struct Watch {
     panics: bool,
     /// The pool must be refreshed.
     changed: bool,
+    /// For the log, once that is done: who reads there that a member is down can rely on it.
+    told: Vec<(Level, String)>,
 }
 
 /// What is known of one member beyond its state.
@@ -227,13 +230,16 @@ impl Watch {
         if std::mem::take(&mut self.changed) {
             self.pool.refresh();
         }
+        for (level, line) in self.told.drain(..) {
+            (self.log)(level, &line);
+        }
         self.tell_of_panic();
         wake
     }
 
-    fn say(&self, level: Level, member: &PoolMember, what: &str) {
+    fn say(&mut self, level: Level, member: &PoolMember, what: &str) {
         let (pool, endpoint) = (&member.spec.endpoint.pool, &member.spec.endpoint.name);
-        (self.log)(level, &format!("pool `{pool}`: {endpoint} {what}"));
+        self.told.push((level, format!("pool `{pool}`: {endpoint} {what}")));
     }
 
     fn tell_of_panic(&mut self) {

@@ -167,8 +167,23 @@ impl FromText for EndpointAddress {
         }
         let refuse = |why: &str| Refusal::new(format!("{} is not an endpoint: {why}", quote(text)));
         if text.contains("://") {
-            let bare = text.split_once("://").map_or("", |(_, rest)| rest.trim_end_matches('/'));
-            return Err(refuse("it is a URL").hint(format!("did you mean `{bare}`?")));
+            let (scheme, rest) = text.split_once("://").unwrap_or_default();
+            let (bare, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let hint = match path {
+                "" if scheme == "https" => {
+                    format!("did you mean `{bare}`, with `tls: {{}}` beside?")
+                }
+                "" => format!("did you mean `{bare}`?"),
+                path => format!(
+                    "did you mean `{bare}`? `rewrite: {{ add-prefix: /{path} }}` in the route adds the path"
+                ),
+            };
+            return Err(refuse("it is a URL").hint(hint));
+        }
+        if text.contains([',', ' ']) {
+            return Err(
+                refuse("it is more than one word").hint("write several as a list: `[a, b]`")
+            );
         }
         let (host, port) =
             split(text).map_err(|why| refuse(why).hint("write a host and a port"))?;
@@ -318,6 +333,7 @@ mod tests {
             ("unix:/run/a", Ok("unix:/run/a")),
             ("unix:///run/a", Ok("unix:/run/a")),
             (":80", Err("`:80` is not an endpoint: it has no host")),
+            ("a:1, b:2", Err("`a:1, b:2` is not an endpoint: it is more than one word")),
             ("a:0", Err("`a:0` is not an endpoint: the port is zero")),
             ("10.0.0.1", Err("`10.0.0.1` is not an endpoint: it has no port")),
             ("http://a:80/", Err("`http://a:80/` is not an endpoint: it is a URL")),

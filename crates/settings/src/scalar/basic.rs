@@ -83,7 +83,12 @@ macro_rules! whole_numbers {
             fn from_text(text: &str) -> Result<Self, Refusal> {
                 if text.is_empty() || !text.bytes().all(|c| c.is_ascii_digit()) {
                     let what = format!("expected a whole number, found {}", quote(text));
-                    return Err(Refusal::new(what));
+                    let refusal = Refusal::new(what);
+                    let bare = text.strip_suffix('%').map(str::trim_end).unwrap_or_default();
+                    return Err(match bare.parse::<$T>() {
+                        Ok(_) => refusal.hint(format!("did you mean `{bare}`?")),
+                        Err(_) => refusal,
+                    });
                 }
                 text.parse().map_err(|_| {
                     Refusal::new(format!("{} is more than {}", quote(text), $T::MAX))

@@ -71,6 +71,11 @@ pub fn host_name(text: &str) -> Result<String, Refusal> {
     if name.is_empty() {
         return refuse("it is empty".into());
     }
+    if let Some((_, rest)) = name.split_once("://") {
+        let host = rest.split(['/', ':']).next().unwrap_or_default();
+        let refusal = Refusal::new(format!("{} is not a host name: it is a URL", quote(text)));
+        return Err(refusal.hint(format!("write `{host}`")));
+    }
     if let Some((host, port)) = name.rsplit_once(':')
         && !port.is_empty()
         && port.bytes().all(|c| c.is_ascii_digit())
@@ -162,6 +167,7 @@ mod tests {
             ("[2001:DB8::1]", Ok("[2001:db8::1]")),
             ("xn--bcher-kva.example", Ok("xn--bcher-kva.example")),
             ("a_b.example", Ok("a_b.example")),
+            ("http://a", Err("`http://a` is not a host name: it is a URL")),
             ("shop.example:443", Err("`shop.example:443` is not a host name: it has a port")),
             ("a*.example", Err("`a*.example` is not a host pattern")),
             ("*.*.example", Err("`*.example` is not a host name: `*` cannot stand in it")),

@@ -165,18 +165,44 @@ fn check_segment(segment: &str) -> Result<(), (String, Option<&'static str>)> {
     Ok(())
 }
 
+/// The expression for the whole of a text in which this one is to be found.
+fn whole(found: &str) -> String {
+    let (before, rest) = found.strip_prefix('^').map_or((".*", found), |rest| ("", rest));
+    let (rest, behind) = rest.strip_suffix('$').map_or((rest, ".*"), |rest| (rest, ""));
+    format!("{before}{rest}{behind}")
+}
+
 impl FromText for PathPattern {
     const WHAT: &'static str = "a path such as `/a`, `/api/**`, `/users/{id}` or `~/v[0-9]+/.*`";
 
     fn from_text(text: &str) -> Result<Self, Refusal> {
-        if let Some(regex) = text.strip_prefix('~') {
-            return Regex::from_text(regex).map(PathPattern::Regex);
-        }
         let refuse =
             |why: String| Refusal::new(format!("{} is not a path pattern: {why}", quote(text)));
+        if let Some(regex) = text.strip_prefix('~') {
+            // as nginx writes it
+            if regex.starts_with([' ', '*']) {
+                let (found, flags) = match regex.strip_prefix('*') {
+                    Some(found) => (found.trim_start(), "(?i)"),
+                    None => (regex.trim_start(), ""),
+                };
+                let whole = whole(found);
+                return Err(refuse("the expression begins right behind the `~`".into()).hint(
+                    format!("it holds for the whole path; did you mean `~{flags}{whole}`?"),
+                ));
+            }
+            return Regex::from_text(regex).map(PathPattern::Regex);
+        }
         let Some(inner) = text.strip_prefix('/') else {
-            return Err(refuse("it does not begin with `/`".into())
-                .hint(format!("did you mean `/{text}`?")));
+            let hint = match text.starts_with('^') {
+                true => format!("an expression begins with `~`; did you mean `~{}`?", whole(text)),
+                false if text.ends_with('*') => {
+                    let base = text.trim_end_matches(['*', '/']);
+                    let slash = if base.is_empty() { "" } else { "/" };
+                    format!("did you mean `{slash}{base}/**`?")
+                }
+                false => format!("did you mean `/{text}`?"),
+            };
+            return Err(refuse("it does not begin with `/`".into()).hint(hint));
         };
         let (inner, below) = match inner {
             "**" => return Ok(PathPattern::all()),
@@ -273,6 +299,15 @@ mod tests {
             ("~^/x", Ok("~^/x")),
             ("/a%20b", Ok("/a%20b")),
             ("api", Err("`api` is not a path pattern: it does not begin with `/`")),
+            ("^/a", Err("`^/a` is not a path pattern: it does not begin with `/`")),
+            (
+                "~ /a",
+                Err("`~ /a` is not a path pattern: the expression begins right behind the `~`"),
+            ),
+            (
+                "~* /a",
+                Err("`~* /a` is not a path pattern: the expression begins right behind the `~`"),
+            ),
             ("/a//b", Err("`/a//b` is not a path pattern: a part between slashes is empty")),
             ("//**", Err("`//**` is not a path pattern: a part between slashes is empty")),
             ("/a/../b", Err("`/a/../b` is not a path pattern: `..` is resolved before matching")),

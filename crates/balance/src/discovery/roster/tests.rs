@@ -139,6 +139,12 @@ fn changes_by_hand_hold_until_the_file_says_otherwise() {
     assert!(third.has(&at("10.0.0.3:1")) && !third.has(&at("10.0.0.9:1")));
 }
 
+/// What this thread has had of a processor: however busy the machine is with something else.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
 #[test]
 fn u10_ten_thousand_that_come_and_go_are_a_matter_of_milliseconds() {
     let log = Arc::default();
@@ -150,13 +156,14 @@ fn u10_ten_thousand_that_come_and_go_are_a_matter_of_milliseconds() {
     roster.apply();
     assert_eq!(roster.pool().members().len(), 10_000);
     let kept = roster.pool().members()[77].state.clone();
-    let begun = Instant::now();
+    let begun = processor_time();
     for round in 0..10 {
         let mut next = all.clone();
         next.remove(5000 + round);
         roster.lists.news[0].found(next);
         roster.apply();
     }
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?} for ten changes", begun.elapsed());
+    let took = processor_time() - begun;
+    assert!(took < Duration::from_secs(10), "{took:?} for ten changes");
     assert!(Arc::ptr_eq(&kept, &roster.pool().members()[77].state), "who stays keeps its state");
 }
