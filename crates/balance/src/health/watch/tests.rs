@@ -35,6 +35,7 @@ fn watch_over(pool: Arc<Pool>) -> Watch {
             permits: Arc::new(Semaphore::new(AT_ONCE)),
         },
         log: Arc::new(|_, _| {}),
+        told: Vec::new(),
         wards: HashMap::new(),
         gone: Vec::new(),
         verdicts,
