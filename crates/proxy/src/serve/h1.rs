@@ -299,45 +299,38 @@ fn begin(
 }
 
 /// Runs a request through its route and sends what comes of it.
-#[allow(clippy::manual_async_fn, reason = "an `async fn` holds what it is given twice")]
-fn exchange(
-    wire: &Rc<Wire>,
-    serving: &Rc<Serving>,
-    mut begun: Box<Begun>,
-) -> impl Future<Output = Fate> {
-    async move {
-        let (plan, exchange) = (begun.plan, &mut begun.exchange);
-        let response = match begun.request {
-            Ok(request) => chain::run(exchange, request).await,
-            Err(_) if !ceilings::hold(exchange).await => {
-                steps::finish(exchange);
-                return Fate::Vanish;
-            }
-            Err(answer) => answer,
-        };
-        // A connection that is not kept gives back what it holds.
-        let tight = serving.local.worker.pressure().level() >= Level::Tight;
-        let plan = Plan { keep: plan.keep && !tight && !serving.draining.get(), ..plan };
-        let tunnel = exchange.tunnel.take().filter(|_| response.status == 101);
-        let fate = respond(wire, exchange, response, plan).await;
-        let fate = match tunnel {
-            Some(tunnel) if fate == Fate::Keep => {
-                let idle = exchange.route().and_then(|route| route.timeouts.tunnel_idle);
-                exchange.record.tunnel = true;
-                steps::each_sink(exchange, |sink, exchange| sink.tunnelled(exchange));
-                Box::pin(run_tunnel(wire, serving, exchange, tunnel, idle)).await;
-                Fate::Close
-            }
-            _ => fate,
-        };
-        exchange.record.body_in += wire.state().body_read;
-        steps::finish(exchange);
-        drop(begun.exchange);
-        if fate == Fate::Keep && !wire.state().body.is_done() {
-            return Box::pin(drain_body(wire, serving)).await;
+async fn exchange(wire: &Rc<Wire>, serving: &Rc<Serving>, mut begun: Box<Begun>) -> Fate {
+    let (plan, exchange) = (begun.plan, &mut begun.exchange);
+    let response = match begun.request {
+        Ok(request) => chain::run(exchange, request).await,
+        Err(_) if !ceilings::hold(exchange).await => {
+            steps::finish(exchange);
+            return Fate::Vanish;
         }
-        fate
+        Err(answer) => answer,
+    };
+    // A connection that is not kept gives back what it holds.
+    let tight = serving.local.worker.pressure().level() >= Level::Tight;
+    let plan = Plan { keep: plan.keep && !tight && !serving.draining.get(), ..plan };
+    let tunnel = exchange.tunnel.take().filter(|_| response.status == 101);
+    let fate = respond(wire, exchange, response, plan).await;
+    let fate = match tunnel {
+        Some(tunnel) if fate == Fate::Keep => {
+            let idle = exchange.route().and_then(|route| route.timeouts.tunnel_idle);
+            exchange.record.tunnel = true;
+            steps::each_sink(exchange, |sink, exchange| sink.tunnelled(exchange));
+            Box::pin(run_tunnel(wire, serving, exchange, tunnel, idle)).await;
+            Fate::Close
+        }
+        _ => fate,
+    };
+    exchange.record.body_in += wire.state().body_read;
+    steps::finish(exchange);
+    drop(begun.exchange);
+    if fate == Fate::Keep && !wire.state().body.is_done() {
+        return Box::pin(drain_body(wire, serving)).await;
     }
+    fate
 }
 
 /// How a response is to be sent.
