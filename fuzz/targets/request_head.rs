@@ -4,9 +4,10 @@
 
 use libfuzzer_sys::fuzz_target;
 use transom_proxy::codec::framing::{self, Framing};
-use transom_proxy::codec::head::{HeadLimits, RequestHead, imitated, is_token_byte, request};
+use transom_proxy::codec::head::{HeadLimits, RequestHead, imitated, request};
 use transom_proxy::fields::Known;
 use transom_proxy::message::Version;
+use transom_settings::is_token_byte;
 
 fuzz_target!(|bytes: &[u8]| {
     cuts_agree(bytes, &HeadLimits::REQUEST);

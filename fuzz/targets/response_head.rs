@@ -3,9 +3,10 @@
 
 use libfuzzer_sys::fuzz_target;
 use transom_proxy::codec::framing::{self, Framing};
-use transom_proxy::codec::head::{HeadLimits, ResponseHead, is_token_byte, response};
+use transom_proxy::codec::head::{HeadLimits, ResponseHead, response};
 use transom_proxy::fields::Known;
 use transom_proxy::message::{Method, Version};
+use transom_settings::is_token_byte;
 
 fuzz_target!(|bytes: &[u8]| {
     cuts_agree(bytes, &HeadLimits::RESPONSE);
