@@ -10,37 +10,41 @@ impl Check<'_> {
     pub(super) fn no_time(&mut self, timeouts: &Timeouts, path: &str) {
         // `keep-alive: 0` keeps no connection, which somebody may want
         let Timeouts { header, first_byte, tls_handshake, proxy_protocol, .. } = *timeouts;
-        let Timeouts { body_idle, send_idle, connect, response, .. } = *timeouts;
-        let Timeouts { response_idle, tunnel_idle, request, .. } = *timeouts;
         for (key, time) in [
             ("header", header),
             ("first-byte", first_byte),
             ("tls-handshake", tls_handshake),
             ("proxy-protocol", proxy_protocol),
-            ("body-idle", body_idle),
-            ("send-idle", send_idle),
-            ("connect", connect),
-            ("response", response),
-            ("response-idle", response_idle),
-            ("tunnel-idle", tunnel_idle),
-            ("request", request),
         ] {
             self.time(key, Some(time), path);
         }
+        let Timeouts { body_idle, send_idle, connect, response, .. } = *timeouts;
+        let Timeouts { response_idle, tunnel_idle, request, .. } = *timeouts;
+        let of_exchanges =
+            [body_idle, send_idle, connect, response, response_idle, tunnel_idle, request];
+        self.no_time_of_exchanges(of_exchanges.map(Some), path);
     }
 
     pub(super) fn no_time_of_route(&mut self, timeouts: &RouteTimeouts, path: &str) {
         let RouteTimeouts { body_idle, send_idle, connect, response, .. } = *timeouts;
         let RouteTimeouts { response_idle, tunnel_idle, request, .. } = *timeouts;
-        for (key, time) in [
-            ("body-idle", body_idle),
-            ("send-idle", send_idle),
-            ("connect", connect),
-            ("response", response),
-            ("response-idle", response_idle),
-            ("tunnel-idle", tunnel_idle),
-            ("request", request),
-        ] {
+        let of_exchanges =
+            [body_idle, send_idle, connect, response, response_idle, tunnel_idle, request];
+        self.no_time_of_exchanges(of_exchanges, path);
+    }
+
+    /// Those that a listener and a route have alike.
+    fn no_time_of_exchanges(&mut self, times: [Option<Timeout>; 7], path: &str) {
+        const KEYS: [&str; 7] = [
+            "body-idle",
+            "send-idle",
+            "connect",
+            "response",
+            "response-idle",
+            "tunnel-idle",
+            "request",
+        ];
+        for (key, time) in KEYS.into_iter().zip(times) {
             self.time(key, time, path);
         }
     }

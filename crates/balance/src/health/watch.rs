@@ -61,21 +61,7 @@ pub async fn watch(pool: Arc<Pool>, known: Option<HashSet<u64>>, station: Statio
     let (lines, mut said) = mpsc::unbounded_channel();
     let now = Instant::now();
     let care = pool.care().clone();
-    let mut watch = Watch {
-        sweep: now + care.outliers.as_ref().map_or(LONG, |outliers| outliers.rules.every),
-        panics: pool.panics(),
-        pool,
-        care,
-        station,
-        log,
-        wards: HashMap::new(),
-        gone: Vec::new(),
-        verdicts,
-        lines,
-        random: Random::default(),
-        changed: false,
-        told: Vec::new(),
-    };
+    let mut watch = Watch::new(pool, care, station, log, (verdicts, lines), now);
     watch.muster(known.as_ref(), now);
     loop {
         let wake = watch.look(Instant::now());
@@ -143,7 +129,35 @@ struct Ward {
     starting: Option<Instant>,
 }
 
+/// Where probes and agents tell what they have heard.
+type Reports = (mpsc::UnboundedSender<Verdict>, mpsc::UnboundedSender<(u64, Result<Says, String>)>);
+
 impl Watch {
+    fn new(
+        pool: Arc<Pool>,
+        care: Care,
+        station: Station,
+        log: Log,
+        (verdicts, lines): Reports,
+        now: Instant,
+    ) -> Self {
+        Watch {
+            sweep: now + care.outliers.as_ref().map_or(LONG, |outliers| outliers.rules.every),
+            panics: pool.panics(),
+            pool,
+            care,
+            station,
+            log,
+            wards: HashMap::new(),
+            gone: Vec::new(),
+            verdicts,
+            lines,
+            random: Random::default(),
+            changed: false,
+            told: Vec::new(),
+        }
+    }
+
     /// Takes up who has joined and forgets who has left.
     fn muster(&mut self, known: Option<&HashSet<u64>>, now: Instant) {
         let members = self.pool.members();

@@ -24,25 +24,12 @@ fn watch_over(pool: Arc<Pool>) -> Watch {
         drain: Some(second),
         ..Care::default()
     };
-    Watch {
-        sweep: Instant::now() + LONG,
-        panics: false,
-        pool,
-        care,
-        station: Station {
-            worker: Worker::new(0),
-            tasks: Tasks::new(),
-            permits: Arc::new(Semaphore::new(AT_ONCE)),
-        },
-        log: Arc::new(|_, _| {}),
-        told: Vec::new(),
-        wards: HashMap::new(),
-        gone: Vec::new(),
-        verdicts,
-        lines,
-        random: Random::default(),
-        changed: false,
-    }
+    let station = Station {
+        worker: Worker::new(0),
+        tasks: Tasks::new(),
+        permits: Arc::new(Semaphore::new(AT_ONCE)),
+    };
+    Watch::new(pool, care, station, Arc::new(|_, _| {}), (verdicts, lines), Instant::now())
 }
 
 /// What was thought of the one that left does not hold for the one that came back, of which the pool
