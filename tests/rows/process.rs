@@ -218,13 +218,19 @@ fn d_20_it_starts_without_those_it_needs_and_serves_what_it_can() {
 /// The number of the thread that serves as this worker.
 fn thread(transom: &Transom, worker: usize) -> u32 {
     let tasks = format!("/proc/{}/task", transom.pid());
-    let mut tasks = std::fs::read_dir(tasks).unwrap().map(|task| task.unwrap().path());
+    let name = format!("worker-{worker}");
     let is = |path: &std::path::PathBuf| {
         let comm = std::fs::read_to_string(path.join("comm")).unwrap_or_default();
-        comm.trim_end() == format!("worker-{worker}")
+        comm.trim_end() == name
     };
-    let path = tasks.find(is).expect("every worker has a thread of that name");
-    path.file_name().unwrap().to_str().unwrap().parse().unwrap()
+    let mut found = None;
+    // a thread names itself, and may not have begun yet
+    until("every worker has a thread of that name", || {
+        let mut tasks = std::fs::read_dir(&tasks).unwrap().map(|task| task.unwrap().path());
+        found = tasks.find(is);
+        found.is_some()
+    });
+    found.unwrap().file_name().unwrap().to_str().unwrap().parse().unwrap()
 }
 
 const WAITS: &str = "epoll_wait,epoll_pwait";
