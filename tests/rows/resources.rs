@@ -481,6 +481,8 @@ fn sl_08_one_client_has_so_many_connections() {
 #[test]
 fn sl_09_header_bombs_are_431() {
     let mut rig = Rig::echo();
+    // the first exchange takes what every later one uses again
+    assert_eq!(rig.ask(head("GET /", "")).status, 200);
     let memory = rig.transom.memory();
     for lines in [
         format!("X: {}\r\n", "x".repeat(64 << 10)),

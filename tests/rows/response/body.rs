@@ -250,8 +250,11 @@ fn rs_23_a_client_that_stops_reading_holds_the_endpoint_back_and_is_given_up() {
         }),
     );
     let baseline = rig.transom.sockets().len();
-    let memory = rig.transom.memory();
     let mut client = rig.client();
+    // the first exchange takes what every later one uses again
+    client.send(head("GET /victim", ""));
+    assert_eq!(client.response().status, 200);
+    let memory = rig.transom.memory();
     client.send(head("GET /", ""));
     client.read(1024).unwrap();
     rig.endpoint.until("the endpoint was cut off", |log| log.ended == 1);
@@ -260,10 +263,10 @@ fn rs_23_a_client_that_stops_reading_holds_the_endpoint_back_and_is_given_up() {
     let more = rig.transom.memory().saturating_sub(memory);
     assert!(more < 8 << 10, "{more} KiB more");
     check::sockets_are_back_at(&rig.transom, baseline);
-    rig.expect_lines(1);
+    rig.expect_lines(2);
     drop(client);
     let lines = rig.holds();
-    assert_eq!(lines[0]["fault"], "client-closed", "{}", lines[0]);
+    assert_eq!(lines[1]["fault"], "client-closed", "{}", lines[1]);
 }
 
 /// Bytes that tell where they stand.
