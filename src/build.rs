@@ -8,11 +8,15 @@
 //! Nothing is bound or started here, no file is read, and no name is looked up: where the endpoints
 //! of a pool come from begins to be followed with [`Snapshot::settle`].
 
+mod action;
 mod apis;
 mod balancing;
+mod bandwidth;
+mod chain;
 mod connections;
 mod endpoints;
 mod futile;
+mod kept;
 mod lending;
 mod maker;
 mod matching;
@@ -61,8 +65,8 @@ use crate::door;
 use crate::materials::Materials;
 
 pub use balancing::rule;
+pub use chain::rewrite;
 pub use endpoints::Shared;
-pub use routes::rewrite;
 pub use upkeep::log;
 
 /// What runs.
@@ -198,8 +202,8 @@ struct Build<'a> {
     splits: HashMap<String, Arc<Split>>,
     /// TLS to an address written `https://`.
     public_tls: Option<maker::Upstream>,
-    named: routes::NamedPolicies<'a>,
-    versioned: routes::VersionPolicies<'a>,
+    named: chain::NamedPolicies<'a>,
+    versioned: chain::VersionPolicies<'a>,
     /// Everybody who may ask.
     consumers: Consumers,
     apis: Arc<Vec<Arc<Api>>>,
@@ -236,8 +240,8 @@ impl<'a> Build<'a> {
             origins: Vec::new(),
             splits: HashMap::new(),
             public_tls: None,
-            named: routes::NamedPolicies::default(),
-            versioned: routes::VersionPolicies::default(),
+            named: chain::NamedPolicies::default(),
+            versioned: chain::VersionPolicies::default(),
             consumers: Consumers::default(),
             apis: Arc::default(),
             vouched: None,

@@ -21,7 +21,7 @@ use transom_balance::health::statistics::Volume;
 use transom_balance::log::{Level, Log};
 use transom_settings::{Limit, Switch};
 
-use super::routes::bounds;
+use super::action::bounds;
 use crate::config;
 
 /// What of a pool's settings looks after it and guards it.
