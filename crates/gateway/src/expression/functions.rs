@@ -8,7 +8,8 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::check::{Constant, Type};
+use super::program::Constant;
+use super::types::Type;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Function {
