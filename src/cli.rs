@@ -25,8 +25,9 @@ use transom_settings::Diagnostics;
 
 use self::command::{Asking, Command, Explain, Line};
 use crate::admin::client;
-use crate::build::{Listening, Snapshot, build};
+use crate::build::{Snapshot, build};
 use crate::config::{Level, hardening, schema};
+use crate::door::Listening;
 use crate::explain::{self, Connecting, Question};
 use crate::load::{Loaded, Source, load};
 use crate::log;

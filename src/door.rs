@@ -28,16 +28,16 @@ use transom_proxy::serve::ceilings::OverLimit;
 use transom_proxy::serve::{self, Serving};
 use transom_proxy::site::Site;
 
-use crate::build::{Listening, ProxyRule};
 use crate::observe::metrics::{ListenerMetrics, Refusal, Transport};
 
 mod announced;
 mod entry;
 mod hatch;
+mod listening;
 
-pub use entry::Counts;
 use entry::{Entry, Held};
 pub use hatch::Hatch;
+pub use listening::{Counts, Listening, ProxyRule};
 
 /// A listening address and what is served on it now.
 pub struct Door {
@@ -61,7 +61,7 @@ struct Rules {
     clients: Option<blocks::Rule>,
     connection_rate: Option<Pace>,
     over_limit: OverLimit,
-    counts: Arc<Counts>,
+    counts: Arc<entry::Counts>,
     tls: Option<Arc<ServerTls>>,
     proxy_protocol: Option<ProxyRule>,
     handshake_timeout: Option<Duration>,

@@ -2,8 +2,9 @@
 
 use transom_proxy::site;
 
+use super::Build;
 use super::bandwidth::{Shared, bandwidth};
-use super::{Build, timeouts};
+use super::limits::timeouts;
 use crate::config::{Action, Listener, Placed, Priority, Target};
 
 impl<'a> Build<'a> {

@@ -10,7 +10,7 @@ use transom_net::Worker;
 use transom_net::proxy_protocol::{self, Parsed};
 use transom_proxy::patience::within;
 
-use crate::build::ProxyRule;
+use super::ProxyRule;
 
 /// The PROXY header was missing, malformed, too slow or sent by someone who may not.
 pub(super) struct Refused;

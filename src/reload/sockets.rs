@@ -9,8 +9,8 @@ use transom_net::udp;
 use transom_settings::ListenAddress;
 
 use super::StartError;
-use crate::build::{Listening, Snapshot};
-use crate::door::Door;
+use crate::build::Snapshot;
+use crate::door::{Door, Listening};
 use crate::log;
 use crate::observe::metrics::Metrics;
 use crate::workers::Workers;

@@ -7,8 +7,8 @@ use super::Wrong;
 use super::functions;
 use super::names::{self, Meaning};
 use super::parse::{Binary, Kind, Part, parse};
-use super::program::{Code, Constant, Key, Program};
-use super::types::Type;
+use super::program::{Code, Key, Program};
+use super::types::{Constant, Type};
 
 mod calls;
 

@@ -9,7 +9,8 @@ use transom_settings::json::Value as Json;
 use self::calls::address;
 use super::facts::Facts;
 use super::parse::Binary;
-use super::program::{Code, Constant, Each, Key, Program};
+use super::program::{Code, Each, Key, Program};
+use super::types::Constant;
 use super::value::{Trouble, Value};
 
 mod calls;

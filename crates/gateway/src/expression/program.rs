@@ -1,8 +1,5 @@
 //! What a checked expression consists of.
 
-use std::net::IpAddr;
-
-use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use regex::bytes::Regex;
 use transom_proxy::fields::Known;
@@ -10,19 +7,7 @@ use transom_proxy::fields::Known;
 use super::functions::{Clock, Function};
 use super::names::{Fact, Map};
 use super::parse::Binary;
-
-/// A value that stands in the expression.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Constant {
-    Null,
-    Bool(bool),
-    Int(i64),
-    Double(f64),
-    Text(Box<str>),
-    Address(IpAddr),
-    Block(IpNet),
-    Duration(i64),
-}
+use super::types::Constant;
 
 /// A name that something is looked up by.
 #[derive(Clone, Debug)]

@@ -1,6 +1,9 @@
-//! Of which types the parts of an expression are.
+//! Of which types the parts of an expression are, and values that stand in it.
 
 use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 
 /// What a part of an expression comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,4 +77,17 @@ impl fmt::Display for Type {
             Type::List(_) => "a list",
         })
     }
+}
+
+/// A value that stands in the expression.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Constant {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Double(f64),
+    Text(Box<str>),
+    Address(IpAddr),
+    Block(IpNet),
+    Duration(i64),
 }

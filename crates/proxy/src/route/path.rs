@@ -21,6 +21,13 @@ pub(super) struct Entry {
     pub(super) pattern: u32,
 }
 
+/// A run of the entries of a table.
+#[derive(Clone, Copy, Debug, Default)]
+struct Run {
+    from: u32,
+    to: u32,
+}
+
 /// One pattern as it goes into a table.
 #[derive(Clone, Copy)]
 pub(super) struct Offer<'a> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::regexes::Regexes;
 use super::tree::{Ending, Tree};
-use super::{Entry, Offer, PathMatch};
+use super::{Entry, Offer, PathMatch, Run};
 use crate::route::Fix;
 
 /// The paths of one host pattern.
@@ -15,13 +15,6 @@ pub(in crate::route) struct PathTable {
     regexes: Regexes,
     any: Run,
     entries: Vec<Entry>,
-}
-
-/// A run of [`PathTable::entries`].
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Run {
-    pub(super) from: u32,
-    pub(super) to: u32,
 }
 
 impl PathTable {

@@ -4,8 +4,7 @@ use std::collections::HashMap;
 
 use smallvec::SmallVec;
 
-use super::table::Run;
-use super::{Segment, segment_end};
+use super::{Run, Segment, segment_end};
 
 /// Templates and prefixes, as a tree of their segments.
 #[derive(Debug)]
