@@ -25,15 +25,14 @@ use transom_settings::Diagnostics;
 
 use self::command::{Asking, Command, Explain, Line};
 use crate::admin::client;
-use crate::build::{Listening, Snapshot, build};
+use crate::build::{Snapshot, build};
 use crate::config::{Level, hardening, schema};
+use crate::door::Listening;
 use crate::explain::{self, Connecting, Question};
-use crate::load::{Loaded, load};
+use crate::load::{Loaded, Source, load};
 use crate::log;
 use crate::materials::Materials;
-use crate::run::{
-    BAD_CONFIG, CANNOT_START, Source, admin_socket, chain, default_admin_socket, run,
-};
+use crate::run::{BAD_CONFIG, CANNOT_START, admin_socket, default_admin_socket, run};
 
 /// The program: does what the command line says.
 pub fn main() -> ExitCode {
@@ -296,7 +295,7 @@ fn ask_for(
         }
         cannot(match &error {
             client::Error::NotRunning(_) | client::Error::NotAllowed(_) => error.to_string(),
-            other => chain(other),
+            other => log::with_causes(other),
         })
     })
 }

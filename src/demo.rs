@@ -20,7 +20,8 @@ use std::process::ExitCode;
 use tokio::sync::oneshot;
 
 use self::shop::{Places, Shop};
-use crate::run::{CANNOT_START, Source, run};
+use crate::load::Source;
+use crate::run::{CANNOT_START, run};
 
 /// The first lesson, and what it serves.
 const FILE: &str = include_str!("../examples/shop/transom.yaml");

@@ -4,7 +4,7 @@
 //! its own and serves what it accepted.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,22 +15,29 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use transom_balance::relay::{self, Relay, udp};
 use transom_net::blocks;
-use transom_net::clients::{Open, Pace, Rates};
+use transom_net::clients::Pace;
 use transom_net::listen::{Accepted, Listener};
 use transom_net::peer::PeerAddr;
 use transom_net::pressure::{BEAT, Level, Room};
-use transom_net::proxy_protocol::{self, Parsed};
 use transom_net::tasks::Tasks;
 use transom_net::tls::server::{self, HandshakeError, ServerTls, Turns};
-use transom_net::{Stream, Turnstile, Worker, stream};
+use transom_net::{Stream, Worker, stream};
 use transom_proxy::patience::within;
 use transom_proxy::peer::Peer;
 use transom_proxy::serve::ceilings::OverLimit;
 use transom_proxy::serve::{self, Serving};
 use transom_proxy::site::Site;
 
-use crate::build::{Listening, ProxyRule};
 use crate::observe::metrics::{ListenerMetrics, Refusal, Transport};
+
+mod announced;
+mod entry;
+mod hatch;
+mod listening;
+
+use entry::{Entry, Held};
+pub use hatch::Hatch;
+pub use listening::{Counts, Listening, ProxyRule};
 
 /// A listening address and what is served on it now.
 pub struct Door {
@@ -54,7 +61,7 @@ struct Rules {
     clients: Option<blocks::Rule>,
     connection_rate: Option<Pace>,
     over_limit: OverLimit,
-    counts: Arc<Counts>,
+    counts: Arc<entry::Counts>,
     tls: Option<Arc<ServerTls>>,
     proxy_protocol: Option<ProxyRule>,
     handshake_timeout: Option<Duration>,
@@ -296,11 +303,13 @@ async fn tcp(
     let mut local = door.local_address();
     if let Some(rule) = &rules.proxy_protocol {
         // Boxed, so that its buffer is not carried along by every connection.
-        let header = proxied(&mut socket, address, rule, rules.proxy_timeout, &worker);
+        let header = announced::read(&mut socket, address, rule, rules.proxy_timeout, &worker);
         match Box::pin(header).await {
             Ok(Some((source, destination))) => (address, local) = (source, destination),
             Ok(None) => {}
-            Err(Refused) => return door.metrics.refused(worker.id(), Refusal::ProxyHeader),
+            Err(announced::Refused) => {
+                return door.metrics.refused(worker.id(), Refusal::ProxyHeader);
+            }
         }
     }
     if rules.proxy_protocol.is_some() {
@@ -352,188 +361,4 @@ async fn answer_in_clear(socket: &mut TcpStream, worker: &Worker) {
         socket.read(&mut [0; 4096]).await
     };
     let _ = within(worker, Duration::from_secs(2), answer).await;
-}
-
-/// The PROXY header was missing, malformed, too slow or sent by someone who may not.
-struct Refused;
-
-/// Reads the PROXY header: source and destination, or nothing where it names none.
-async fn proxied(
-    socket: &mut TcpStream,
-    from: SocketAddr,
-    rule: &ProxyRule,
-    limit: Option<Duration>,
-    worker: &Worker,
-) -> Result<Option<(SocketAddr, SocketAddr)>, Refused> {
-    let from = from.ip().to_canonical();
-    if !rule.from.iter().any(|net| net.contains(&from)) {
-        // Nobody else is believed; whether they send one is seen when HTTP is read.
-        return if rule.optional { Ok(None) } else { Err(Refused) };
-    }
-    let limit = limit.unwrap_or(Duration::MAX / 4);
-    let header = within(worker, limit, read_proxy_header(socket)).await.ok_or(Refused)?;
-    match header {
-        Ok(Some(header)) => Ok(header.source().zip(header.destination())),
-        Ok(None) if rule.optional => Ok(None),
-        _ => Err(Refused),
-    }
-}
-
-/// Takes exactly the header off the socket: what follows belongs to TLS or HTTP. `None` when what
-/// comes is no header at all; it is left there then.
-async fn read_proxy_header(socket: &mut TcpStream) -> io::Result<Option<proxy_protocol::Header>> {
-    let mut seen: Vec<u8> = Vec::new();
-    let mut room = [0; 4096];
-    loop {
-        let n = socket.peek(&mut room).await?;
-        if n == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let before = seen.len();
-        seen.extend_from_slice(&room[..n]);
-        match proxy_protocol::parse(&seen) {
-            Ok(Parsed::Header { header, consumed }) => {
-                socket.read_exact(&mut room[..consumed - before]).await?;
-                return Ok(Some(header));
-            }
-            Ok(Parsed::Incomplete) => {
-                socket.read_exact(&mut room[..n]).await?;
-            }
-            Err(_) if before == 0 => return Ok(None),
-            Err(e) => return Err(io::Error::other(e)),
-        }
-    }
-}
-
-/// What is counted of a listener's connections, over all its addresses.
-#[derive(Default)]
-pub struct Counts {
-    open: AtomicUsize,
-    turnstile: Turnstile,
-    clients: Open,
-    rates: Rates,
-    held: AtomicUsize,
-}
-
-/// A connection that is held to no purpose but to hold it.
-struct Held {
-    counts: Arc<Counts>,
-    others: usize,
-}
-
-impl Held {
-    fn begin(counts: Arc<Counts>) -> Self {
-        let others = counts.held.fetch_add(1, Ordering::Relaxed);
-        Held { counts, others }
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.counts.held.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A connection while it is open.
-struct Entry {
-    door: Arc<Door>,
-    counts: Arc<Counts>,
-    /// Counted among those of all listeners.
-    total: Option<Worker>,
-    client: Option<IpAddr>,
-    counted: Option<crate::observe::metrics::Open>,
-}
-
-impl Entry {
-    /// One that the listener has counted as open.
-    fn of(door: &Arc<Door>, rules: &Rules) -> Self {
-        door.open.fetch_add(1, Ordering::Relaxed);
-        let (door, counts) = (door.clone(), rules.counts.clone());
-        Entry { door, counts, total: None, client: None, counted: None }
-    }
-
-    /// Holds the rules for clients against this one, and counts the connection as its own.
-    fn let_in(&mut self, rules: &Rules, address: SocketAddr, most: usize) -> Result<(), Refusal> {
-        if address == Peer::NOWHERE {
-            return Ok(());
-        }
-        let client = address.ip();
-        if rules.clients.as_ref().is_some_and(|rule| !rule.lets_pass(client)) {
-            return Err(Refusal::Address);
-        }
-        if let Some(rate) = rules.connection_rate
-            && self.counts.rates.take(client, Instant::now(), rate).is_err()
-        {
-            return Err(Refusal::ConnectionRate);
-        }
-        if !self.counts.clients.enter(client, most) {
-            return Err(Refusal::ConnectionsPerClient);
-        }
-        self.client = Some(client);
-        Ok(())
-    }
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        self.door.open.fetch_sub(1, Ordering::Relaxed);
-        self.counts.open.fetch_sub(1, Ordering::Relaxed);
-        if let Some(worker) = &self.total {
-            worker.pressure().connections.leave();
-        }
-        if let Some(client) = self.client {
-            self.counts.clients.leave(client);
-        }
-    }
-}
-
-/// A door for datagrams, as one worker sees it.
-pub struct Hatch {
-    pub door: Arc<Door>,
-    pub worker: usize,
-}
-
-/// A flow while it is open.
-pub struct Passing {
-    door: Arc<Door>,
-    _counted: crate::observe::metrics::Open,
-}
-
-impl Drop for Passing {
-    fn drop(&mut self) {
-        self.door.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl udp::Owner for Hatch {
-    type Open = Passing;
-
-    fn lets_pass(&self, client: SocketAddr) -> bool {
-        let rules = self.door.rules.load();
-        rules.clients.as_ref().is_none_or(|rule| rule.lets_pass(client.ip()))
-    }
-
-    fn relay(&self) -> Option<Arc<udp::Relay>> {
-        self.door.flows.load_full()
-    }
-
-    fn opened(&self) -> Passing {
-        self.door.open.fetch_add(1, Ordering::Relaxed);
-        let counted = self.door.metrics.accepted(self.worker, Transport::Udp);
-        Passing { door: self.door.clone(), _counted: counted }
-    }
-
-    fn open(&self) -> usize {
-        self.door.open.load(Ordering::Relaxed)
-    }
-
-    fn refused(&self, why: udp::Refused) {
-        let why = match why {
-            udp::Refused::Address => Refusal::Address,
-            udp::Refused::FlowsPerClient => Refusal::ConnectionsPerClient,
-            udp::Refused::NoEndpoint => Refusal::NoEndpoint,
-            udp::Refused::ProxyHeader => Refusal::ProxyHeader,
-        };
-        self.door.metrics.refused(self.worker, why);
-    }
 }

@@ -23,8 +23,9 @@ use transom_proxy::serve::admit::{self, Admitted};
 use transom_proxy::site;
 use transom_settings::{Diagnostics, FromText, ListenAddress, quote};
 
-use crate::build::{Listening, Snapshot, rewrite};
+use crate::build::{Snapshot, rewrite};
 use crate::config::{Action, Forward, HostRewrite, OverLimit, Placed, Target};
+use crate::door::Listening;
 
 pub use relay::{Connecting, explain_tcp};
 pub use words::{fault, faults, policies, policy};

@@ -13,6 +13,27 @@ use crate::config::{self, Config};
 /// Where a configuration is looked for that is not named.
 pub const DEFAULT_PATHS: [&str; 2] = ["transom.yaml", "/etc/transom/transom.yaml"];
 
+/// Where the configuration comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A file, or the first default path that exists.
+    File(Option<PathBuf>),
+    /// Text that a command made, as if it stood in this file.
+    Text { path: PathBuf, text: String },
+}
+
+impl Source {
+    /// Reads it to run it. The error holds every finding.
+    pub fn load(&self) -> Result<Loaded, Box<Diagnostics>> {
+        match self {
+            Source::File(path) => load(path.as_deref(), false),
+            Source::Text { path, text } => {
+                from_text(path, text, false, &|name| std::env::var(name).ok())
+            }
+        }
+    }
+}
+
 /// A configuration without errors, and what it was made of.
 #[derive(Debug)]
 pub struct Loaded {

@@ -37,6 +37,20 @@ pub fn debug(message: &str) {
     write(3, "debug", message);
 }
 
+/// An error with all its causes, on one line.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
 fn write(number: u8, level: &str, message: &str) {
     if number <= LEVEL.load(Ordering::Relaxed) {
         // A message that cannot be written has nobody else to be told to.

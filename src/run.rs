@@ -10,18 +10,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{BindError, Control, TcpAdmin, UnixAdmin};
 use crate::config::{self, Config};
+use crate::load::Source;
 use crate::log;
 use crate::reload::{Running, StartError};
 use crate::workers;
-
-/// Where the configuration comes from.
-#[derive(Clone, Debug)]
-pub enum Source {
-    /// A file, or the first default path that exists.
-    File(Option<PathBuf>),
-    /// Text that a command made, as if it stood in this file.
-    Text { path: PathBuf, text: String },
-}
 
 /// The configuration is wrong: sysexits.h, EX_USAGE.
 pub const BAD_CONFIG: u8 = 64;
@@ -181,7 +173,7 @@ impl Admin {
 fn open_admin(config: &Config) -> Result<Admin, StartError> {
     let failed = |e: BindError| {
         let hint = e.hint().map_or(String::new(), |hint| format!("\nhint: {hint}"));
-        StartError::System(format!("no admin interface: {}{hint}", chain(&e)))
+        StartError::System(format!("no admin interface: {}{hint}", log::with_causes(&e)))
     };
     let unix = match UnixAdmin::bind(&admin_socket(config)) {
         Ok(unix) => Some(unix),
@@ -190,14 +182,14 @@ fn open_admin(config: &Config) -> Result<Admin, StartError> {
         Err(e) => {
             log::warn(&format!(
                 "no admin socket, so `transom reload` and `transom stop` do not work: {}",
-                chain(&e)
+                log::with_causes(&e)
             ));
             None
         }
     };
     let tcp = match (&config.admin.address, &config.admin.token) {
         (Some(address), Some(token)) => {
-            let address = crate::reload::socket_address(&address.value).ok_or_else(|| {
+            let address = address.socket_address().ok_or_else(|| {
                 StartError::System("the admin address needs an IP address and a port".into())
             })?;
             Some(TcpAdmin::bind(address, token.expose()).map_err(failed)?)
@@ -224,18 +216,4 @@ pub fn default_admin_socket() -> PathBuf {
         _ => PathBuf::from(format!("/tmp/transom-{}", user.as_raw())),
     };
     directory.join("admin.sock")
-}
-
-/// An error with all its causes, on one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.ends_with(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = error.source();
-    }
-    text
 }

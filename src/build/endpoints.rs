@@ -25,9 +25,10 @@ use transom_proxy::destination::{Destination, Http2Rules, KeepAlive, Single};
 use transom_settings::{EndpointAddress, EndpointHost, Name, Spanned};
 
 use super::connections::{self, Connections};
+use super::limits::{always, optional};
 use super::maker::{Http2Offer, Keys, Maker, Upstream};
 use super::tls::{HTTP_1_1, Place};
-use super::{Build, always, balancing, optional, sources};
+use super::{Build, balancing, sources};
 use crate::config::{self, ConnectFrom, UpstreamHttp, UpstreamTls};
 use crate::materials::Materials;
 use crate::store::Opened;

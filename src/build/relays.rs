@@ -7,7 +7,8 @@ use transom_proxy::destination::Destination;
 use transom_proxy::site::Site;
 use transom_settings::Spanned;
 
-use super::{Build, always, optional};
+use super::Build;
+use super::limits::{always, optional};
 use crate::config::{Listener, Target, Tcp, TcpMatch, Udp, UdpBalance};
 
 impl Build<'_> {

@@ -19,7 +19,6 @@ use transom_settings::{Diagnostic, EndpointAddress, EndpointHost, Name, Span, Sp
 use super::{Build, Snapshot};
 use crate::config::{self, Family, RegistryServer, Source};
 use crate::log;
-use crate::reload::socket_address;
 
 /// What a source is asked by, before it stands in the roster of a pool.
 pub(super) type Named = (String, Box<dyn discovery::Source>);
@@ -179,7 +178,7 @@ impl Build<'_> {
 pub(super) fn names(written: &config::Resolver, earlier: Option<&Arc<Names>>) -> Arc<Names> {
     let defaults = resolver::Settings::default();
     let settings = resolver::Settings {
-        servers: written.servers.iter().filter_map(|server| socket_address(server)).collect(),
+        servers: written.servers.iter().filter_map(|server| server.socket_address()).collect(),
         family: match written.family {
             Family::PreferIpv4 => resolver::Family::PreferIpv4,
             Family::PreferIpv6 => resolver::Family::PreferIpv6,

@@ -11,17 +11,17 @@ use transom_balance::health::Care;
 use transom_balance::health::agent::Agent;
 use transom_balance::health::machine::Rhythm;
 use transom_balance::health::passive::{OutlierRules, Outliers};
+use transom_balance::health::probe::command::CommandProbe;
+use transom_balance::health::probe::grpc::GrpcProbe;
+use transom_balance::health::probe::http::HttpProbe;
+use transom_balance::health::probe::tcp::TcpProbe;
 use transom_balance::health::probe::{Probe, Probing};
-use transom_balance::health::probe_command::CommandProbe;
-use transom_balance::health::probe_grpc::GrpcProbe;
-use transom_balance::health::probe_http::HttpProbe;
-use transom_balance::health::probe_tcp::TcpProbe;
 use transom_balance::health::slow_start::SlowStart;
 use transom_balance::health::statistics::Volume;
 use transom_balance::log::{Level, Log};
 use transom_settings::{Limit, Switch};
 
-use super::routes::bounds;
+use super::action::bounds;
 use crate::config;
 
 /// What of a pool's settings looks after it and guards it.

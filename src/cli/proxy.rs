@@ -6,7 +6,7 @@ use clap::Args;
 use transom_settings::{FromText, ListenAddress, Refusal, json::json, quote};
 
 use crate::config::Target;
-use crate::run::Source;
+use crate::load::Source;
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct Proxy {

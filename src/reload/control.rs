@@ -17,7 +17,7 @@ use transom_net::pressure::Level;
 
 use super::Running;
 use crate::admin::{Control, Edit, Task};
-use crate::run::Source;
+use crate::load::Source;
 use crate::save;
 use crate::store::Store;
 

@@ -11,6 +11,24 @@ use crate::observe::metrics::{GuardRow, MemberRow, OverloadRow, SourceRow, Versi
 use crate::overload;
 
 impl Running {
+    /// From here on the metrics ask for all of these whenever somebody reads them.
+    pub(super) fn tell_metrics(&self) {
+        self.metrics.set_guards(self.when_asked(Running::guards));
+        self.metrics.set_members(self.when_asked(Running::members));
+        self.metrics.set_overload(self.when_asked(Running::overload_row));
+        self.metrics.set_sources(self.when_asked(Running::sources));
+        self.metrics.set_versions(self.when_asked(Running::versions));
+    }
+
+    /// Nothing once the program has ended.
+    fn when_asked<T: Default + 'static>(
+        &self,
+        rows: fn(&Running) -> T,
+    ) -> impl Fn() -> T + Send + Sync + use<T> {
+        let this = self.this.clone();
+        move || this.upgrade().map_or_else(T::default, |running| rows(&running))
+    }
+
     pub(super) fn overload_row(&self) -> OverloadRow {
         let overload::State { level, seen, .. } = self.overload();
         OverloadRow {

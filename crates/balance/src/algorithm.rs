@@ -15,6 +15,7 @@
 //! An algorithm knows only who may be picked; who is not usable is not among the candidates. It
 //! takes no lock, allocates nothing, and is the same for HTTP, TCP and UDP.
 
+pub mod consistent;
 pub mod draw;
 pub mod first_available;
 pub mod hash;

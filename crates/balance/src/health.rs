@@ -4,12 +4,9 @@ pub mod agent;
 pub mod machine;
 pub mod passive;
 pub mod probe;
-pub mod probe_command;
-pub mod probe_grpc;
-pub mod probe_http;
-pub mod probe_tcp;
 pub mod slow_start;
 pub mod statistics;
+mod talk;
 pub mod watch;
 
 pub use watch::{Care, Station, watch};

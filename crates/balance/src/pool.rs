@@ -157,13 +157,7 @@ impl Pool {
         let rules = self.changing();
         let earlier = self.set.load_full();
         let members = members(specs, Some(&earlier), &self.hooks, &self.settings);
-        self.set.store(Arc::new(Set::new(
-            &self.name,
-            members,
-            &rules,
-            &self.settings,
-            Some(&earlier),
-        )));
+        self.put(members, &rules, &earlier);
         drop(rules);
         self.replaced.notify_one();
         self.hand_over();
@@ -217,13 +211,7 @@ impl Pool {
             rules.push(Arc::new(rule));
             let earlier = self.set.load_full();
             let members = earlier.members.clone();
-            self.set.store(Arc::new(Set::new(
-                &self.name,
-                members,
-                &rules,
-                &self.settings,
-                Some(&earlier),
-            )));
+            self.put(members, &rules, &earlier);
             rules.len() - 1
         });
         Scoped { pool: self.clone(), place }
@@ -363,6 +351,12 @@ impl Pool {
             Some(_) => self.lease_at(place, ask),
             None => working,
         }
+    }
+
+    /// Uses these from now on, by these rules.
+    fn put(&self, members: Vec<Arc<PoolMember>>, rules: &[Arc<Rule>], earlier: &Set) {
+        let set = Set::new(&self.name, members, rules, &self.settings, Some(earlier));
+        self.set.store(Arc::new(set));
     }
 
     fn changing(&self) -> MutexGuard<'_, Vec<Arc<Rule>>> {

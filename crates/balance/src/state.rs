@@ -10,105 +10,17 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Notify;
 
-use crate::health::passive;
+use crate::health::passive::counts::Counts;
 use crate::histogram::Histogram;
+
+mod fading;
+mod standing;
+
+pub use fading::{DECAY, Fading};
+pub use standing::{Administrative, Health, Own, Standing, Told};
 
 /// A whole share of the weight, in thousandths.
 pub const WHOLE: u32 = 1000;
-
-/// What probes and the like know of a member.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Health {
-    /// Nobody has looked; it is used like one that is up.
-    #[default]
-    Unchecked,
-    Up,
-    Down,
-}
-
-/// What an operator wants of a member.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Administrative {
-    #[default]
-    Ready,
-    /// Nothing new, but for clients that stick to it.
-    Drain,
-    /// Nothing at all.
-    Maintenance,
-}
-
-/// What a member says of itself, to those who ask its agent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Own {
-    #[default]
-    Ready,
-    /// As if an operator had said so.
-    Drain,
-    /// As if an operator had said so.
-    Maintenance,
-    Down,
-}
-
-impl Own {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Own::Ready => "ready",
-            Own::Drain => "to be drained",
-            Own::Maintenance => "in maintenance",
-            Own::Down => "down",
-        }
-    }
-}
-
-/// All that decides on the use of a member in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    Unchecked,
-    Up,
-    Down,
-    Ejected,
-    Drain,
-    Maintenance,
-}
-
-impl Standing {
-    pub const ALL: [Standing; 6] = [
-        Standing::Unchecked,
-        Standing::Up,
-        Standing::Down,
-        Standing::Ejected,
-        Standing::Drain,
-        Standing::Maintenance,
-    ];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Standing::Unchecked => "unchecked",
-            Standing::Up => "up",
-            Standing::Down => "down",
-            Standing::Ejected => "ejected",
-            Standing::Drain => "drain",
-            Standing::Maintenance => "maintenance",
-        }
-    }
-
-    /// Whether clients that stick to such a member are still sent to it.
-    pub fn keeps_clients(self) -> bool {
-        self.is_usable() || self == Standing::Drain
-    }
-
-    /// Whether new clients are sent to such a member.
-    pub fn is_usable(self) -> bool {
-        matches!(self, Standing::Unchecked | Standing::Up)
-    }
-}
-
-/// Why something is as it is, and since when.
-#[derive(Clone, Debug)]
-pub struct Told {
-    pub since: SystemTime,
-    pub reason: String,
-}
 
 /// Probes since the start.
 #[derive(Debug, Default)]
@@ -152,7 +64,7 @@ pub struct State {
     /// Of every attempt that was answered.
     pub latencies: Histogram,
     /// What judging by traffic counts.
-    pub passive: passive::Counts,
+    pub passive: Counts,
     pub probes: Probes,
     /// What is open at it has to end, and nobody sticks to it any more.
     recalled: AtomicBool,
@@ -190,7 +102,7 @@ impl Default for State {
             measured: AtomicU64::new(0),
             load: AtomicU32::new(NO_LOAD),
             load_said: AtomicU64::new(0),
-            passive: passive::Counts::default(),
+            passive: Counts::default(),
             probes: Probes::default(),
             recalled: AtomicBool::new(false),
             recall: Notify::new(),
@@ -202,32 +114,6 @@ impl Default for State {
                 ejected: start,
             }),
         }
-    }
-}
-
-/// How fast measured latency is forgotten: after this long a value weighs 1/e. The default of
-/// peak-EWMA in Finagle, APISIX and Kong.
-pub const DECAY: Duration = Duration::from_secs(10);
-
-/// A mean latency that fades.
-#[derive(Clone, Copy, Debug)]
-pub struct Fading {
-    /// Nanoseconds, as it was measured.
-    pub nanos: f64,
-    /// How long ago, in units of [`DECAY`].
-    pub age: f64,
-}
-
-impl Fading {
-    /// The nanoseconds that are left.
-    pub fn left(self) -> f64 {
-        self.nanos * (-self.age).exp()
-    }
-
-    /// The nanoseconds to compare with those of `other` as they were measured: both have faded
-    /// since the older was, which need not be worked out.
-    pub fn beside(self, other: Fading) -> f64 {
-        self.nanos * (other.age - self.age).exp()
     }
 }
 
@@ -444,24 +330,6 @@ impl State {
         }
     }
 
-    /// Takes a measured latency into the mean: a peak counts at once, less only by and by
-    /// (peak-EWMA). Two workers at the same time may lose one of two values.
-    pub fn measure(&self, latency: Duration, now: Instant) {
-        self.latencies.add(latency);
-        let value = latency.as_nanos().min(u128::from(u64::MAX)) as u64;
-        let at = self.nanos(now);
-        let mean = self.latency.load(Ordering::Relaxed);
-        let since = at.saturating_sub(self.measured.load(Ordering::Relaxed));
-        let mean = if value >= mean {
-            value
-        } else {
-            let kept = kept(since);
-            (mean as f64 * kept + value as f64 * (1.0 - kept)) as u64
-        };
-        self.latency.store(mean.max(1), Ordering::Relaxed);
-        self.measured.store(at, Ordering::Relaxed);
-    }
-
     /// The most attempts it may have in flight; `usize::MAX` where nothing limits them.
     pub fn ceiling(&self) -> usize {
         self.ceiling.load(Ordering::Relaxed)
@@ -508,42 +376,13 @@ impl State {
         (load != NO_LOAD && fresh).then(|| f64::from(f32::from_bits(load)))
     }
 
-    /// The mean latency, and how much of it is to be forgotten by now.
-    pub fn fading_latency(&self, now: Instant) -> Option<Fading> {
-        let mean = self.latency.load(Ordering::Relaxed);
-        let since = self.nanos(now).saturating_sub(self.measured.load(Ordering::Relaxed));
-        (mean != 0).then(|| Fading { nanos: mean as f64, age: decays(since) })
-    }
-
-    /// The mean latency as it was last measured.
-    pub fn latency(&self) -> Option<Duration> {
-        match self.latency.load(Ordering::Relaxed) {
-            0 => None,
-            nanos => Some(Duration::from_nanos(nanos)),
-        }
-    }
-
     fn millis(&self, at: Instant) -> u64 {
         at.saturating_duration_since(self.origin).as_millis() as u64
-    }
-
-    fn nanos(&self, at: Instant) -> u64 {
-        at.saturating_duration_since(self.origin).as_nanos() as u64
     }
 
     fn reasons(&self) -> MutexGuard<'_, Reasons> {
         self.reasons.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The part of a mean that is left after so many nanoseconds.
-fn kept(since: u64) -> f64 {
-    (-decays(since)).exp()
-}
-
-/// So many nanoseconds in units of [`DECAY`].
-fn decays(nanos: u64) -> f64 {
-    nanos as f64 / DECAY.as_nanos() as f64
 }
 
 #[cfg(test)]

@@ -5,11 +5,13 @@
 //! of a part is [`text`] with [`path`]s into answers. docs/compose.md is the manual.
 
 mod caching;
+mod join;
 pub mod path;
 mod plan;
 mod run;
 mod shape;
 pub mod text;
+mod worst;
 
 use transom_proxy::action::Action;
 use transom_proxy::action::forward::HostRule;

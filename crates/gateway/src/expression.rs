@@ -18,6 +18,8 @@ mod functions;
 mod lexer;
 pub mod names;
 mod parse;
+mod program;
+mod types;
 mod value;
 
 use std::fmt;
@@ -28,8 +30,10 @@ use transom_settings::json::{Value as Json, json};
 use transom_settings::{Context, Definitions, Node, Setting, Span};
 
 pub use asked::GraphQlAsked;
-pub use check::{Program, Type, compile};
+pub use check::compile;
 pub use facts::Facts;
+pub use program::Program;
+pub use types::Type;
 pub use value::{Trouble, Value};
 
 /// What is wrong with an expression, and which bytes of it.

@@ -44,17 +44,17 @@ pub struct Pressure {
     /// Of so many requests in 10,000 none is taken.
     share: AtomicU32,
     /// Connections of all listeners.
-    pub connections: Ceiling,
+    pub connections: Capacity,
     /// How fast connections are let in.
     pub turnstile: Turnstile,
     /// Requests of all listeners.
-    pub requests: Ceiling,
+    pub requests: Capacity,
     beats: Box<[CachePadded<Beat>]>,
     origin: Instant,
 }
 
 /// How many there may be at once, and are.
-pub struct Ceiling {
+pub struct Capacity {
     most: AtomicUsize,
     now: CachePadded<AtomicUsize>,
 }
@@ -62,20 +62,20 @@ pub struct Ceiling {
 /// Whether there is room for one more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
-    /// There is no ceiling, and it is not counted.
+    /// There is no limit, and it is not counted.
     Unlimited,
-    /// It is counted until [`Ceiling::leave`].
+    /// It is counted until [`Capacity::leave`].
     Counted,
     None,
 }
 
-impl Default for Ceiling {
+impl Default for Capacity {
     fn default() -> Self {
-        Ceiling { most: AtomicUsize::new(usize::MAX), now: CachePadded::default() }
+        Capacity { most: AtomicUsize::new(usize::MAX), now: CachePadded::default() }
     }
 }
 
-impl Ceiling {
+impl Capacity {
     /// From now on there are at most so many. Those that were not counted before are not now.
     pub fn limit(&self, most: Option<usize>) {
         self.most.store(most.unwrap_or(usize::MAX), Ordering::Relaxed);
@@ -116,9 +116,9 @@ impl Pressure {
         Pressure {
             level: AtomicU8::new(0),
             share: AtomicU32::new(0),
-            connections: Ceiling::default(),
+            connections: Capacity::default(),
             turnstile: Turnstile::default(),
-            requests: Ceiling::default(),
+            requests: Capacity::default(),
             beats: (0..workers).map(|_| CachePadded::default()).collect(),
             origin: Instant::now(),
         }
@@ -190,14 +190,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lb_35_no_more_enter_than_may_and_without_a_ceiling_none_is_counted() {
-        let ceiling = Ceiling::default();
-        assert_eq!(ceiling.enter(), Room::Unlimited);
-        ceiling.limit(Some(2));
-        let entered: Vec<_> = (0..4).map(|_| ceiling.enter()).collect();
+    fn lb_35_no_more_enter_than_may_and_without_a_limit_none_is_counted() {
+        let capacity = Capacity::default();
+        assert_eq!(capacity.enter(), Room::Unlimited);
+        capacity.limit(Some(2));
+        let entered: Vec<_> = (0..4).map(|_| capacity.enter()).collect();
         assert_eq!(entered, [Room::Counted, Room::Counted, Room::None, Room::None]);
-        ceiling.leave();
-        assert_eq!((ceiling.enter(), ceiling.enter()), (Room::Counted, Room::None));
+        capacity.leave();
+        assert_eq!((capacity.enter(), capacity.enter()), (Room::Counted, Room::None));
     }
 
     #[test]

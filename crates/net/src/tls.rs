@@ -10,6 +10,7 @@ mod hello;
 pub mod server;
 pub mod session;
 pub mod sniff;
+mod socket;
 pub mod tickets;
 mod turns;
 

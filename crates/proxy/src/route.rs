@@ -41,12 +41,11 @@
 mod condition;
 mod host;
 mod path;
+mod regex;
 
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::OnceLock;
-
-use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 
 pub use self::condition::{Condition, HeaderLookup, Test};
 pub use self::host::{HostMatch, HostMatchError};
@@ -54,7 +53,7 @@ pub use self::path::{PathMatch, PathMatchError, Segment};
 
 use self::condition::{Check, Methods, known_bit};
 use self::host::HostTables;
-use self::path::{Entry, Offer, PathTable, Pattern, Ranges};
+use self::path::{Entry, Names, Offer, PathTable, Ranges};
 
 /// The match of one route. Its number is its place in the list given to [`Router::build`].
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -151,7 +150,8 @@ pub struct Router {
     hosts: HostTables,
     tables: Vec<PathTable>,
     checks: Vec<Checks>,
-    patterns: Vec<Pattern>,
+    /// Those of every pattern.
+    names: Vec<Names>,
     rules: Vec<Rule>,
     /// The number of the first pattern of each rule.
     first_pattern: Vec<u32>,
@@ -188,13 +188,13 @@ impl Router {
         }
         let mut errors = Vec::new();
         let mut checks = Vec::with_capacity(rules.len());
-        let mut patterns = Vec::with_capacity(rules.len());
+        let mut names = Vec::with_capacity(rules.len());
         let mut first_pattern = Vec::with_capacity(rules.len());
         for (rule, route) in rules.iter().zip(0..) {
-            first_pattern.push(patterns.len() as u32);
+            first_pattern.push(names.len() as u32);
             let mut found = |fix| errors.push(BuildError { route, fix });
             for path in &rule.paths {
-                Pattern::new(path).map_or_else(&mut found, |pattern| patterns.push(pattern));
+                Names::of(path).map_or_else(&mut found, |of_path| names.push(of_path));
             }
             Checks::new(rule).map_or_else(&mut found, |check| checks.push(check));
         }
@@ -219,7 +219,7 @@ impl Router {
             let table = PathTable::build(offers);
             tables.push(table.map_err(|fix| vec![BuildError { route, fix }])?);
         }
-        Ok(Router { hosts, tables, checks, patterns, rules, first_pattern, order: OnceLock::new() })
+        Ok(Router { hosts, tables, checks, names, rules, first_pattern, order: OnceLock::new() })
     }
 
     /// The route of a request. Allocates only where a pattern with more than four names, a regular
@@ -234,7 +234,7 @@ impl Router {
                 checks.methods.allow(asked.method, bit) && checks.hold(asked)
             });
             if let Some(Entry { rule, pattern }) = hit {
-                let ranges = self.patterns[pattern as usize].ranges(asked.path);
+                let ranges = self.names[pattern as usize].ranges(asked.path);
                 return Found::Route { route: rule, captures: Captures { pattern, ranges } };
             }
         }
@@ -271,7 +271,7 @@ impl Router {
         captures: &'a Captures,
         path: &'p [u8],
     ) -> impl Iterator<Item = (&'a str, &'p [u8])> + use<'a, 'p> {
-        let names = self.patterns.get(captures.pattern as usize).map_or(&[][..], |p| &p.names);
+        let names = self.names.get(captures.pattern as usize).map_or(&[][..], |names| &names.list);
         names.iter().zip(&captures.ranges).map(|(name, &(from, to))| {
             (&**name, path.get(from as usize..to as usize).unwrap_or_default())
         })
@@ -412,51 +412,6 @@ impl fmt::Display for Failure<'_> {
             Failure::Path => f.write_str("serves another path"),
         }
     }
-}
-
-/// SL-15: expressions run in linear time, and may not grow beyond this when compiled.
-const REGEX_SIZE: usize = 1 << 20;
-/// A whole set may grow to this.
-const REGEX_SET_SIZE: usize = 8 << 20;
-
-/// Compiles an expression that has to match from end to end.
-fn pattern_regex(text: &str) -> Result<Regex, Fix> {
-    let compile = |text: &str| {
-        RegexBuilder::new(text)
-            .unicode(false)
-            .size_limit(REGEX_SIZE)
-            .dfa_size_limit(REGEX_SIZE)
-            .build()
-    };
-    // Alone first: `a)(b` would close the group that is put around it.
-    compile(text).and_then(|_| compile(&whole(text))).map_err(|error| unusable(text, error))
-}
-
-fn set_of<'a>(texts: impl Iterator<Item = &'a str>) -> Result<RegexSet, Fix> {
-    let wholes: Vec<String> = texts.map(whole).collect();
-    RegexSetBuilder::new(&wholes)
-        .unicode(false)
-        .size_limit(REGEX_SET_SIZE)
-        .dfa_size_limit(REGEX_SET_SIZE)
-        .build()
-        .map_err(|error| unusable(&wholes.join(" "), error))
-}
-
-fn whole(text: &str) -> String {
-    format!(r"\A(?:{text})\z")
-}
-
-fn unusable(text: &str, error: regex::Error) -> Fix {
-    // The error draws the expression over several lines; the last one says what is wrong.
-    let reason = match error {
-        regex::Error::CompiledTooBig(limit) => format!("it takes more than {limit} bytes"),
-        other => {
-            let drawn = other.to_string();
-            let last = drawn.lines().last().unwrap_or_default();
-            last.trim_start_matches("error: ").to_owned()
-        }
-    };
-    Fix::Regex { text: text.to_owned(), reason }
 }
 
 #[cfg(test)]

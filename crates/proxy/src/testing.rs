@@ -3,58 +3,34 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use transom_net::Worker;
 
 use crate::body::Source;
-use crate::exchange::{Asked, Exchange, Extensions, RequestId};
+use crate::exchange::{Asked, Exchange, RequestId};
 use crate::fault::Fault;
 use crate::local::Local;
-use crate::peer::Peer;
-use crate::record::Record;
-use crate::route::Router;
-use crate::site::{Limits, Pages, RequestIdRule, Route, Site, Timeouts};
+use crate::site::{RequestIdRule, Route, Site};
 
 /// A site of these routes, none of which is ever matched by its rule.
 pub(crate) fn site(routes: Vec<Route>) -> Site {
     Site {
         name: "web".into(),
         generation: 1,
-        router: Router::build(Vec::new()).expect("no rule is wrong"),
         routes,
-        limits: Limits::default(),
-        ceilings: None,
-        timeouts: Timeouts::default(),
-        http2: None,
-        paths: Default::default(),
-        trusted: Vec::new(),
         forwarded: Default::default(),
         request_id: RequestIdRule::default(),
-        vouched: Arc::default(),
-        pages: Pages::default(),
-        sinks: Vec::new(),
+        ..Site::of_nobody()
     }
 }
 
 /// One of a client from nowhere, with no route yet.
 pub(crate) fn exchange(asked: Asked, site: Site) -> Exchange {
-    let peer = Peer::new(Peer::NOWHERE, Peer::NOWHERE, None);
     Exchange {
         id: RequestId::Own(0, 1),
-        started: Instant::now(),
-        local: Rc::new(Local::new(Worker::new(0))),
-        client: peer.ip(),
-        peer: Rc::new(peer),
         asked,
         site: Rc::new(Arc::new(site)),
-        route: None,
-        captures: None,
-        identity: None,
-        extensions: Extensions::default(),
-        record: Record::default(),
-        client_side: None,
-        tunnel: None,
+        ..Exchange::alone(&Rc::new(Local::new(Worker::new(0))))
     }
 }
 

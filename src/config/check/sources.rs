@@ -79,7 +79,7 @@ impl Check<'_> {
     pub(super) fn resolver(&mut self) {
         let resolver = &self.config.resolver;
         for server in &resolver.servers {
-            if crate::reload::socket_address(server).is_none_or(|at| at.ip().is_unspecified()) {
+            if server.socket_address().is_none_or(|at| at.ip().is_unspecified()) {
                 let what = format!("`{}` is no DNS server", server.value);
                 self.error(server.span, "resolver.servers", what)
                     .hint("write an IP address and a port, such as `10.0.0.2:53`")

@@ -3,7 +3,8 @@
 //! look, and shares that are even within 1 %. When a member goes, a few keys of others move with its
 //! own; where none may, use [`ring`](super::ring).
 
-use super::hash::{self, Bound, mix};
+use super::consistent::{self, Bound};
+use super::hash::mix;
 use super::{Algorithm, Candidate, Choice};
 
 /// Places of the table: a prime, as Envoy has it. More members than this cannot all have one.
@@ -75,7 +76,7 @@ impl Turn {
 
 impl Algorithm for Maglev {
     fn pick(&self, choice: &Choice<'_>) -> Option<usize> {
-        hash::pick(choice, self.bound.as_ref(), |hash| {
+        consistent::pick(choice, self.bound.as_ref(), |hash| {
             // the upper bits of the product are spread evenly, without a division
             let place = (u128::from(hash) * self.places.len() as u128) >> 64;
             self.places.get(place as usize).map(|index| *index as usize)

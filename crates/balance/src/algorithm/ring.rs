@@ -3,7 +3,8 @@
 //! keys move, and they spread over all others. Shares are even within some 8 %; where that matters
 //! more than who moves, use [`maglev`](super::maglev).
 
-use super::hash::{self, Bound, mix};
+use super::consistent::{self, Bound};
+use super::hash::mix;
 use super::{Algorithm, Candidate, Choice};
 use crate::state::WHOLE;
 
@@ -60,7 +61,7 @@ fn upper(hash: u64) -> u32 {
 
 impl Algorithm for Ring {
     fn pick(&self, choice: &Choice<'_>) -> Option<usize> {
-        hash::pick(choice, self.bound.as_ref(), |hash| self.owner(hash))
+        consistent::pick(choice, self.bound.as_ref(), |hash| self.owner(hash))
     }
 
     fn score(&self, index: usize, choice: &Choice<'_>) -> String {

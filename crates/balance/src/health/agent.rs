@@ -20,7 +20,7 @@ use std::time::Duration;
 use transom_net::{Address, Behalf, Worker, dial_for};
 use transom_proxy::destination::Endpoint;
 
-use super::probe::{more, send, why};
+use super::talk::{more, send, why};
 use crate::load;
 use crate::state::{Own, WHOLE};
 

@@ -2,17 +2,20 @@
 //!
 //! Probes go the way that traffic goes: the same dialer, the same TLS settings.
 
-use std::future::poll_fn;
-use std::io::{self, IoSlice};
-
-use transom_net::{Address, Behalf, Size, Stream, Target, Worker, dial_for};
+use transom_net::{Address, Behalf, Target, Worker, dial_for};
 use transom_proxy::destination::Endpoint;
 
+use self::command::CommandProbe;
+use self::grpc::GrpcProbe;
+use self::http::HttpProbe;
+use self::tcp::TcpProbe;
 use super::machine::Rhythm;
-use super::probe_command::CommandProbe;
-use super::probe_grpc::GrpcProbe;
-use super::probe_http::HttpProbe;
-use super::probe_tcp::TcpProbe;
+use super::talk::why;
+
+pub mod command;
+pub mod grpc;
+pub mod http;
+pub mod tcp;
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,36 +63,5 @@ impl Probing {
             address.set_port(port);
         }
         target
-    }
-}
-
-/// An error and its cause, without the address, which whoever reads it knows.
-pub(super) fn why(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
-}
-
-/// Sends all of it.
-pub(super) async fn send(stream: &mut Stream, mut bytes: &[u8]) -> Result<(), String> {
-    let failed = |e: io::Error| format!("sending: {e}");
-    while !bytes.is_empty() {
-        let sent = poll_fn(|cx| stream.poll_write(&[IoSlice::new(bytes)], cx)).await;
-        bytes = &bytes[sent.map_err(failed)?..];
-    }
-    poll_fn(|cx| stream.poll_flush(cx)).await.map_err(failed)
-}
-
-/// Waits for more bytes.
-///
-/// # Errors
-/// When there will be none.
-pub(super) async fn more(stream: &mut Stream) -> Result<(), String> {
-    match poll_fn(|cx| stream.poll_fill(Size::Large, cx)).await {
-        Ok(0) => Err("it closed the connection".to_owned()),
-        Ok(_) => Ok(()),
-        Err(e) => Err(format!("receiving: {e}")),
     }
 }

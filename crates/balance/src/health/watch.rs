@@ -14,7 +14,6 @@ use transom_net::Worker;
 use transom_net::tasks::Tasks;
 
 use super::agent::{Agent, Says};
-use super::machine::Machine;
 use super::passive::Outliers;
 use super::probe::Probing;
 use super::slow_start::SlowStart;
@@ -22,7 +21,13 @@ use crate::log::{Level, Log};
 use crate::members::PoolMember;
 use crate::pool::Pool;
 use crate::random::Random;
-use crate::state::{Administrative, Health, Own, State, WHOLE};
+use crate::state::{Administrative, State, WHOLE};
+
+mod asking;
+mod ward;
+
+use asking::Verdict;
+use ward::Ward;
 
 /// Probes of all pools at the same time, at most (U-05).
 pub const AT_ONCE: usize = 256;
@@ -81,12 +86,6 @@ pub async fn watch(pool: Arc<Pool>, known: Option<HashSet<u64>>, station: Statio
     }
 }
 
-/// The outcome of one probe.
-struct Verdict {
-    key: u64,
-    outcome: Result<(), String>,
-}
-
 struct Watch {
     pool: Arc<Pool>,
     care: Care,
@@ -107,26 +106,6 @@ struct Watch {
     changed: bool,
     /// For the log, once that is done: who reads there that a member is down can rely on it.
     told: Vec<(Level, String)>,
-}
-
-/// What is known of one member beyond its state.
-struct Ward {
-    member: Arc<PoolMember>,
-    machine: Machine,
-    /// When it is probed next.
-    due: Instant,
-    probing: bool,
-    /// When its agent is asked next.
-    ask: Instant,
-    asking: bool,
-    /// Its agent did not answer, and the log was told.
-    mute: bool,
-    /// Probes in a row that have passed since it was ejected.
-    passed: u32,
-    /// Since when it is drained.
-    leaving: Option<Instant>,
-    /// Since when it starts slowly.
-    starting: Option<Instant>,
 }
 
 /// Where probes and agents tell what they have heard.
@@ -155,83 +134,6 @@ impl Watch {
             random: Random::default(),
             changed: false,
             told: Vec::new(),
-        }
-    }
-
-    /// Takes up who has joined and forgets who has left.
-    fn muster(&mut self, known: Option<&HashSet<u64>>, now: Instant) {
-        let members = self.pool.members();
-        let at_first = self.wards.is_empty();
-        let many = members.len() > MANY;
-        let states: HashMap<u64, *const State> =
-            members.iter().map(|m| (m.spec.endpoint.key, std::ptr::from_ref(&**m.state))).collect();
-        // One that left and came back before it was looked for has another state, of which nothing is
-        // known.
-        let removed = self.wards.extract_if(|key, ward| {
-            states.get(key) != Some(&std::ptr::from_ref(&**ward.member.state))
-        });
-        let until = self.care.drain.map(|drain| now + drain);
-        self.gone.extend(removed.filter_map(|(_, ward)| Some((until?, ward.member))));
-        for member in members {
-            let key = member.spec.endpoint.key;
-            if let Some(ward) = self.wards.get_mut(&key) {
-                ward.member = member;
-                continue;
-            }
-            if self.care.probing.is_none() {
-                // Whatever probes have found is not true for ever.
-                self.changed |= member.state.set_health(Health::Unchecked, "it is not probed");
-            }
-            if self.care.agent.is_none() {
-                self.changed |= member.state.set_own(Own::Ready, "nobody asks it");
-                self.changed |= member.state.set_own_share(WHOLE);
-                member.state.set_own_ceiling(usize::MAX);
-            }
-            if self.care.drain.is_none() {
-                member.state.keep();
-            }
-            if self.care.outliers.is_none() {
-                self.changed |= member.state.readmit();
-            }
-            if self.care.slow_start.is_none() {
-                self.changed |= member.state.set_share(WHOLE);
-            }
-            let machine = Machine::new(member.state.health());
-            let rhythm = self.care.probing.as_ref().map(|probing| probing.rhythm);
-            let wait = match (rhythm, machine.health()) {
-                (None, _) => LONG,
-                (Some(_), Health::Unchecked) if !many => Duration::ZERO,
-                (Some(rhythm), Health::Unchecked) => {
-                    SPREAD.min(rhythm.every).mul_f64(self.random.unit())
-                }
-                // Known from before a reload: probes go on in their rhythm.
-                (Some(rhythm), _) => rhythm.every.mul_f64(self.random.unit()),
-            };
-            let first = match many {
-                true => SPREAD.mul_f64(self.random.unit()),
-                false => Duration::ZERO,
-            };
-            let joins = match known {
-                Some(known) => !known.contains(&key),
-                None => !at_first,
-            };
-            let mut ward = Ward {
-                member,
-                machine,
-                due: now + wait,
-                probing: false,
-                ask: now + first,
-                asking: false,
-                mute: false,
-                passed: 0,
-                leaving: None,
-                starting: None,
-            };
-            // Half way of a slow start when the watch began: it goes on from there.
-            if joins || ward.member.state.share() < WHOLE {
-                self.changed |= ward.start(self.care.slow_start.as_ref(), now);
-            }
-            self.wards.insert(key, ward);
         }
     }
 
@@ -369,164 +271,6 @@ impl Watch {
             }
         }
         wake
-    }
-
-    /// Sends out the probes that are due.
-    fn probe(&mut self, now: Instant) -> Instant {
-        let mut wake = now + LONG;
-        let Some(probing) = &self.care.probing else { return wake };
-        for (key, ward) in &mut self.wards {
-            if ward.probing || ward.member.state.administrative() == Administrative::Maintenance {
-                continue;
-            }
-            if ward.due > now {
-                wake = wake.min(ward.due);
-                continue;
-            }
-            ward.probing = true;
-            let (key, endpoint) = (*key, ward.member.spec.endpoint.clone());
-            let (probing, verdicts) = (probing.clone(), self.verdicts.clone());
-            let Station { worker, tasks, permits } = self.station.clone();
-            tasks.start("health probe", async move {
-                let _permit = permits.acquire().await;
-                let timeout = probing.rhythm.timeout;
-                let asked = tokio::time::timeout(timeout, probing.ask(&endpoint, &worker)).await;
-                let late = || Err(format!("nothing within {} ms", timeout.as_millis()));
-                let outcome = asked.unwrap_or_else(|_| late());
-                // Nobody listens any more once the watch has ended.
-                let _ = verdicts.send(Verdict { key, outcome });
-            });
-        }
-        wake
-    }
-
-    /// Asks the agents whose turn it is.
-    fn ask(&mut self, now: Instant) -> Instant {
-        let mut wake = now + LONG;
-        let Some(agent) = &self.care.agent else { return wake };
-        for (key, ward) in &mut self.wards {
-            if ward.asking {
-                continue;
-            }
-            if ward.ask > now {
-                wake = wake.min(ward.ask);
-                continue;
-            }
-            ward.asking = true;
-            let (key, endpoint) = (*key, ward.member.spec.endpoint.clone());
-            let (agent, lines) = (agent.clone(), self.lines.clone());
-            let Station { worker, tasks, permits } = self.station.clone();
-            tasks.start("agent", async move {
-                let _permit = permits.acquire().await;
-                let limit = agent.timeout;
-                let said = tokio::time::timeout(limit, agent.ask(&endpoint, &worker)).await;
-                let late = || Err(format!("nothing within {} ms", limit.as_millis()));
-                // Nobody listens any more once the watch has ended.
-                let _ = lines.send((key, said.unwrap_or_else(|_| late())));
-            });
-        }
-        wake
-    }
-
-    /// Takes what an agent has said. Silence changes nothing: whether a member is there is for its
-    /// probes and its traffic to find out.
-    fn heed(&mut self, key: u64, said: Result<Says, String>, now: Instant) {
-        let Some(agent) = &self.care.agent else { return };
-        let Some(ward) = self.wards.get_mut(&key) else { return };
-        let (member, state) = (ward.member.clone(), &ward.member.state);
-        ward.asking = false;
-        ward.ask = now + agent.every.mul_f64(0.9 + 0.2 * self.random.unit());
-        let said = match said {
-            Ok(said) => said,
-            Err(why) => {
-                if !std::mem::replace(&mut ward.mute, true) {
-                    self.say(Level::Warn, &member, &format!("has an agent of no use: {why}"));
-                }
-                return;
-            }
-        };
-        let was_mute = std::mem::take(&mut ward.mute);
-        if let Some(load) = said.load {
-            state.report_load(load, now);
-        }
-        self.changed |= said.share.is_some_and(|share| state.set_own_share(share));
-        let before = state.own();
-        if let Some(own) = said.own
-            && state.set_own(own, &*said.reason)
-        {
-            self.changed = true;
-            if own == Own::Ready && before != Own::Drain {
-                ward.start(self.care.slow_start.as_ref(), now);
-            }
-            let level = if own == Own::Ready { Level::Info } else { Level::Warn };
-            let reason = match &*said.reason {
-                "" => String::new(),
-                reason => format!(": {reason}"),
-            };
-            self.say(level, &member, &format!("says that it is {}{reason}", own.as_str()));
-        } else if was_mute {
-            self.say(Level::Info, &member, "has an agent that answers again");
-        }
-        if let Some(most) = said.ceiling
-            && member.state.set_own_ceiling(most)
-        {
-            let most = match most {
-                usize::MAX => "any number of".to_owned(),
-                most => most.to_string(),
-            };
-            self.say(Level::Info, &member, &format!("says that it takes {most} requests at once"));
-            self.pool.hand_over();
-        }
-    }
-
-    /// Takes the outcome of a probe.
-    fn hear(&mut self, verdict: Verdict, now: Instant) {
-        let Some(rhythm) = self.care.probing.as_ref().map(|probing| probing.rhythm) else { return };
-        let Some(ward) = self.wards.get_mut(&verdict.key) else { return };
-        let (member, passed) = (ward.member.clone(), verdict.outcome.is_ok());
-        let counts = &member.state.probes;
-        if passed { &counts.passed } else { &counts.failed }.fetch_add(1, Ordering::Relaxed);
-        ward.probing = false;
-        let before = ward.machine.health();
-        let health = ward.machine.probed(passed, &rhythm, now);
-        ward.due = now + ward.machine.wait(&rhythm, self.random.unit());
-        ward.passed = if passed { ward.passed + 1 } else { 0 };
-        let reached = ward.passed >= rhythm.rise
-            && member.state.passive.was_unreachable()
-            && member.state.readmit();
-        let why = match verdict.outcome {
-            Ok(()) => "probes pass".to_owned(),
-            Err(why) => why,
-        };
-        if let Some(health) = health {
-            self.changed |= member.state.set_health(health, &*why);
-            if before == Health::Down {
-                self.changed |= ward.start(self.care.slow_start.as_ref(), now);
-            }
-        }
-        if reached {
-            ward.start(self.care.slow_start.as_ref(), now);
-            self.changed = true;
-        }
-        match health {
-            Some(Health::Down) => self.say(Level::Warn, &member, &format!("is down: {why}")),
-            Some(_) if before == Health::Down => {
-                self.say(Level::Info, &member, "is up: probes pass");
-            }
-            Some(_) | None => {}
-        }
-        if reached {
-            self.say(Level::Info, &member, "is back: probes reach it again");
-        }
-    }
-}
-
-impl Ward {
-    /// Begins to start slowly, where the pool wants that. Whether the share has changed.
-    fn start(&mut self, rule: Option<&SlowStart>, now: Instant) -> bool {
-        let Some(rule) = rule else { return false };
-        self.starting = Some(now);
-        self.member.state.set_share(rule.share(Duration::ZERO))
     }
 }
 

@@ -11,8 +11,8 @@ use transom_proxy::headers::cookie;
 use transom_proxy::message::Request;
 
 use super::asked::GraphQlAsked;
-use super::check::Key;
 use super::names::{Fact, Map};
+use super::program::Key;
 use super::value::{Trouble, Value};
 
 /// One request that is being asked about.

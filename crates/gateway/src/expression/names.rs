@@ -1,6 +1,6 @@
 //! What expressions may ask for: every name, its type and what it stands for.
 
-use super::check::Type;
+use super::types::Type;
 
 /// A fact of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

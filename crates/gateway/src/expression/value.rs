@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use transom_settings::json::Value as Json;
 
-use super::check::Code;
 use super::names::Map;
+use super::program::Code;
 
 /// A value, borrowed from the request or the program wherever it can be.
 #[derive(Clone, Debug)]

@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::{Addresses, Header, SIGNATURE, Ssl, Tlv, Version, crc32c, kind};
+use super::v2::crc32c;
+use super::{Addresses, Header, SIGNATURE, Ssl, Tlv, Version, kind};
 
 /// Writes a header; with version 2 its extensions and, if asked for, a checksum.
 ///

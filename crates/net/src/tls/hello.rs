@@ -11,7 +11,7 @@ use rustls::server::{Accepted, Acceptor};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::server::HandshakeError;
-use super::session::Blocking;
+use super::socket::Blocking;
 
 /// How large a hello may be, with what follows it in the same read. Post-quantum ones have 2 KiB.
 const LIMIT: usize = 32 * 1024;

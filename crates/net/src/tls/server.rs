@@ -11,10 +11,7 @@
 //! ticket would stand in for the certificate.
 
 use std::fmt;
-use std::future::poll_fn;
-use std::io;
-use std::sync::{Arc, OnceLock};
-use std::task::Poll;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -23,16 +20,17 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use x509_parser::extensions::GeneralName;
-use x509_parser::parse_x509_certificate;
 
 pub use super::certificates::{Certificate, CertificateError, Certificates, Pem, UnknownNames};
 use super::certificates::{Names, canonical};
-use super::hello;
-use super::session::Session;
 pub use super::tickets::TicketKeys;
 pub use super::turns::Turns;
+
+mod facts;
+mod handshake;
+
+pub use facts::{ClientCertificate, Facts};
+pub use handshake::{HandshakeError, accept, accept_in_turn};
 
 /// What a listener with TLS is made of.
 #[derive(Clone, Debug)]
@@ -316,208 +314,6 @@ pub(super) fn roots(pem: &[u8]) -> Result<RootCertStore, TlsError> {
         roots.add(certificate).map_err(|error| TlsError::BadAuthority(error.to_string()))?;
     }
     if roots.is_empty() { Err(TlsError::NoAuthority) } else { Ok(roots) }
-}
-
-/// Why a handshake did not complete. Nobody is left to answer, except for [`Self::PlainHttp`].
-#[derive(Debug, thiserror::Error)]
-pub enum HandshakeError {
-    /// The peer left; `received` 0 is a connection that never said anything, such as a port check.
-    #[error("the peer closed the connection after {received} bytes")]
-    Closed { received: usize },
-    #[error("the hello is too large")]
-    HelloTooLarge,
-    #[error(transparent)]
-    Io(io::Error),
-    #[error("what the peer sent is not TLS")]
-    NotTls,
-    /// An HTTP request in clear: the caller may answer 400 in clear.
-    #[error("the peer speaks HTTP without TLS")]
-    PlainHttp,
-    #[error(transparent)]
-    Tls(rustls::Error),
-    #[error("too many handshakes wait for their turn")]
-    TooMany,
-    #[error("no certificate is for the name the client asked for")]
-    UnknownName(Option<String>),
-}
-
-impl From<io::Error> for HandshakeError {
-    fn from(error: io::Error) -> Self {
-        let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        match tls {
-            Some(tls) => Self::Tls(tls.clone()),
-            None => Self::Io(error),
-        }
-    }
-}
-
-/// Reads the hello, chooses by its name, and completes the handshake.
-///
-/// Keeps no time: the caller wraps it in one deadline. On failure an alert was sent where the
-/// protocol has one.
-pub async fn accept<T>(io: &mut T, tls: &ServerTls) -> Result<(Session, Facts), HandshakeError>
-where
-    T: AsyncRead + AsyncWrite + Unpin,
-{
-    accept_in_turn(io, tls, &Turns::default(), usize::MAX).await
-}
-
-/// As [`accept`], where the computing waits for its turn among the handshakes of the worker. At
-/// most so many wait; one more is given up.
-pub async fn accept_in_turn<T>(
-    io: &mut T,
-    tls: &ServerTls,
-    turns: &Turns,
-    most: usize,
-) -> Result<(Session, Facts), HandshakeError>
-where
-    T: AsyncRead + AsyncWrite + Unpin,
-{
-    // RFC 8446 §6.2: alert, legacy version, length 2, fatal, unrecognized_name.
-    const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
-
-    let accepted = hello::read(io).await?;
-    let hello = accepted.client_hello();
-    let name = hello.server_name();
-    if !tls.certificates.serves(name) {
-        let name = name.map(str::to_owned);
-        // Best effort: the client may be gone already.
-        let _ = io.write_all(&UNRECOGNIZED_NAME).await;
-        return Err(HandshakeError::UnknownName(name));
-    }
-    let Built { id, config } = tls.find(name).clone();
-    let turn = turns.take(most).await.ok_or(HandshakeError::TooMany)?;
-    let conn = match accepted.into_connection(config) {
-        Ok(conn) => conn,
-        Err((error, mut alert)) => {
-            let mut bytes = Vec::new();
-            let _ = alert.write_all(&mut bytes);
-            let _ = io.write_all(&bytes).await;
-            return Err(HandshakeError::Tls(error));
-        }
-    };
-    let mut session = Session::server(conn);
-    // What our side has to compute is done by then; the rest is waiting for the client.
-    let first = poll_fn(|cx| Poll::Ready(session.poll_handshake(io, cx))).await;
-    drop(turn);
-    match first {
-        Poll::Ready(done) => done?,
-        Poll::Pending => poll_fn(|cx| session.poll_handshake(io, cx)).await?,
-    }
-    let facts = Facts::of(&session, id);
-    Ok((session, facts))
-}
-
-/// What is known of the TLS of an accepted connection.
-#[derive(Clone, Debug)]
-pub struct Facts {
-    pub version: &'static str,
-    pub cipher: &'static str,
-    pub group: &'static str,
-    /// The name the client asked for, in lower case.
-    pub sni: Option<Box<str>>,
-    pub alpn: Option<Box<[u8]>>,
-    pub resumed: bool,
-    pub policy: PolicyId,
-    /// The client's own certificate, verified.
-    shown: Option<CertificateDer<'static>>,
-    read: OnceLock<Option<Box<ClientCertificate>>>,
-}
-
-impl Facts {
-    /// What would be known of a connection without a client's certificate, for `transom explain`.
-    pub fn imagined(sni: Option<&str>, policy: PolicyId) -> Self {
-        Self {
-            version: "1.3",
-            cipher: "",
-            group: "",
-            sni: sni.map(|name| canonical(name).into()),
-            alpn: None,
-            resumed: false,
-            policy,
-            shown: None,
-            read: OnceLock::new(),
-        }
-    }
-
-    fn of(session: &Session, policy: PolicyId) -> Self {
-        Self {
-            version: session.version(),
-            cipher: session.cipher(),
-            group: session.group(),
-            sni: session.sni().map(|name| canonical(name).into()),
-            alpn: session.alpn().map(Into::into),
-            resumed: session.resumed(),
-            policy,
-            shown: session.peer_certificates().first().cloned(),
-            read: OnceLock::new(),
-        }
-    }
-
-    /// The client's certificate, read when first asked for. None if it showed none.
-    pub fn client_certificate(&self) -> Option<&ClientCertificate> {
-        let read = || {
-            let shown = self.shown.as_ref()?;
-            Some(Box::new(ClientCertificate::from_der(shown)?))
-        };
-        self.read.get_or_init(read).as_deref()
-    }
-}
-
-/// Who a verified client certificate speaks of.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ClientCertificate {
-    /// Distinguished name, such as `CN=alice, O=Shop`.
-    pub subject: String,
-    pub issuer: String,
-    pub dns_names: Vec<String>,
-    /// Also SPIFFE identities.
-    pub uris: Vec<String>,
-    pub emails: Vec<String>,
-    pub addresses: Vec<std::net::IpAddr>,
-    /// Hexadecimal, lower case, without separators.
-    pub serial: String,
-    /// SHA-256 of the whole certificate; hexadecimal, lower case, without separators.
-    pub fingerprint: String,
-    /// Seconds since 1970.
-    pub not_after: i64,
-}
-
-impl ClientCertificate {
-    fn from_der(der: &[u8]) -> Option<Self> {
-        let (_, parsed) = parse_x509_certificate(der).ok()?;
-        let mut own = Self {
-            subject: parsed.subject().to_string(),
-            issuer: parsed.issuer().to_string(),
-            dns_names: Vec::new(),
-            uris: Vec::new(),
-            emails: Vec::new(),
-            addresses: Vec::new(),
-            serial: hex(parsed.raw_serial()),
-            fingerprint: hex(digest(&SHA256, der).as_ref()),
-            not_after: parsed.validity.not_after.timestamp(),
-        };
-        if let Ok(Some(names)) = parsed.subject_alternative_name() {
-            for name in &names.value.general_names {
-                match name {
-                    GeneralName::DNSName(name) => own.dns_names.push(name.to_ascii_lowercase()),
-                    GeneralName::URI(uri) => own.uris.push((*uri).to_owned()),
-                    GeneralName::RFC822Name(email) => own.emails.push((*email).to_owned()),
-                    GeneralName::IPAddress(bytes) => {
-                        own.addresses.extend(super::certificates::address(bytes));
-                    }
-                    _ => {}
-                }
-            }
-        }
-        Some(own)
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = |byte: &u8| [byte >> 4, byte & 15].map(|n| DIGITS[usize::from(n)] as char);
-    bytes.iter().flat_map(digits).collect()
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use regex::bytes::Regex;
 use smallvec::SmallVec;
 use transom_settings::is_token;
 
-use super::{Asked, Fix, pattern_regex};
+use super::regex::whole_regex;
+use super::{Asked, Fix};
 use crate::normalize::escape_at;
 
 /// Gives the values of a header field.
@@ -165,9 +166,9 @@ impl ValueCheck {
         Ok(match test {
             Test::Absent => ValueCheck::Absent,
             Test::Equals(value) => ValueCheck::Equals(value.clone().into()),
-            Test::Matches(regex) => ValueCheck::Matches(pattern_regex(regex)?),
+            Test::Matches(regex) => ValueCheck::Matches(whole_regex(regex)?),
             Test::Present => ValueCheck::Present,
-            Test::Unlike(regex) => ValueCheck::Unlike(pattern_regex(regex)?),
+            Test::Unlike(regex) => ValueCheck::Unlike(whole_regex(regex)?),
         })
     }
 }

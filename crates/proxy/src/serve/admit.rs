@@ -307,15 +307,7 @@ pub fn find_route(
     client: IpAddr,
     fields: &Fields,
 ) -> Result<(u32, route::Captures), Fault> {
-    let question = route::Asked {
-        host: crate::variables::host_of(&asked.authority),
-        path: asked.path.as_bytes(),
-        query: asked.query.as_deref().map(str::as_bytes),
-        method: asked.method.as_str().as_bytes(),
-        client,
-        headers: &Lookup(fields),
-    };
-    match site.router.find(&question) {
+    match site.router.find(&question(asked, client, &Lookup(fields))) {
         Found::Route { route, captures } => Ok((route, captures)),
         Found::NoHost => Err(Fault::new(Code::Misdirected, "no route names this host")),
         Found::NoRoute => Err(Fault::new(Code::NoRoute, "no route matches")),
@@ -332,12 +324,17 @@ pub fn explain_route<'a>(
     client: IpAddr,
     fields: &Fields,
 ) -> Vec<route::Step<'a>> {
-    site.router.explain(&route::Asked {
+    site.router.explain(&question(asked, client, &Lookup(fields)))
+}
+
+/// What the router is asked for a request.
+fn question<'a>(asked: &'a Asked, client: IpAddr, headers: &'a Lookup<'a>) -> route::Asked<'a> {
+    route::Asked {
         host: crate::variables::host_of(&asked.authority),
         path: asked.path.as_bytes(),
         query: asked.query.as_deref().map(str::as_bytes),
         method: asked.method.as_str().as_bytes(),
         client,
-        headers: &Lookup(fields),
-    })
+        headers,
+    }
 }

@@ -1,7 +1,7 @@
 //! Addresses to listen on and to connect to.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::cidr::ip;
@@ -24,6 +24,15 @@ impl ListenAddress {
         match self {
             ListenAddress::Any(port) => Some(*port),
             ListenAddress::Ip(address) => Some(address.port()),
+            ListenAddress::Unix(_) => None,
+        }
+    }
+
+    /// As the system takes it; `:80` is every address of the machine. None for a Unix socket.
+    pub fn socket_address(&self) -> Option<SocketAddr> {
+        match self {
+            ListenAddress::Any(port) => Some((Ipv6Addr::UNSPECIFIED, *port).into()),
+            ListenAddress::Ip(address) => Some(*address),
             ListenAddress::Unix(_) => None,
         }
     }

@@ -2,8 +2,9 @@ use super::*;
 use crate::algorithm::testing::specs;
 use crate::health::machine::Rhythm;
 use crate::health::probe::Probe;
-use crate::health::probe_tcp::TcpProbe;
+use crate::health::probe::tcp::TcpProbe;
 use crate::pool::Settings;
+use crate::state::Health;
 
 fn watch_over(pool: Arc<Pool>) -> Watch {
     let (verdicts, _) = mpsc::unbounded_channel();

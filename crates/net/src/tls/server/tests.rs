@@ -1,8 +1,13 @@
+use std::future::poll_fn;
+use std::io;
+
 use rcgen::{KeyPair, PKCS_RSA_SHA256};
-use tokio::io::{AsyncReadExt, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use super::*;
 use crate::tls::client::{self, ClientTls, Roots, connect, server_name};
+use crate::tls::hello;
+use crate::tls::session::Session;
 use crate::tls::testing::{Authority, Issued, block_on};
 
 fn pem(issued: &Issued) -> Pem {

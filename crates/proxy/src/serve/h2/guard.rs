@@ -5,12 +5,20 @@
 //! connection, some not at all. This sees only heads of frames, so it costs a few instructions for
 //! each and remembers nothing of a stream. It decides; [`super`] says GOAWAY.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::record::Http2Tally;
 
-/// Over so long resets are counted.
-const WINDOW: Duration = Duration::from_secs(10);
+mod frames;
+mod rates;
+
+pub(in crate::serve) use frames::PREFACE;
+use frames::{
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, Head, Heads, PING,
+    RST_STREAM, SETTINGS, WINDOW_UPDATE,
+};
+use rates::{Bucket, Recent};
+
 /// CONTINUATION frames of one header block.
 const CONTINUATIONS: u32 = 8;
 /// DATA frames without data, one after the other.
@@ -81,7 +89,7 @@ impl Guard {
     pub(super) fn new(rules: Rules, now: Instant) -> Self {
         Guard {
             rules,
-            incoming: Heads { skip: PREFACE.len() as u32, ..Heads::default() },
+            incoming: Heads::behind(PREFACE),
             outgoing: Heads::default(),
             abuse: None,
             tally: Http2Tally::default(),
@@ -107,7 +115,7 @@ impl Guard {
 
     /// The client is in the middle of a header block, or of the head of a frame.
     pub(super) fn is_mid_head(&self) -> bool {
-        self.in_block || self.incoming.have > 0
+        self.in_block || self.incoming.is_mid_head()
     }
 
     /// What has happened since this was last asked.
@@ -222,335 +230,5 @@ impl Guard {
     }
 }
 
-/// With which a client begins (RFC 9113 §3.4).
-pub(in crate::serve) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-
-const END_STREAM: u8 = 0x1;
-const ACK: u8 = 0x1;
-const END_HEADERS: u8 = 0x4;
-const PADDED: u8 = 0x8;
-
-/// What is looked at of one frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Head {
-    kind: u8,
-    flags: u8,
-    length: u32,
-    /// Of RST_STREAM and GOAWAY: the error; of DATA: the length of the padding.
-    code: u32,
-}
-
-impl Head {
-    /// No data, or padding only (H2-10).
-    fn carries_nothing(&self) -> bool {
-        self.length == 0 || self.flags & PADDED != 0 && self.length == self.code + 1
-    }
-}
-
-/// Finds the heads of frames in a stream of bytes, wherever it is cut.
-#[derive(Debug, Default)]
-struct Heads {
-    /// The head, and what is wanted of the payload.
-    seen: [u8; 9 + 8],
-    have: u8,
-    skip: u32,
-}
-
-impl Heads {
-    /// The next frame in `bytes`, which is moved on behind what was looked at.
-    fn next(&mut self, bytes: &mut &[u8]) -> Option<Head> {
-        loop {
-            let skipped = (self.skip as usize).min(bytes.len());
-            *bytes = &bytes[skipped..];
-            self.skip -= skipped as u32;
-            let have = usize::from(self.have);
-            let wanted = if have < 9 { 9 } else { 9 + self.wanted() };
-            if have == wanted {
-                let head = self.head();
-                self.skip = head.length - self.wanted() as u32;
-                self.have = 0;
-                return Some(head);
-            }
-            if bytes.is_empty() {
-                return None;
-            }
-            let n = (wanted - have).min(bytes.len());
-            self.seen[have..have + n].copy_from_slice(&bytes[..n]);
-            self.have += n as u8;
-            *bytes = &bytes[n..];
-        }
-    }
-
-    fn length(&self) -> u32 {
-        u32::from_be_bytes([0, self.seen[0], self.seen[1], self.seen[2]])
-    }
-
-    /// Bytes of the payload that belong to what is looked at.
-    fn wanted(&self) -> usize {
-        let wanted = match self.seen[3] {
-            DATA if self.seen[4] & PADDED != 0 => 1,
-            RST_STREAM => 4,
-            GOAWAY => 8,
-            _ => 0,
-        };
-        wanted.min(self.length() as usize)
-    }
-
-    fn head(&self) -> Head {
-        let payload = &self.seen[9..9 + self.wanted()];
-        let number = |bytes: &[u8]| bytes.iter().fold(0, |n, b| n << 8 | u32::from(*b));
-        let code = match self.seen[3] {
-            GOAWAY => number(payload.get(4..).unwrap_or_default()),
-            _ => number(payload),
-        };
-        Head { kind: self.seen[3], flags: self.seen[4], length: self.length(), code }
-    }
-}
-
-/// Tokens that come back with time.
-#[derive(Debug)]
-struct Bucket {
-    tokens: u32,
-    most: u32,
-    at: Instant,
-}
-
-impl Bucket {
-    fn full(most: u32, now: Instant) -> Self {
-        Bucket { tokens: most, most, at: now }
-    }
-
-    /// Takes so many, of which `rate` come back in a second. False when there were not enough.
-    fn take(&mut self, cost: u32, rate: u32, now: Instant) -> bool {
-        let elapsed = now.saturating_duration_since(self.at);
-        let back = (elapsed.as_millis() * u128::from(rate) / 1000).min(u128::from(self.most));
-        if back > 0 {
-            self.tokens = self.tokens.saturating_add(back as u32).min(self.most);
-            self.at = now;
-        }
-        let enough = self.tokens >= cost;
-        self.tokens = self.tokens.saturating_sub(cost);
-        enough
-    }
-}
-
-/// How many there were lately: within [`WINDOW`], up to twice that where they are few.
-#[derive(Debug)]
-struct Recent {
-    since: Instant,
-    now: u32,
-    before: u32,
-}
-
-impl Recent {
-    fn new(now: Instant) -> Self {
-        Recent { since: now, now: 0, before: 0 }
-    }
-
-    fn turn(&mut self, now: Instant) {
-        let elapsed = now.saturating_duration_since(self.since);
-        if elapsed >= WINDOW {
-            self.before = if elapsed < WINDOW * 2 { self.now } else { 0 };
-            self.now = 0;
-            self.since = now;
-        }
-    }
-
-    fn add(&mut self, n: u32, now: Instant) -> u32 {
-        self.turn(now);
-        self.now = self.now.saturating_add(n);
-        self.count(now)
-    }
-
-    /// Those of the window before count for what is left of it.
-    fn count(&mut self, now: Instant) -> u32 {
-        self.turn(now);
-        let elapsed = now.saturating_duration_since(self.since).min(WINDOW);
-        let left = (WINDOW - elapsed).as_millis() * u128::from(self.before) / WINDOW.as_millis();
-        self.now.saturating_add(left as u32)
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const RULES: Rules = Rules { resets: 100, control_frames: 10 };
-
-    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-        let length = (payload.len() as u32).to_be_bytes();
-        let mut out = vec![length[1], length[2], length[3], kind, flags];
-        out.extend_from_slice(&stream.to_be_bytes());
-        out.extend_from_slice(payload);
-        out
-    }
-
-    fn guard(at: Instant) -> Guard {
-        let mut guard = Guard::new(RULES, at);
-        guard.received(PREFACE, || at);
-        guard
-    }
-
-    /// After how many of these frames it is enough, one second for every `rate` of them.
-    #[track_caller]
-    fn check(frames: &[Vec<u8>], rate: u32, expected: Option<(u32, Abuse)>) {
-        let start = Instant::now();
-        let mut guard = guard(start);
-        for n in 1..=5000 {
-            let now = start + Duration::from_secs(1) * n / rate;
-            for frame in frames {
-                guard.received(frame, || now);
-            }
-            if let Some(abuse) = guard.abuse() {
-                return assert_eq!(Some((n, abuse)), expected);
-            }
-        }
-        assert_eq!(None, expected);
-    }
-
-    #[test]
-    fn h2_08_h2_09_control_frames_have_a_rate_and_a_burst() {
-        let ping = [frame(PING, 0, 0, &[0; 8])];
-        check(&ping, 1_000_000, Some((101, Abuse::ControlFrames)));
-        check(&ping, 10, None);
-        check(&ping, 20, Some((201, Abuse::ControlFrames)));
-        let settings = [frame(SETTINGS, 0, 0, &[])];
-        check(&settings, 1_000_000, Some((101, Abuse::ControlFrames)));
-        let many = [frame(SETTINGS, 0, 0, &[0; 2000 * 6])];
-        check(&many, 1_000_000, Some((2, Abuse::ControlFrames)));
-        check(&[frame(PING, ACK, 0, &[0; 8])], 10_000, Some((101, Abuse::ControlFrames)));
-    }
-
-    #[test]
-    fn h2_03_a_header_block_has_eight_continuations_and_none_is_empty() {
-        let start = Instant::now();
-        for (length, allowed) in [(10, 8), (0, 0)] {
-            let mut guard = guard(start);
-            guard.received(&frame(HEADERS, 0, 1, b"x"), || start);
-            assert!(guard.is_mid_head());
-            for n in 1.. {
-                guard.received(&frame(CONTINUATION, 0, 1, &vec![0; length]), || start);
-                if guard.abuse().is_some() {
-                    assert_eq!((n, guard.abuse()), (allowed + 1, Some(Abuse::Continuations)));
-                    break;
-                }
-            }
-        }
-        let block = [frame(HEADERS, 0, 1, b"x"), frame(CONTINUATION, END_HEADERS, 1, b"")];
-        check(&block, 100, None);
-    }
-
-    #[test]
-    fn h2_10_frames_without_data_are_few() {
-        let empty = frame(DATA, 0, 1, b"");
-        let padded = frame(DATA, PADDED, 1, &[3, 0, 0, 0]);
-        check(std::slice::from_ref(&empty), 10, Some((11, Abuse::EmptyFrames)));
-        check(std::slice::from_ref(&padded), 10, Some((11, Abuse::EmptyFrames)));
-        check(&[empty.clone(), frame(DATA, 0, 1, b"x")], 10, None);
-        check(&[padded, frame(DATA, PADDED, 1, &[2, b'x', 0, 0])], 10, None);
-        check(&[frame(DATA, END_STREAM, 1, b""), frame(HEADERS, END_HEADERS, 3, b"")], 10, None);
-    }
-
-    #[test]
-    fn h2_11_h2_18_what_changes_nothing_is_counted() {
-        check(&[frame(2, 0, 1, &[0; 5])], 10, Some((101, Abuse::Ignorable)));
-        check(&[frame(0xfa, 0, 0, b"grease")], 10, Some((101, Abuse::Ignorable)));
-        let with_stream = [frame(HEADERS, END_HEADERS, 1, b""), frame(2, 0, 1, &[0; 5])];
-        check(&with_stream, 10, None);
-    }
-
-    #[test]
-    fn h2_12_window_updates_are_for_data() {
-        let update = frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1]);
-        check(std::slice::from_ref(&update), 10, Some((101, Abuse::Windows)));
-        let start = Instant::now();
-        let mut guard = guard(start);
-        for _ in 0..1000 {
-            guard.sent(&frame(DATA, 0, 1, &[0; 100]), || start);
-            (0..10).for_each(|_| guard.received(&update, || start));
-        }
-        assert_eq!(guard.abuse(), None);
-        guard.tiny(1000, start);
-        assert_eq!(guard.abuse(), None);
-        guard.tiny(1, start);
-        assert_eq!(guard.abuse(), Some(Abuse::Windows));
-    }
-
-    #[test]
-    fn h2_01_streams_reset_unanswered_are_counted_over_ten_seconds() {
-        let start = Instant::now();
-        let after = |n, every: Duration, opened: u32| {
-            let mut guard = guard(start);
-            for n in 1..=n {
-                let now = start + every * n;
-                for _ in 0..opened {
-                    guard.received(&frame(HEADERS, END_HEADERS, 1, b""), || now);
-                }
-                guard.reset_unanswered(now);
-                if guard.abuse().is_some() {
-                    return Some(n);
-                }
-            }
-            None
-        };
-        assert_eq!(after(200, Duration::ZERO, 3), Some(101));
-        assert_eq!(after(1000, Duration::from_millis(200), 3), None);
-        // Nearly all of the streams.
-        assert_eq!(after(200, Duration::ZERO, 1), Some(50));
-    }
-
-    #[test]
-    fn h2_02_resets_that_the_client_made_us_send_are_counted() {
-        let start = Instant::now();
-        for (code, expected) in
-            [(1, Some(101)), (3, Some(101)), (5, Some(101)), (0, None), (8, None)]
-        {
-            let mut guard = guard(start);
-            let reset = frame(RST_STREAM, 0, 1, &u32::to_be_bytes(code));
-            let at = (1..=300).find(|_| {
-                guard.sent(&reset, || start);
-                guard.abuse().is_some()
-            });
-            assert_eq!(at, expected, "{code}");
-            assert!(guard.take_tally().resets_by_us > 100);
-        }
-    }
-
-    #[test]
-    fn frames_are_found_wherever_the_bytes_are_cut() {
-        let bytes = [
-            &PREFACE[..],
-            &frame(SETTINGS, 0, 0, &[0; 12]),
-            &frame(SETTINGS, ACK, 0, &[]),
-            &frame(HEADERS, END_HEADERS, 1, b"block"),
-            &frame(DATA, PADDED, 1, &[3, 0, 0, 0]),
-            &frame(RST_STREAM, 0, 1, &[0, 0, 0, 8]),
-            &frame(RST_STREAM, 0, 1, &[0, 0]),
-            &frame(DATA, PADDED, 1, &[]),
-            &frame(GOAWAY, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 2, b'x']),
-            &frame(PING, 0, 0, &[0; 8]),
-        ]
-        .concat();
-        let start = Instant::now();
-        for cut in 1..bytes.len() {
-            let mut guard = Guard::new(RULES, start);
-            bytes.chunks(cut).for_each(|piece| guard.received(piece, || start));
-            assert!(guard.acknowledged && !guard.is_mid_head(), "{cut}");
-            assert_eq!((guard.empty, guard.streams, guard.control.tokens), (2, 1, 98), "{cut}");
-            assert_eq!(guard.take_tally().resets_by_client, 2, "{cut}");
-            let mut guard = Guard::new(RULES, start);
-            bytes[24..].chunks(cut).for_each(|piece| guard.sent(piece, || start));
-            let tally = guard.take_tally();
-            assert_eq!((tally.resets_by_us, tally.goaways_for_errors), (2, 1), "{cut}");
-        }
-    }
-}
+mod tests;

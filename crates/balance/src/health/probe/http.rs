@@ -6,7 +6,7 @@ use transom_proxy::codec::head::{self, HeadLimits, ResponseHead};
 use transom_proxy::codec::{Decoder, Piece, framing};
 use transom_proxy::message::Method;
 
-use super::probe::{more, send};
+use crate::health::talk::{more, send};
 
 /// What of a body is looked at, at most.
 pub const MOST_BODY: usize = 64 * 1024;

@@ -3,7 +3,7 @@
 
 use transom_net::Stream;
 
-use super::probe::{more, send};
+use crate::health::talk::{more, send};
 
 /// What of an answer is looked at, at most.
 pub const MOST: usize = 4096;
