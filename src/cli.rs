@@ -46,7 +46,7 @@ pub fn main() -> ExitCode {
     };
     match line.command {
         Command::Run { config } => run(Source::File(config), |_| {}),
-        Command::Check { file, strict } => check(file.as_deref(), strict),
+        Command::Check { file, config, strict } => check(file.or(config).as_deref(), strict),
         Command::Proxy(proxy) => match proxy.source() {
             Ok(source) => run(source, move |_| told(proxy.announcement())),
             Err(what) => refused(what),

@@ -43,6 +43,7 @@ fn bad_input_of_any_kind_gives_one_clear_sentence() {
             0,
             "good.yaml can run: 1 listener, 1 route, 0 pools\nhardening: 20/20 safe\n",
         ),
+        (&["check", "-c", "good.yaml"], 0, "good.yaml can run"),
         (&["check", "relaxed.yaml"], 0, "relaxed: listeners.web.limits.body = unlimited"),
         (
             &["check", "--strict", "relaxed.yaml"],

@@ -276,6 +276,46 @@ fn lb28_services_of_srv_records_are_followed() {
     until_members_are(&transom, &[&servers[2]]);
 }
 
+#[test]
+fn u09_what_means_this_machine_is_not_taken_from_dns() {
+    let mut dns = Dns::start();
+    let server = Server::start("inside");
+    let port = server.address.port();
+    let targets = ["localhost", "here.localhost", "127.0.0.1", "alias.test", "plain.test"];
+    let mut told: Vec<String> = targets
+        .map(|target| format!("--srv-host=_http._tcp.shop.test,{target},{port}"))
+        .into_iter()
+        .collect();
+    told.extend(
+        [
+            "host-record=localhost,127.0.0.1",
+            "cname=alias.test,localhost",
+            "host-record=plain.test,127.0.0.1",
+        ]
+        .map(|one| format!("--{one}")),
+    );
+    dns.run(&told);
+    let resolver = resolver(&dns).replace(", refuse: []", "");
+    let pool = "    sources: [{ srv: _http._tcp.shop.test }]";
+    let transom = Transom::run(TRANSOM, &config(pool, &resolver));
+    // two are names that could mean anybody, until they are looked up
+    until("the services are told", || shown(&transom)["sources"][0]["found"] == 2);
+    until("the names were asked for", || {
+        let shown = shown(&transom);
+        let sources = shown["sources"].as_array().unwrap().iter();
+        sources.filter(|source| source["failing"].is_string()).count() == 2
+    });
+    assert_eq!(members(&transom), [""; 0]);
+    assert_eq!(client::ask(transom.web(), "GET / HTTP/1.1\r\nHost: a\r\n\r\n").status, 503);
+    drop(transom);
+
+    // what is written here is meant
+    let pool = format!("    endpoints: ['localhost:{port}']");
+    let without = resolver.replace("resolver: {", "resolver: { hosts: false,");
+    let transom = Transom::run(TRANSOM, &config(&pool, &without));
+    until_members_are(&transom, &[&server]);
+}
+
 /// A real etcd.
 struct Etcd {
     process: Option<Process>,

@@ -8,6 +8,7 @@ mod gateway {
     mod asking;
     mod browsers;
     mod canary;
+    mod clock;
     mod compose;
     mod conditions;
     mod detours;

@@ -50,7 +50,7 @@ a second one ends at once. SIGUSR1 opens log files again.")]
     #[command(after_help = "\
 Examples:
   transom check                      what `transom run` would run
-  transom check shop.yaml
+  transom check shop.yaml            or -c shop.yaml
   transom check --strict shop.yaml   a relaxed safe default is a mistake too
 
 Each finding has its place, what was found and what to do. The last line counts the safe defaults
@@ -60,6 +60,9 @@ are looked up, nothing is opened. Exit status 64 if there is a mistake.")]
         /// The file. [default: ./transom.yaml, then /etc/transom/transom.yaml]
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
+        /// The same, said as `transom run` says it.
+        #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
+        config: Option<PathBuf>,
         /// Refuse safe defaults that were relaxed, such as `body: unlimited`.
         #[arg(long)]
         strict: bool,

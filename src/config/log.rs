@@ -33,7 +33,7 @@ settings! {
     pub struct AccessLog {
         /// The form of a line.
         pub format: AccessFormat = AccessFormat::Json,
-        /// Where lines go: `stdout`, `stderr`, `syslog` or `file: PATH`.
+        /// Where lines go: `stdout`, `stderr`, `syslog`, a path that begins with `/` or `.`, or `file: PATH`.
         pub to: LogOutput = LogOutput::Stdout,
         /// Lines that wait to be written. Further ones are dropped and counted, so that a slow
         /// disk slows no request.
@@ -68,7 +68,10 @@ impl Setting for LogOutput {
                 "stdout" => Some(LogOutput::Stdout),
                 "stderr" => Some(LogOutput::Stderr),
                 "syslog" => Some(LogOutput::Syslog),
-                _ => at.mismatch("`stdout`, `stderr`, `syslog` or `file: PATH`", node),
+                path if path.starts_with(['/', '.']) => {
+                    Spanned::decode(node, at).map(LogOutput::File)
+                }
+                _ => at.mismatch("`stdout`, `stderr`, `syslog` or the path of a file", node),
             },
             _ => {
                 let mut fields = Fields::open(node, at, &["file".to_owned()], None)?;
@@ -80,6 +83,7 @@ impl Setting for LogOutput {
     fn schema(_: &mut Definitions) -> Json {
         json!({ "anyOf": [
             { "enum": WORDS },
+            { "type": "string", "pattern": "^[/.]" },
             {
                 "type": "object",
                 "properties": { "file": { "type": "string" } },
@@ -95,6 +99,32 @@ impl Setting for LogOutput {
             LogOutput::Stderr => "stderr".into(),
             LogOutput::Syslog => "syslog".into(),
             LogOutput::File(path) => json!({ "file": path.to_json() }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use transom_settings::{Diagnostics, parse};
+
+    use super::*;
+
+    #[test]
+    fn lines_go_to_a_word_or_to_a_file() {
+        for (text, expected) in [
+            ("stdout", Some(json!("stdout"))),
+            ("syslog", Some(json!("syslog"))),
+            ("/var/log/shop.log", Some(json!({ "file": "/var/log/shop.log" }))),
+            ("./shop.log", Some(json!({ "file": "./shop.log" }))),
+            ("{ file: shop.log }", Some(json!({ "file": "shop.log" }))),
+            ("sdtout", None),
+            ("", None),
+        ] {
+            let mut findings = Diagnostics::new();
+            let file = findings.add_file("a.yaml", text);
+            let node = parse(file, text, &mut findings);
+            let read = node.and_then(|n| LogOutput::decode(&n, &mut Context::new(&mut findings)));
+            assert_eq!(read.map(|read| read.to_json()), expected, "{text}");
         }
     }
 }

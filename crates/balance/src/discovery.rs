@@ -9,6 +9,7 @@
 //! gives the pool its members. A source that fails or falls silent takes nothing away: its last good
 //! list goes on, and that it does is told once and can be seen (U-10).
 
+pub mod answer;
 pub mod call;
 pub mod consul;
 pub mod docker;

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, StreamOwned};
 use socket2::{Domain, Socket, Type};
 
 use crate::PATIENCE;
@@ -196,6 +196,14 @@ impl Client {
     pub fn receive_buffer(&mut self, bytes: usize) -> &mut Self {
         let _ = socket2::SockRef::from(self.socket()).set_recv_buffer_size(bytes);
         self
+    }
+
+    /// Whether TLS went on from an earlier session. Known once something was read.
+    pub fn is_resumed(&self) -> bool {
+        match &self.reader.stream {
+            Wire::Plain(_) => false,
+            Wire::Tls(stream) => stream.conn.handshake_kind() == Some(HandshakeKind::Resumed),
+        }
     }
 
     pub fn local(&self) -> SocketAddr {

@@ -21,6 +21,7 @@ use crate::{PATIENCE, until};
 pub struct Transom {
     child: Child,
     folder: tempfile::TempDir,
+    variables: Vec<(String, PathBuf)>,
     ports: BTreeMap<String, Port>,
 }
 
@@ -47,14 +48,29 @@ impl Transom {
     /// As [`Transom::run`]; `prepare` may put files into the folder first.
     #[track_caller]
     pub fn run_with(binary: &str, config: &str, prepare: impl FnOnce(&Path)) -> Self {
+        Self::run_among(binary, config, &[], prepare)
+    }
+
+    /// As [`Transom::run_with`], with these variables beside those of the test.
+    #[track_caller]
+    pub fn run_among(
+        binary: &str,
+        config: &str,
+        variables: &[(&str, &Path)],
+        prepare: impl FnOnce(&Path),
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         prepare(folder.path());
         let mut ports = BTreeMap::new();
         let config = completed(config, folder.path(), &mut ports);
         let file = folder.path().join("transom.yaml");
         fs::write(&file, &config).expect("a file in our own folder");
-        let child = spawn(binary, folder.path());
-        let mut transom = Transom { child, folder, ports };
+        let variables: Vec<_> = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.to_path_buf()))
+            .collect();
+        let child = spawn(binary, folder.path(), &variables);
+        let mut transom = Transom { child, folder, variables, ports };
         transom.wait_until_it_is_ready(&config);
         transom
     }
@@ -244,7 +260,7 @@ impl Transom {
     /// Runs it once more with the same file, after it has ended, and waits until it is ready.
     #[track_caller]
     pub fn run_again(&mut self, binary: &str) {
-        self.child = spawn(binary, self.folder.path());
+        self.child = spawn(binary, self.folder.path(), &self.variables);
         self.wait_until_it_is_ready("the same file");
     }
 
@@ -275,7 +291,7 @@ impl Transom {
     }
 }
 
-fn spawn(binary: &str, folder: &Path) -> Child {
+fn spawn(binary: &str, folder: &Path, variables: &[(String, PathBuf)]) -> Child {
     let output = |name: &str| {
         Stdio::from(fs::File::create(folder.join(name)).expect("a file in our folder"))
     };
@@ -283,6 +299,7 @@ fn spawn(binary: &str, folder: &Path) -> Child {
         .arg("run")
         .arg("-c")
         .arg(folder.join("transom.yaml"))
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(output("stdout"))
         .stderr(output("stderr"))

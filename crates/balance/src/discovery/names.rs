@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use transom_net::Background;
 use transom_net::background::Running;
 
+use super::answer::Found;
 use super::news::Changed;
 use super::resolver::{NoAnswer, Resolver};
 
@@ -63,7 +64,7 @@ impl Known {
     /// Takes an answer; gives whether that changes anything, and when to ask again.
     fn take(
         &mut self,
-        answer: Result<super::resolver::Found<IpAddr>, NoAnswer>,
+        answer: Result<Found<IpAddr>, NoAnswer>,
         least: Duration,
         now: Instant,
     ) -> (bool, Duration) {
@@ -197,7 +198,6 @@ impl Name {
 
 #[cfg(test)]
 mod tests {
-    use super::super::resolver::Found;
     use super::*;
 
     #[test]

@@ -1,11 +1,12 @@
 //! Asks DNS: addresses of names, and services by SRV (RFC 2782).
 //!
 //! The servers are those of the system, or those of the configuration. Nothing is kept here: who
-//! asks keeps an answer as long as its TTL says. Names of the system's hosts file come first.
-//! Addresses to which nothing may be sent because a stranger's DNS says so (this machine, its link,
-//! nobody) are taken out of answers from the network (U-09).
+//! asks keeps an answer as long as its TTL says. Names of the system's hosts file come first, and a
+//! name that means this machine is not asked of anybody. Addresses to which nothing may be sent
+//! because a stranger's DNS says so (this machine, its link, nobody) are taken out of answers from
+//! the network, whichever way they are told ([`answer`](super::answer), U-09).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -13,14 +14,14 @@ use std::time::{Duration, Instant, SystemTime};
 use hickory_resolver::config::{
     ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig,
 };
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::runtime::{RuntimeProvider, TokioRuntimeProvider};
 use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::rr::RData;
-use hickory_resolver::{Resolver as Hickory, TokioResolver};
+use hickory_resolver::proto::op::Query;
+use hickory_resolver::proto::rr::{Name, RecordType};
+use hickory_resolver::{Hosts, Resolver as Hickory};
 use ipnet::IpNet;
 
-/// Most addresses or services that are taken of one answer.
-pub const MOST: usize = 1000;
+use super::answer::{self, Found, REFUSED, Service};
 
 /// Which addresses of a name are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,35 +67,11 @@ impl Default for Settings {
     }
 }
 
-/// This machine, its link, many at once, and nobody: nowhere that DNS could rightly send a request.
-pub const REFUSED: [&str; 10] = [
-    "0.0.0.0/8",
-    "127.0.0.0/8",
-    "169.254.0.0/16",
-    "224.0.0.0/4",
-    "240.0.0.0/4",
-    "::/128",
-    "::1/128",
-    "::ffff:0:0/96",
-    "fe80::/10",
-    "ff00::/8",
-];
-
-/// An answer, and how long it holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found<T> {
-    pub found: Vec<T>,
-    /// Within the least and the most of the settings.
-    pub ttl: Duration,
-}
-
-/// One service of an SRV answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Service {
-    pub host: String,
-    pub port: u16,
-    pub priority: u16,
-    pub weight: u16,
+impl Settings {
+    /// How long an answer is kept that says so.
+    pub fn kept(&self, ttl: Duration) -> Duration {
+        ttl.max(self.min_ttl).min(self.max_ttl.max(self.min_ttl))
+    }
 }
 
 /// Why there is no answer.
@@ -108,21 +85,29 @@ pub enum NoAnswer {
     Failed(String),
 }
 
-/// Asks DNS. To be used on one runtime.
-pub struct Resolver {
+/// Asks DNS, over the sockets of `P`. To be used on one runtime.
+pub struct Resolver<P: RuntimeProvider = TokioRuntimeProvider> {
     settings: Settings,
-    inner: Mutex<Option<Inner>>,
+    sockets: P,
+    inner: Mutex<Option<Arc<Inner<P>>>>,
 }
 
 /// Made of what the system says, and made again when that has changed.
-struct Inner {
-    resolver: Arc<TokioResolver>,
+struct Inner<P: RuntimeProvider> {
+    resolver: Hickory<P>,
+    hosts: Hosts,
     stamps: [Option<SystemTime>; 2],
 }
 
 impl Resolver {
     pub fn new(settings: Settings) -> Self {
-        Resolver { settings, inner: Mutex::new(None) }
+        Self::over(settings, TokioRuntimeProvider::default())
+    }
+}
+
+impl<P: RuntimeProvider> Resolver<P> {
+    pub fn over(settings: Settings, sockets: P) -> Self {
+        Resolver { settings, sockets, inner: Mutex::new(None) }
     }
 
     pub fn settings(&self) -> &Settings {
@@ -134,21 +119,23 @@ impl Resolver {
     /// # Errors
     /// [`NoAnswer`].
     pub async fn addresses(&self, name: &str) -> Result<Found<IpAddr>, NoAnswer> {
-        let resolver = self.resolver()?;
-        let asked = resolver.lookup_ip(name);
-        let answer = match tokio::time::timeout(self.patience(), asked).await {
+        let inner = self.inner()?;
+        if let Some(found) = inner.here(name, self.settings.family) {
+            let found = answer::addresses(found.into_iter());
+            return Ok(Found { found, ttl: self.settings.kept(Duration::MAX) });
+        }
+        let asked = inner.resolver.lookup_ip(name);
+        let told = match tokio::time::timeout(self.patience(), asked).await {
             Err(_) => return Err(NoAnswer::Failed("DNS does not answer".into())),
-            Ok(answer) => answer.map_err(|error| why(&error))?,
+            Ok(told) => told.map_err(|error| why(&error))?,
         };
-        let mut found: Vec<IpAddr> = answer.iter().map(|ip| ip.to_canonical()).collect();
-        // DNS gives them in any order: what is the same must look the same
-        found.sort_unstable();
-        found.dedup();
-        found.truncate(MOST);
+        // Not only of records: an alias of `localhost` is followed without anybody being asked.
+        let may = |ip: &IpAddr| !answer::is_refused(&self.settings.refuse, *ip);
+        let found = answer::addresses(told.iter().filter(may));
         if found.is_empty() {
             return Err(NoAnswer::Nothing("DNS knows no address that may be used".into()));
         }
-        Ok(Found { found, ttl: self.ttl(answer.valid_until()) })
+        Ok(Found { found, ttl: self.ttl(told.valid_until()) })
     }
 
     /// The services behind a name such as `_http._tcp.shop.example`.
@@ -156,29 +143,22 @@ impl Resolver {
     /// # Errors
     /// [`NoAnswer`].
     pub async fn services(&self, name: &str) -> Result<Found<Service>, NoAnswer> {
-        let resolver = self.resolver()?;
-        let asked = resolver.srv_lookup(name);
-        let answer = match tokio::time::timeout(self.patience(), asked).await {
+        let inner = self.inner()?;
+        let asked = inner.resolver.srv_lookup(name);
+        let told = match tokio::time::timeout(self.patience(), asked).await {
             Err(_) => return Err(NoAnswer::Failed("DNS does not answer".into())),
-            Ok(answer) => answer.map_err(|error| why(&error))?,
+            Ok(told) => told.map_err(|error| why(&error))?,
         };
-        let services = answer.answers().iter().filter_map(|record| match &record.data {
-            RData::SRV(srv) => Some(Service {
-                host: srv.target.to_ascii().trim_end_matches('.').to_owned(),
-                port: srv.port,
-                priority: srv.priority,
-                weight: srv.weight,
-            }),
-            _ => None,
-        });
-        // a target of `.` says that the service is decidedly not there
-        let mut found: Vec<Service> =
-            services.filter(|one| !one.host.is_empty() && one.port != 0).take(MOST).collect();
-        found.sort_by(|a, b| (a.priority, &a.host, a.port).cmp(&(b.priority, &b.host, b.port)));
+        // What this machine calls its own it does not call so for strangers.
+        let may = |host: &str| {
+            let here = inner.here(host, Family::Both).unwrap_or_default();
+            !here.into_iter().any(|ip| answer::is_refused(&self.settings.refuse, ip))
+        };
+        let found = answer::services(told.answers(), may);
         if found.is_empty() {
-            return Err(NoAnswer::Nothing("DNS knows no such service".into()));
+            return Err(NoAnswer::Nothing("DNS knows no such service that may be used".into()));
         }
-        Ok(Found { found, ttl: self.ttl(answer.valid_until()) })
+        Ok(Found { found, ttl: self.ttl(told.valid_until()) })
     }
 
     /// All tries of all servers together.
@@ -188,29 +168,33 @@ impl Resolver {
 
     fn ttl(&self, valid_until: Instant) -> Duration {
         let left = valid_until.saturating_duration_since(Instant::now());
-        left.max(self.settings.min_ttl).min(self.settings.max_ttl.max(self.settings.min_ttl))
+        self.settings.kept(left)
     }
 
-    fn resolver(&self) -> Result<Arc<TokioResolver>, NoAnswer> {
+    fn inner(&self) -> Result<Arc<Inner<P>>, NoAnswer> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let stamps = ["/etc/resolv.conf", "/etc/hosts"].map(modified);
         if let Some(inner) = inner.as_ref().filter(|inner| inner.stamps == stamps) {
-            return Ok(inner.resolver.clone());
+            return Ok(inner.clone());
         }
-        let made = self.make().map_err(|e| NoAnswer::Failed(format!("no DNS server: {e}")))?;
-        let resolver = Arc::new(made);
-        *inner = Some(Inner { resolver: resolver.clone(), stamps });
-        Ok(resolver)
+        let resolver = self.make().map_err(|e| NoAnswer::Failed(format!("no DNS server: {e}")))?;
+        let hosts = match self.settings.hosts {
+            true => Hosts::from_system().unwrap_or_default(),
+            false => Hosts::default(),
+        };
+        let made = Arc::new(Inner { resolver, hosts, stamps });
+        *inner = Some(made.clone());
+        Ok(made)
     }
 
-    fn make(&self) -> Result<TokioResolver, NetError> {
-        let provider = TokioRuntimeProvider::default();
+    fn make(&self) -> Result<Hickory<P>, NetError> {
+        let sockets = self.sockets.clone();
         let mut builder = match &*self.settings.servers {
-            [] => Hickory::builder(provider)?,
+            [] => Hickory::builder(sockets)?,
             servers => {
                 let servers = servers.iter().map(server).collect();
                 let config = ResolverConfig::from_parts(None, Vec::new(), servers);
-                Hickory::builder_with_config(config, provider)
+                Hickory::builder_with_config(config, sockets)
             }
         };
         let options = builder.options_mut();
@@ -218,8 +202,8 @@ impl Resolver {
         options.attempts = 1;
         options.cache_size = 0;
         options.case_randomization = false;
-        options.use_hosts_file =
-            if self.settings.hosts { ResolveHosts::Always } else { ResolveHosts::Never };
+        // They are ours to ask: not for what an alias leads to.
+        options.use_hosts_file = ResolveHosts::Never;
         options.deny_answers = self.settings.refuse.clone();
         options.ip_strategy = match self.settings.family {
             Family::PreferIpv4 => LookupIpStrategy::Ipv4thenIpv6,
@@ -229,6 +213,24 @@ impl Resolver {
             Family::Both => LookupIpStrategy::Ipv4AndIpv6,
         };
         builder.build()
+    }
+}
+
+impl<P: RuntimeProvider> Inner<P> {
+    /// What a name means without DNS: by the hosts file, or since it is this machine's.
+    fn here(&self, name: &str, family: Family) -> Option<Vec<IpAddr>> {
+        let mut found = Vec::new();
+        for kind in [RecordType::A, RecordType::AAAA] {
+            let Ok(name) = Name::from_utf8(name) else { continue };
+            let written = self.hosts.lookup_static_host(&Query::query(name, kind));
+            let written = written.iter().flat_map(|lookup| lookup.answers());
+            found.extend(written.filter_map(|record| record.data.ip_addr()));
+        }
+        if found.is_empty() && answer::is_localhost(name) {
+            found = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        }
+        let found = answer::of_family(found, family);
+        (!found.is_empty()).then_some(found)
     }
 }
 

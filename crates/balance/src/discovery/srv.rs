@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use transom_settings::{EndpointAddress, EndpointHost};
 
-use super::resolver::{NoAnswer, Service};
+use super::answer::Service;
+use super::resolver::NoAnswer;
 use super::{Following, Listed, News, Reach, Source};
 
 /// So often in a row must DNS say that there is nothing before that is believed.
@@ -50,7 +51,7 @@ impl Source for Srv {
 
 /// Priorities become 0, 1, 2 in their order. Weight 0 beside larger ones is "a very small chance"
 /// (RFC 2782): the smallest there is.
-fn listed(services: &[Service]) -> Vec<Listed> {
+pub fn listed(services: &[Service]) -> Vec<Listed> {
     let priorities: BTreeSet<u16> = services.iter().map(|service| service.priority).collect();
     let tier = |priority| priorities.iter().position(|known| *known == priority).unwrap_or(0);
     let one = |service: &Service| {
