@@ -186,6 +186,7 @@ fn gw_07_thousands_are_imported_all_or_none() {
             "line 5001: a key has at least 16",
         ),
         ("{\"name\": \"x\", \"kyes\": []}", "line 5001: `kyes` is not known"),
+        ("{\"name\": \"x\", \"keys\": {}}", "line 5001: `keys` is a list"),
     ] {
         std::fs::write(&file, format!("{good}{bad}\n")).unwrap();
         shop.refused(&import, why);
