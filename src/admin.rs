@@ -48,6 +48,7 @@ mod gate;
 mod limited;
 mod pools;
 mod revoked;
+mod trail;
 mod view;
 
 pub use pools::Edit;

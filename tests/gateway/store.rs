@@ -108,6 +108,10 @@ fn gw_14_a_revoked_key_is_refused_from_the_next_request_on() {
     assert_eq!(shop.status(key), 200);
     shop.did(&["key", "revoke", id]);
     assert_eq!(shop.status(key), 401);
+    // GW-40: and it is known later that somebody did it
+    let said = shop.rig.transom.said();
+    let trail = format!("info: admin: DELETE /keys/{id} by the socket: 200");
+    assert!(said.contains(&trail) && !said.contains("admin: GET"), "{said}");
     shop.die_and_come_back();
     assert_eq!(shop.status(key), 401);
     assert_eq!(shop.json(&["key", "list", "carl"])[0]["standing"], "revoked");
