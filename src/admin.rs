@@ -43,6 +43,7 @@ mod limited;
 mod pools;
 mod revoked;
 mod sockets;
+mod trail;
 mod view;
 
 pub use pools::Edit;

@@ -30,11 +30,14 @@ mod usage;
 
 pub use consumers::StoredConsumer;
 pub use desk::{Desk, Opened};
-pub use import::Import;
+pub use import::{Import, Imported};
 pub use keys::{KeyRow, MadeKey, NewKey};
 
 /// The file below the directory.
 const FILE: &str = "transom.db";
+
+/// Longest log that is kept where nothing of it is needed, in bytes.
+const LOG: i64 = 4 << 20;
 
 /// Changes of the schema, in their order; how many were made is in the file.
 const SCHEMA: [&str; 2] = [
@@ -197,6 +200,8 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     database.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     database.pragma_update(None, "journal_mode", "WAL")?;
     database.pragma_update(None, "synchronous", "FULL")?;
+    // what an import has made of the log is given back
+    database.pragma_update(None, "journal_size_limit", LOG)?;
     // takes the lock that is kept from here on
     database.execute_batch("BEGIN IMMEDIATE; COMMIT;")?;
     Ok(database)
@@ -220,7 +225,7 @@ impl Writer {
         let now = now();
         self.forget_what_is_over(now)?;
         let consumers = self.all_consumers()?;
-        let keys = self.all_held(now)?;
+        let keys = self.all_held(now, &consumers)?;
         let revoked = self.all_revoked()?;
         let loaded = Loaded {
             consumers: consumers.len(),

@@ -12,6 +12,7 @@ mod gateway {
     mod compose;
     mod conditions;
     mod detours;
+    mod disturbed;
     mod grants;
     mod graphql;
     mod grpc_over_websocket;

@@ -13,6 +13,8 @@ use tokio::time::timeout;
 
 /// A reload reads every file it names, and probes nothing.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// As much again for so many bytes of a request: an import of a million keys is written before it is answered.
+const STEP: usize = 4 << 20;
 /// Longest answer, bytes: metrics of many thousand routes.
 const LONGEST: usize = 64 << 20;
 
@@ -29,8 +31,8 @@ pub enum Error {
     NotAllowed(PathBuf),
     #[error("the admin socket `{0}` cannot be used: {1}")]
     Socket(PathBuf, #[source] io::Error),
-    #[error("Transom at `{0}` did not answer within {n} seconds", n = PATIENCE.as_secs())]
-    TooSlow(PathBuf),
+    #[error("Transom at `{0}` did not answer within {n} seconds, and may yet do it", n = .1.as_secs())]
+    TooSlow(PathBuf, Duration),
     #[error("what listens at `{0}` does not answer as Transom does: {1}")]
     Answer(PathBuf, #[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -54,9 +56,10 @@ pub async fn call_with(
     body: &str,
 ) -> Result<(u16, String), Error> {
     let stream = UnixStream::connect(socket).await.map_err(|e| unreachable(socket, e))?;
-    match timeout(PATIENCE, exchange(stream, method, path, body)).await {
+    let patience = PATIENCE * u32::try_from(1 + body.len() / STEP).unwrap_or(u32::MAX);
+    match timeout(patience, exchange(stream, method, path, body)).await {
         Ok(answer) => answer.map_err(|e| Error::Answer(socket.to_owned(), e)),
-        Err(_) => Err(Error::TooSlow(socket.to_owned())),
+        Err(_) => Err(Error::TooSlow(socket.to_owned(), patience)),
     }
 }
 

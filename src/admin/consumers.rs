@@ -33,9 +33,9 @@ use transom_gateway::moment::Moment;
 use transom_settings::{Duration, FromText, Name, quote};
 
 use super::{Control, Operator};
-use crate::store::{Import, KeyRow, MadeKey, NewKey, Refused, Store};
+use crate::store::{Import, Imported, KeyRow, MadeKey, NewKey, Refused, Store};
 
-/// Longest import, in bytes: some hundred thousand consumers.
+/// Longest import, in bytes: a million consumers and more.
 const LONGEST_IMPORT: usize = 256 << 20;
 const PAGE: u32 = 100;
 const LONGEST_PAGE: u32 = 10_000;
@@ -203,15 +203,17 @@ async fn import(State(control): Operator, body: String) -> Response {
     answer(async {
         let store = store(&*control)?;
         let consumers = control.consumers();
-        let mut all = Vec::new();
-        for (index, line) in body.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let bad =
-                |why: String| wrong(format!("line {}: {why}; nothing was imported", index + 1));
-            all.push(Given::read(line, None, &consumers).map_err(bad)?.import());
-        }
-        let count = all.len();
-        let keys = store.ask(move |writer| writer.import(all)).await.map_err(refused)?;
-        Ok(format!("imported {count} consumers with {keys} keys\n").into_response())
+        // read where it is written: a million lines would keep everybody waiting who asks for `/readyz`
+        let imported = store.ask(move |writer| {
+            let lines = body.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+            writer.import(lines.map(|(index, line)| {
+                let bad = |why| format!("line {}: {why}; nothing was imported", index + 1);
+                let given = Given::read(line, None, &consumers);
+                given.map(Given::import).map_err(|why| Refused::Wrong(bad(why)))
+            }))
+        });
+        let Imported { consumers, keys } = imported.await.map_err(refused)?;
+        Ok(format!("imported {consumers} consumers with {keys} keys\n").into_response())
     })
     .await
 }
@@ -258,7 +260,12 @@ impl Given {
             labels,
         };
         let mut keys = Vec::new();
-        for key in object.get("keys").and_then(Json::as_array).into_iter().flatten() {
+        let given = match object.get("keys") {
+            None | Some(Json::Null) => &[][..],
+            Some(Json::Array(keys)) => keys,
+            Some(_) => return Err("`keys` is a list of keys".to_owned()),
+        };
+        for key in given {
             let key = key.as_object().ok_or("a key is an object with `secret` or `sha256`")?;
             only(key, &["secret", "sha256", "expires", "scopes", "note"])?;
             let digest = match (self::text(key, "secret")?, self::text(key, "sha256")?) {

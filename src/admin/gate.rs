@@ -16,6 +16,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::Control;
+use super::trail::Trail;
 
 /// How long a wrong token is kept waiting, so that trying takes for ever with few connections.
 const DELAY: Duration = Duration::from_millis(100);
@@ -52,7 +53,14 @@ impl Gate {
     ) -> Response {
         let own = |path: &str| registering(control, path);
         match self.check(request.method(), request.uri().path(), request.headers(), own) {
-            Ok(()) => next.run(request).await,
+            Ok(()) => {
+                let mut trail = Trail::of(&request, self.way());
+                let response = next.run(request).await;
+                if let Some(trail) = &mut trail {
+                    trail.answered(response.status());
+                }
+                response
+            }
             Err(refused) => {
                 if refused == Refused::WrongToken {
                     tokio::time::sleep(DELAY).await;
@@ -60,6 +68,11 @@ impl Gate {
                 refused.into_response()
             }
         }
+    }
+
+    /// By which way who passes it has come.
+    fn way(&self) -> &'static str {
+        if self.0.is_some() { "address" } else { "socket" }
     }
 
     /// `own` gives the token that opens one path and nothing else.

@@ -40,25 +40,51 @@ fn row(database: &Connection, new: &NewKey, digest: &Digest) -> Result<KeyRow, R
 /// How often another id is tried.
 const TRIES: usize = 10;
 
+/// How much of the database is held in memory while many rows are written, in KiB: keys come in no order,
+/// and without it each of a million finds its page on the disk.
+const CACHE: i64 = 256 << 10;
+
+/// How many were imported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    pub consumers: usize,
+    pub keys: usize,
+}
+
 impl Writer {
-    /// Adds them all or, where one of them cannot be, none. Consumers that are there already are
-    /// changed, and keep their keys. How many keys there are now that were not there.
-    pub fn import(&mut self, all: Vec<Import>) -> Result<usize, Refused> {
+    /// Adds them all or, where one of them cannot be or was refused before, none. Consumers that are there
+    /// already are changed, and keep their keys. Each is written as it comes.
+    pub fn import(
+        &mut self,
+        all: impl Iterator<Item = Result<Import, Refused>>,
+    ) -> Result<Imported, Refused> {
+        let usual: i64 = self.database.pragma_query_value(None, "cache_size", |row| row.get(0))?;
+        self.database.pragma_update(None, "cache_size", -CACHE)?;
+        let imported = self.import_all(all);
+        self.database.pragma_update(None, "cache_size", usual)?;
+        self.database.execute_batch("PRAGMA shrink_memory")?;
+        imported
+    }
+
+    fn import_all(
+        &mut self,
+        all: impl Iterator<Item = Result<Import, Refused>>,
+    ) -> Result<Imported, Refused> {
         let transaction = self.database.transaction()?;
-        let mut known = Vec::new();
-        for import in &all {
-            consumers::write(&transaction, &import.consumer)?;
-            for (new, digest) in &import.keys {
+        let (mut consumers, mut keys) = (Vec::new(), Vec::new());
+        for import in all {
+            let Import { consumer, keys: new } = import?;
+            consumers::write(&transaction, &consumer)?;
+            for (new, digest) in &new {
                 let row = row(&transaction, new, digest)?;
-                let name: Arc<str> = import.consumer.name.clone();
-                known.push((*digest, keys::held(name, row.expires, row.scopes)));
+                keys.push((*digest, keys::held(consumer.name.clone(), row.expires, row.scopes)));
             }
+            consumers.push((consumer.name.clone(), Arc::new(consumer)));
         }
         transaction.commit()?;
-        let consumers = all.into_iter().map(|one| (one.consumer.name.clone(), one.consumer.into()));
+        let imported = Imported { consumers: consumers.len(), keys: keys.len() };
         self.memory.stored.consumers.extend(consumers);
-        let count = known.len();
-        self.memory.stored.keys.extend(known);
-        Ok(count)
+        self.memory.stored.keys.extend(keys);
+        Ok(imported)
     }
 }

@@ -1,13 +1,14 @@
 //! Keys in the store: their digests. A key itself is shown once, when it is made.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use data_encoding::BASE32_NOPAD;
 use rusqlite::{OptionalExtension, Row, params};
-use transom_gateway::consumer::Held;
 use transom_gateway::consumer::digest::Digest;
+use transom_gateway::consumer::{Consumer, Held};
 
 use super::row::{list, read_list};
 use super::{Refused, Writer, now};
@@ -145,23 +146,29 @@ pub(super) fn made(new: NewKey) -> Result<MadeKey, Refused> {
 }
 
 impl Writer {
-    /// Every key that is neither revoked nor expired at `now`.
-    pub(super) fn all_held(&self, now: i64) -> rusqlite::Result<Vec<(Digest, Held)>> {
+    /// Every key that is neither revoked nor expired at `now`. Those of one consumer share its name, which
+    /// is the consumer's own where it is among these.
+    pub(super) fn all_held(
+        &self,
+        now: i64,
+        consumers: &[(Arc<str>, Arc<Consumer>)],
+    ) -> rusqlite::Result<Vec<(Digest, Held)>> {
+        let mut names: HashSet<Arc<str>> = consumers.iter().map(|(name, _)| name.clone()).collect();
         let mut query = self.database.prepare(
             "SELECT digest, consumer, expires, scopes FROM keys \
-             WHERE revoked IS NULL AND (expires IS NULL OR expires > ?1) ORDER BY consumer",
+             WHERE revoked IS NULL AND (expires IS NULL OR expires > ?1)",
         )?;
         let mut rows = query.query([now])?;
         let mut all = Vec::new();
-        let mut last: Arc<str> = Arc::from("");
         while let Some(row) = rows.next()? {
-            // those of one consumer share its name
             let consumer = row.get_ref(1)?.as_str()?;
-            if *last != *consumer {
-                last = Arc::from(consumer);
-            }
+            let name = names.get(consumer).cloned().unwrap_or_else(|| {
+                let name: Arc<str> = Arc::from(consumer);
+                names.insert(name.clone());
+                name
+            });
             let scopes = row.get::<_, Option<String>>(3)?.map(|text| read_list(&text));
-            all.push((digest(row.get(0)?), held(last.clone(), row.get(2)?, scopes)));
+            all.push((digest(row.get(0)?), held(name, row.get(2)?, scopes)));
         }
         Ok(all)
     }

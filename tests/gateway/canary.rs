@@ -248,5 +248,11 @@ fn gw_02_a_canary_that_would_pass_by_a_rule_is_refused() {
     ] {
         let said = said(from, to);
         assert!(said.contains(path) && said.contains(what), "{what}: {said}");
+        assert!(!said.contains("can run"), "{said}");
+    }
+    let said = said("v2: { ", "v2: { limits: { body: 1MB }, timeouts: { body-idle: 9s }, ");
+    for key in ["limits.body", "timeouts.body-idle"] {
+        let expected = format!("warning: apis.orders.versions.v2.{key}: those who are moved have");
+        assert!(said.contains(&expected) && said.contains("can run"), "{said}");
     }
 }

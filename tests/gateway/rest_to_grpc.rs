@@ -317,6 +317,7 @@ fn gw_23_requests_become_messages_and_messages_json() {
 #[test]
 fn g_04_what_is_no_such_message_is_refused_with_its_field() {
     let rig = Rig::with("proto: shop.proto", "");
+    let mut said = Vec::new();
     for (start, body, field, detail) in [
         ("GET /v1/items/x", "", Some("id"), "no whole number"),
         ("GET /v1/items/99999999999999999999", "", None, ""),
@@ -348,8 +349,14 @@ fn g_04_what_is_no_such_message_is_refused_with_its_field() {
         assert_eq!(problem["field"].as_str(), field, "{start} {body}: {problem}");
         assert!(problem["detail"].as_str().unwrap().contains(detail), "{start} {body}: {problem}");
         assert_eq!(problem["code"], "bad-request");
+        said.push((problem["request_id"].clone(), problem["detail"].clone()));
     }
     assert_eq!(rig.endpoint.requests().len(), 0, "none of them went on");
+    let lines = rig.transom.lines_when(said.len());
+    for (id, detail) in said {
+        let line = lines.iter().find(|line| line["id"] == id).expect("it is in the log");
+        assert_eq!(line["detail"], detail, "the log says it in the same words");
+    }
     let deep = format!("{}1{}", r#"{"deeper":"#.repeat(5000), "}".repeat(5000));
     assert_eq!(rig.ask("POST /v1/items", &[], &deep).status, 400);
     let long = format!(r#"{{"name": "{}"}}"#, "x".repeat(5 << 20));

@@ -108,6 +108,10 @@ fn gw_14_a_revoked_key_is_refused_from_the_next_request_on() {
     assert_eq!(shop.status(key), 200);
     shop.did(&["key", "revoke", id]);
     assert_eq!(shop.status(key), 401);
+    // GW-40: and it is known later that somebody did it
+    let said = shop.rig.transom.said();
+    let trail = format!("info: admin: DELETE /keys/{id} by the socket: 200");
+    assert!(said.contains(&trail) && !said.contains("admin: GET"), "{said}");
     shop.die_and_come_back();
     assert_eq!(shop.status(key), 401);
     assert_eq!(shop.json(&["key", "list", "carl"])[0]["standing"], "revoked");
@@ -186,6 +190,7 @@ fn gw_07_thousands_are_imported_all_or_none() {
             "line 5001: a key has at least 16",
         ),
         ("{\"name\": \"x\", \"kyes\": []}", "line 5001: `kyes` is not known"),
+        ("{\"name\": \"x\", \"keys\": {}}", "line 5001: `keys` is a list"),
     ] {
         std::fs::write(&file, format!("{good}{bad}\n")).unwrap();
         shop.refused(&import, why);

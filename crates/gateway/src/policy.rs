@@ -14,6 +14,7 @@ mod cors;
 mod credentials;
 mod csrf;
 mod ext_authz;
+mod fault_injection;
 mod forward_auth;
 pub mod graphql;
 pub mod grpc_json;
@@ -50,6 +51,7 @@ pub const POLICIES: &[Entry] = &[
     entry::<credentials::Credentials>(),
     entry::<csrf::Csrf>(),
     entry::<ext_authz::ExtAuthz>(),
+    entry::<fault_injection::FaultInjection>(),
     entry::<forward_auth::ForwardAuth>(),
     entry::<graphql::GraphQl>(),
     entry::<grpc_json::GrpcJson>(),

@@ -13,7 +13,7 @@ use transom_settings::json::{Value as Json, json};
 /// Records the fault and makes the answer to this exchange from it.
 pub fn to(exchange: &mut Exchange, fault: Fault) -> Response {
     let page = {
-        let status = fault.code().row().status;
+        let status = fault.http_status();
         let of_route = exchange.route().and_then(|route| route.pages.for_status(status));
         of_route.or_else(|| exchange.site.pages.for_status(status)).cloned()
     };
@@ -25,7 +25,7 @@ pub fn to(exchange: &mut Exchange, fault: Fault) -> Response {
 
 /// The answer to a request that could not be read so far that an exchange would have begun.
 pub fn unread(fault: &Fault, id: &RequestId, rule: &RequestIdRule, pages: &Pages) -> Response {
-    let page = pages.for_status(fault.code().row().status);
+    let page = pages.for_status(fault.http_status());
     render(fault, Wants::Text, (id, rule.field.as_deref()), page)
 }
 
@@ -38,23 +38,23 @@ fn render(
     (id, field): (&RequestId, Option<&str>),
     page: Option<&Page>,
 ) -> Response {
-    let row = fault.code().row();
+    let (row, status) = (fault.code().row(), fault.http_status());
     let mut response = match (wants, page) {
         (Wants::Grpc, _) => grpc(fault.grpc_status(), row.sentence),
-        (_, Some(page)) => with_body(row.status, &page.content_type, page.body.clone()),
+        (_, Some(page)) => with_body(status, &page.content_type, page.body.clone()),
         (Wants::Json, None) => {
-            let body = problem(row.status, row.code, row.sentence, fault.told(), id);
-            with_body(row.status, "application/problem+json", body.into())
+            let body = problem(status, row.code, row.sentence, fault.told(), id);
+            with_body(status, "application/problem+json", body.into())
         }
         (Wants::Text, None) => {
             let told: String = fault.told().iter().map(|told| format!("{told}\n")).collect();
             let body = format!(
                 "{} {}\n{}\n{told}Request id: {id}\n",
-                row.status,
-                reason(row.status),
+                status,
+                reason(status),
                 row.sentence
             );
-            with_body(row.status, "text/plain; charset=utf-8", body.into())
+            with_body(status, "text/plain; charset=utf-8", body.into())
         }
     };
     let fields = &mut response.fields;

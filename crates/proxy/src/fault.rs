@@ -237,6 +237,10 @@ faults! {
         "The service is not available at the moment.",
         "the endpoint refused the stream of a request in HTTP/2, or ended the connection before it looked at it",
         "nothing, unless it is frequent: then the endpoint allows fewer streams than it announces, or restarts";
+    Injected "injected" 503 UNAVAILABLE proxy_internal_response Transom No
+        "The service is not available at the moment.",
+        "the policy `fault-injection` of the route failed the request on purpose, with the status that it names",
+        "nothing, as long as the trial goes on; `share: 0%` in the policy and a reload end it";
     ConnectTimeout "connect-timeout" 504 UNAVAILABLE connection_timeout Upstream Yes
         "The service behind this address did not answer in time.",
         "no connection to the endpoint within `timeouts.connect`",
@@ -281,6 +285,7 @@ struct Inner {
     retry_after: Option<Duration>,
     challenge: Option<String>,
     allow: Option<String>,
+    status: Option<u16>,
     grpc: Option<u8>,
     violations: Vec<Violation>,
     close: bool,
@@ -322,6 +327,7 @@ impl Fault {
             retry_after: None,
             challenge: None,
             allow: None,
+            status: None,
             grpc: None,
             violations: Vec::new(),
             close: false,
@@ -349,6 +355,12 @@ impl Fault {
     /// Adds `Allow`.
     pub fn allow(mut self, methods: impl Into<String>) -> Self {
         self.0.allow = Some(methods.into());
+        self
+    }
+
+    /// Answers with this status instead of the code's.
+    pub fn status(mut self, status: u16) -> Self {
+        self.0.status = Some(status);
         self
     }
 
@@ -382,6 +394,10 @@ impl Fault {
 
     pub(crate) fn challenge_text(&self) -> Option<&str> {
         self.0.challenge.as_deref()
+    }
+
+    pub(crate) fn http_status(&self) -> u16 {
+        self.0.status.unwrap_or(self.code().row().status)
     }
 
     pub(crate) fn grpc_status(&self) -> u8 {

@@ -2,7 +2,7 @@
 
 use transom_gateway::canary::Naming;
 use transom_proxy::stage::Stage;
-use transom_settings::{Spanned, quote};
+use transom_settings::{Name, Spanned, quote};
 
 use super::expand::{Base, Expanding};
 use super::ways::{VersionField, Way};
@@ -24,6 +24,12 @@ impl Expanding<'_> {
             }
         };
         let CanarySettings { to, share, by } = &canary.value;
+        for key in self.of_the_default(to) {
+            let what =
+                "those who are moved have that of the default version, whose it is when they come";
+            let hint = "write the same in both versions, or what both need at the listener";
+            self.warning(to.span, &format!("versions.{}.{key}", to.value), what, hint);
+        }
         let (to, share, by) = (to.value.clone(), *share, *by);
         Some(Moved { to, share, by, naming })
     }
@@ -76,6 +82,22 @@ impl Expanding<'_> {
             }
         }
         Ok(naming)
+    }
+
+    /// What is written otherwise in the version that some get, and has been applied before they are moved:
+    /// whatever concerns the body of a request.
+    fn of_the_default(&self, to: &Name) -> Vec<&'static str> {
+        let version = |name: &Name| self.api.versions.get(&**name);
+        let default = self.api.default.as_ref().and_then(|default| version(default));
+        let (Some(from), Some(to)) = (default, version(to)) else { return Vec::new() };
+        let (before, after) = (&from.timeouts, &to.timeouts);
+        let all = [
+            ("limits.body", from.limits.body == to.limits.body),
+            ("limits.bandwidth", from.limits.bandwidth == to.limits.bandwidth),
+            ("timeouts.body-idle", before.body_idle == after.body_idle),
+            ("timeouts.body-min-rate", before.body_min_rate == after.body_min_rate),
+        ];
+        all.into_iter().filter(|(_, is_same)| !is_same).map(|(key, _)| key).collect()
     }
 
     /// Where in the chain a policy runs, if it is there.

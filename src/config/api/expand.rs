@@ -90,6 +90,11 @@ impl<'a> Expanding<'a> {
         self.findings.push(Diagnostic::error(place, path, what).hint(hint));
     }
 
+    pub(super) fn warning(&mut self, place: Span, key: &str, what: &str, hint: &str) {
+        let path = format!("{}.{key}", self.path);
+        self.findings.push(Diagnostic::warning(place, path, what).hint(hint));
+    }
+
     fn versions(&mut self) -> Option<Vec<VersionRoutes>> {
         let api = self.api;
         let base = match Base::of(&api.path) {

@@ -13,10 +13,20 @@ const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "
 /// # Errors
 /// Why it is neither.
 pub fn json(bytes: &[u8]) -> Result<Json, String> {
-    let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
-    if first == Some(&b'{') {
-        return from_slice(bytes).map_err(|error| format!("it is no JSON: {error}"));
+    let mut meaning = bytes.iter().filter(|byte| !byte.is_ascii_whitespace());
+    if meaning.next() != Some(&b'{') {
+        return yaml(bytes);
     }
+    let error = match from_slice(bytes) {
+        Ok(document) => return Ok(document),
+        Err(error) => error,
+    };
+    // maps of YAML may have braces, too, and names in them need no quotes
+    let is_meant = matches!(meaning.next(), Some(b'"' | b'}') | None);
+    yaml(bytes).map_err(|why| if is_meant { format!("it is no JSON: {error}") } else { why })
+}
+
+fn yaml(bytes: &[u8]) -> Result<Json, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "it is no text in UTF-8".to_owned())?;
     let mut findings = Diagnostics::new();
     let file = findings.add_file("", text);

@@ -80,6 +80,34 @@ fn gw_31_operations_are_found_as_they_are_described() {
 }
 
 #[test]
+fn gw_31_documents_are_json_or_yaml_in_any_style() {
+    for text in [
+        r#"{ "openapi": "3.1.0", "paths": { "/a": { "get": { "operationId": "a" } } } }"#,
+        "openapi: 3.1.0\npaths:\n  /a:\n    get:\n      operationId: a\n",
+        "{ openapi: 3.1.0, paths: { /a: { get: { operationId: a } } } }",
+        "\n{ 'openapi': \"3.1.0\",\n  paths: { /a: { get: { operationId: a } } } }\n",
+        "{ \"openapi\": 3.1.0, \"paths\": { \"/a\": { \"get\": { operationId: a } } }, }",
+        "# by hand\n{ openapi: 3.1.0, paths: { /a: { get: { operationId: a } } } }",
+    ] {
+        let document =
+            Document::read(text.as_bytes()).unwrap_or_else(|why| panic!("{text}: {why}"));
+        assert_eq!(operation(&document, "GET", "/a").id.as_deref(), Some("a"), "{text}");
+    }
+    for (text, why) in [
+        (
+            "{ \"openapi\": \"3.1.0\", \"paths\": ",
+            "it is no JSON: EOF while parsing a value at line 1",
+        ),
+        ("{ openapi: 3.1.0,\n  paths: { /a: { get ]", "line 2: "),
+        ("{", "it is no JSON: "),
+        ("{}", "it has no `openapi: 3.0.x`"),
+    ] {
+        let found = Document::read(text.as_bytes()).err().expect(text);
+        assert!(found.starts_with(why), "{text}: {found}");
+    }
+}
+
+#[test]
 fn gw_31_parameters_are_read_as_their_schema_asks() {
     let document = shop();
     let get = operation(&document, "GET", "/orders");

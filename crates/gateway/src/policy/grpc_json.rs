@@ -367,7 +367,7 @@ impl Policy for Transcoder {
                 Wanted::Call(call) => call,
                 Wanted::Pass => return Ok(next.run(exchange, request).await),
                 Wanted::Bad(bad) => {
-                    let fault = Fault::new(FaultCode::BadRequest, format!("{bad:?}"));
+                    let fault = Fault::new(FaultCode::BadRequest, bad.to_string());
                     exchange.record.fail(fault);
                     return Ok(response::refused(&bad, &exchange.id, &self.writing));
                 }

@@ -1,5 +1,7 @@
 //! Makes the message of a call of the path, the query and the body of a request.
 
+use std::fmt;
+
 use bytes::{Bytes, BytesMut};
 use prost::Message;
 use prost_reflect::{DeserializeOptions, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor};
@@ -31,6 +33,15 @@ impl Bad {
 
     fn body(what: impl Into<String>) -> Self {
         Bad { field: None, what: what.into() }
+    }
+}
+
+impl fmt::Display for Bad {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.field {
+            Some(field) => write!(f, "{field}: {}", self.what),
+            None => f.write_str(&self.what),
+        }
     }
 }
 

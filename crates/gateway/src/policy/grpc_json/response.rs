@@ -128,10 +128,7 @@ pub(super) fn failed(
 
 /// What the client is told of a request that is none of the method's.
 pub(super) fn refused(bad: &Bad, id: &RequestId, writing: &Writing) -> Response {
-    let told = match &bad.field {
-        Some(field) => format!("{field}: {}", bad.what),
-        None => bad.what.clone(),
-    };
+    let told = bad.to_string();
     if writing.google_errors {
         let violation = json!({ "field": bad.field, "description": bad.what });
         let detail = json!({

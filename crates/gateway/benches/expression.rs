@@ -1,4 +1,4 @@
-//! What a condition costs a request: `cargo bench --bench expression`.
+//! What a condition costs a request: `cargo bench -p transom-gateway --bench expression`.
 
 use std::hint::black_box;
 use std::rc::Rc;
