@@ -151,10 +151,10 @@ fn edits(changes: &HeaderChanges) -> Edits {
     let append = changes
         .append
         .iter()
-        .flat_map(|(name, values)| values.iter().map(|value| (name.to_string(), value.clone())));
+        .flat_map(|(name, values)| values.iter().map(|value| ((&**name).into(), value.clone())));
     Edits {
-        remove: changes.remove.iter().map(|name| name.to_string()).collect(),
-        set: changes.set.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
+        remove: changes.remove.iter().map(|name| (&**name).into()).collect(),
+        set: changes.set.iter().map(|(name, value)| ((&**name).into(), value.clone())).collect(),
         append: append.collect(),
     }
 }

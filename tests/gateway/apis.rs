@@ -522,7 +522,7 @@ fn gw_37_what_cannot_be_imported_says_where() {
     for (text, words, expected) in [
         ("openapi: 3.1.0\npaths:\n  /a: [\n", &[][..], "error: a.yaml: line 4: "),
         (
-            "{\"openapi\": \"3.1.0\",\n \"paths\": }",
+            "{\"openapi\": \"3.1.0\",\n \"paths\": ]}",
             &[],
             "error: a.yaml: it is no JSON: expected value at line 2 column 11",
         ),

@@ -5,11 +5,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
+use smallvec::SmallVec;
+
 use crate::answer;
 use crate::exchange::Exchange;
 use crate::fault::{Code, Fault};
 use crate::message::{Request, Response};
-use crate::policy::Ahead;
+use crate::policy::{Ahead, Policy};
 use crate::site::Site;
 use crate::variables::Kept;
 
@@ -35,6 +37,7 @@ impl Next {
             let Some(mut route) = site.routes.get(self.route as usize) else {
                 return answer::to(exchange, nowhere());
             };
+            let mut behind = SmallVec::<[&Arc<dyn Policy>; 4]>::new();
             let outcome = loop {
                 let Some(policy) = route.chain.get(self.position) else {
                     break route.action.run(exchange, request).await;
@@ -42,6 +45,7 @@ impl Next {
                 self.position += 1;
                 match policy.ahead(exchange, &mut request) {
                     Ok(Ahead::Done) => {}
+                    Ok(Ahead::Behind) => behind.push(policy),
                     Ok(Ahead::Around) => break policy.handle(exchange, request, self).await,
                     Ok(Ahead::Over(other)) => {
                         let Some(other_route) = site.routes.get(other as usize) else {
@@ -56,7 +60,11 @@ impl Next {
                     Err(fault) => break Err(fault),
                 }
             };
-            outcome.unwrap_or_else(|fault| answer::to(exchange, fault))
+            let mut response = outcome.unwrap_or_else(|fault| answer::to(exchange, fault));
+            for policy in behind.iter().rev() {
+                policy.behind(exchange, &mut response);
+            }
+            response
         }
     }
 }
@@ -119,7 +127,7 @@ mod tests {
     use crate::exchange::Asked;
     use crate::fields::Fields;
     use crate::message::{Method, Version};
-    use crate::policy::{Answering, Policy};
+    use crate::policy::Answering;
     use crate::site::{Pages, Route, Timeouts};
     use crate::stage::Stage;
     use crate::testing;

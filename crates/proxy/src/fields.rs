@@ -7,6 +7,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use transom_settings::HeaderName;
+
 mod known;
 
 pub use known::{Known, KnownSet};
@@ -34,6 +36,31 @@ impl From<Known> for Name<'_> {
 impl<'a> From<&'a str> for Name<'a> {
     fn from(name: &'a str) -> Self {
         Name::of(name.as_bytes())
+    }
+}
+
+/// A name that was looked up once, when the configuration was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldName {
+    known: Option<Known>,
+    text: Box<str>,
+}
+
+impl From<&HeaderName> for FieldName {
+    fn from(name: &HeaderName) -> Self {
+        FieldName { known: Known::of(name.as_bytes()), text: (**name).into() }
+    }
+}
+
+impl<'a> From<&'a FieldName> for Name<'a> {
+    fn from(name: &'a FieldName) -> Self {
+        name.known.map_or(Name::Other(name.text.as_bytes()), Name::Known)
+    }
+}
+
+impl fmt::Display for FieldName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
 }
 

@@ -48,14 +48,19 @@ pub trait Policy: Send + Sync {
         Ok(())
     }
 
-    /// What it does before the rest of the chain, where it has to wait for nothing and does not look at
-    /// the response; that costs no future. A fault refuses the request.
+    /// What it does before the rest of the chain, where it has to wait for nothing; that costs no future. A fault refuses the request.
     ///
     /// # Errors
     /// The reason to refuse it.
     fn ahead(&self, exchange: &mut Exchange, request: &mut Request) -> Result<Ahead, Fault> {
         let _ = (exchange, request);
         Ok(Ahead::Around)
+    }
+
+    /// What it does to the response, where [`Policy::ahead`] has said [`Ahead::Behind`]; that costs no
+    /// future either.
+    fn behind(&self, exchange: &mut Exchange, response: &mut Response) {
+        let _ = (exchange, response);
     }
 
     /// Handles one request for which [`Policy::ahead`] has said [`Ahead::Around`]: calls `next.run` to let
@@ -75,7 +80,9 @@ pub trait Policy: Send + Sync {
 pub enum Ahead {
     /// Nothing: the next policy is asked.
     Done,
-    /// It has to wait, or to see the response.
+    /// It has a look at the response, without waiting for anything: [`Policy::behind`].
+    Behind,
+    /// It has to wait, or takes the response apart: [`Policy::handle`].
     Around,
     /// The rest is that of this route of the site, from the policies of the same stage on.
     Over(u32),

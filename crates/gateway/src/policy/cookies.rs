@@ -21,11 +21,11 @@
 
 use std::sync::Arc;
 
-use transom_proxy::chain::Next;
 use transom_proxy::exchange::Exchange;
+use transom_proxy::fault::Fault;
 use transom_proxy::fields::{Fields, Known};
-use transom_proxy::message::Request;
-use transom_proxy::policy::{Answering, Policy};
+use transom_proxy::message::{Request, Response};
+use transom_proxy::policy::{Ahead, Policy};
 use transom_proxy::stage::Stage;
 use transom_settings::{List, settings};
 
@@ -153,18 +153,12 @@ impl Policy for Flags {
         format!("flags cookies {}", flags.join(", "))
     }
 
-    fn handle<'a>(
-        &'a self,
-        exchange: &'a mut Exchange,
-        request: Request,
-        next: Next,
-    ) -> Answering<'a> {
-        Box::pin(async move {
-            let over_tls = request.scheme == "https";
-            let mut response = next.run(exchange, request).await;
-            self.apply(over_tls, &mut response.fields);
-            Ok(response)
-        })
+    fn ahead(&self, _: &mut Exchange, _: &mut Request) -> Result<Ahead, Fault> {
+        Ok(Ahead::Behind)
+    }
+
+    fn behind(&self, exchange: &mut Exchange, response: &mut Response) {
+        self.apply(exchange.asked.scheme == "https", &mut response.fields);
     }
 }
 

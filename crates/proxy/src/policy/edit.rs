@@ -12,21 +12,20 @@
 
 use std::fmt;
 
-use super::{Ahead, Answering, Policy};
-use crate::chain::Next;
+use super::{Ahead, Policy};
 use crate::exchange::Exchange;
 use crate::fault::Fault;
-use crate::fields::{Fields, Name};
-use crate::message::Request;
+use crate::fields::{FieldName, Fields};
+use crate::message::{Request, Response};
 use crate::stage::Stage;
 use crate::variables::Template;
 
 /// Edits of one message's fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Edits {
-    pub remove: Vec<String>,
-    pub set: Vec<(String, Template)>,
-    pub append: Vec<(String, Template)>,
+    pub remove: Vec<FieldName>,
+    pub set: Vec<(FieldName, Template)>,
+    pub append: Vec<(FieldName, Template)>,
 }
 
 impl Edits {
@@ -37,20 +36,26 @@ impl Edits {
     /// Removes, sets and appends, in that order.
     pub fn apply(&self, exchange: &Exchange, fields: &mut Fields) {
         for name in &self.remove {
-            fields.remove(Name::of(name.as_bytes()));
+            fields.remove(name);
         }
-        let mut value = Vec::new();
+        let mut room = Vec::new();
         for (name, template) in &self.set {
-            value.clear();
-            template.write(exchange, &mut value);
-            fields.set(Name::of(name.as_bytes()), &value);
+            fields.set(name, value(template, exchange, &mut room));
         }
         for (name, template) in &self.append {
-            value.clear();
-            template.write(exchange, &mut value);
-            fields.append(Name::of(name.as_bytes()), &value);
+            fields.append(name, value(template, exchange, &mut room));
         }
     }
+}
+
+/// What a template makes of this exchange; only one with variables needs the room.
+fn value<'a>(template: &'a Template, exchange: &Exchange, room: &'a mut Vec<u8>) -> &'a [u8] {
+    if let Some(text) = template.literal() {
+        return text.as_bytes();
+    }
+    room.clear();
+    template.write(exchange, room);
+    room
 }
 
 impl fmt::Display for Edits {
@@ -86,19 +91,10 @@ impl Policy for Edit {
 
     fn ahead(&self, exchange: &mut Exchange, request: &mut Request) -> Result<Ahead, Fault> {
         self.request.apply(exchange, &mut request.fields);
-        Ok(if self.response.is_empty() { Ahead::Done } else { Ahead::Around })
+        Ok(if self.response.is_empty() { Ahead::Done } else { Ahead::Behind })
     }
 
-    fn handle<'a>(
-        &'a self,
-        exchange: &'a mut Exchange,
-        request: Request,
-        next: Next,
-    ) -> Answering<'a> {
-        Box::pin(async move {
-            let mut response = next.run(exchange, request).await;
-            self.response.apply(exchange, &mut response.fields);
-            Ok(response)
-        })
+    fn behind(&self, exchange: &mut Exchange, response: &mut Response) {
+        self.response.apply(exchange, &mut response.fields);
     }
 }
