@@ -36,37 +36,14 @@ impl<'a> Build<'a> {
         });
         let placed = self.config.routes_of(name);
         let router = self.router(&placed);
-        let routes = self.routes(name, listener, &placed);
-        let (routes, config) = (routes?, self.config);
+        let routes = self.routes(name, listener, &placed)?;
         let counts = self.counts(name);
         let site = Site {
-            ceilings: ceilings(&listener.limits, &counts.requests),
-            name: Arc::from(&***name),
-            generation,
-            router: router?,
-            limits: limits(&listener.limits),
-            timeouts: timeouts(&listener.timeouts),
-            http2: listener.http2.on().map(http2),
-            paths: PathRules {
-                merge_slashes: listener.merge_slashes,
-                encoded_slashes: match listener.encoded_slashes.value {
-                    EncodedSlashes::Keep => normalize::EncodedSlashes::Keep,
-                    EncodedSlashes::Refuse => normalize::EncodedSlashes::Refuse,
-                },
-                ..PathRules::default()
-            },
-            trusted: listener.trusted_proxies.iter().map(|block| block.net()).collect(),
-            forwarded: ForwardedStyle {
-                x_forwarded: listener.forwarded.x_forwarded,
-                forwarded: listener.forwarded.forwarded,
-                via: listener.forwarded.via,
-            },
-            request_id: request_id(&listener.request_id),
-            vouched: self.vouched.get_or_insert_with(|| Build::vouched(config).into()).clone(),
-            pages: self.pages(&listener.error_pages),
             // what is in a log was counted before
             sinks: self.tally(&placed).into_iter().chain(sinks(name, &routes)).collect(),
+            router: router?,
             routes,
+            ..self.site(name, listener, generation, &counts)
         };
         let tls = match tls {
             Some(built) => Some(built?),
@@ -103,6 +80,43 @@ impl<'a> Build<'a> {
             handshakes: listener.limits.handshakes as usize,
             proxy_timeout: optional(&listener.timeouts.proxy_protocol),
         })
+    }
+
+    /// What a site is before it has routes.
+    fn site(
+        &mut self,
+        name: &Spanned<Name>,
+        listener: &Listener,
+        generation: u64,
+        counts: &Counts,
+    ) -> Site {
+        let config = self.config;
+        Site {
+            ceilings: ceilings(&listener.limits, &counts.requests),
+            name: Arc::from(&***name),
+            generation,
+            limits: limits(&listener.limits),
+            timeouts: timeouts(&listener.timeouts),
+            http2: listener.http2.on().map(http2),
+            paths: PathRules {
+                merge_slashes: listener.merge_slashes,
+                encoded_slashes: match listener.encoded_slashes.value {
+                    EncodedSlashes::Keep => normalize::EncodedSlashes::Keep,
+                    EncodedSlashes::Refuse => normalize::EncodedSlashes::Refuse,
+                },
+                ..PathRules::default()
+            },
+            trusted: listener.trusted_proxies.iter().map(|block| block.net()).collect(),
+            forwarded: ForwardedStyle {
+                x_forwarded: listener.forwarded.x_forwarded,
+                forwarded: listener.forwarded.forwarded,
+                via: listener.forwarded.via,
+            },
+            request_id: request_id(&listener.request_id),
+            vouched: self.vouched.get_or_insert_with(|| Build::vouched(config).into()).clone(),
+            pages: self.pages(&listener.error_pages),
+            ..Site::of_nobody()
+        }
     }
 
     /// Those that the listener has already, if it ran before.

@@ -9,6 +9,29 @@ impl<'a> Check<'a> {
     pub(super) fn route(&mut self, placed: Placed<'a>, listener: &Listener) {
         let (route, path) = (&placed.route.value, &*placed.path);
         self.regexes(route, path);
+        self.uses(&placed);
+        self.headers(&route.request_headers, &format!("{path}.request-headers"), Some(route));
+        self.headers(&route.response_headers, &format!("{path}.response-headers"), Some(route));
+        let pool = self.action(route, listener, path);
+        self.rewrite(route, path);
+        if let Some(limit) = &route.limits.response_headers {
+            self.response_head(limit, &format!("{path}.limits"));
+        }
+        self.no_time_of_route(&route.timeouts, &format!("{path}.timeouts"));
+        let effective = listener.timeouts.with(&route.timeouts, pool.map(|pool| &pool.timeouts));
+        if effective != listener.timeouts {
+            self.nesting(&effective, &format!("{path}.timeouts"));
+        }
+        if let Action::Forward(forward) = &route.action {
+            self.mirror(forward, listener, route, path);
+            self.choosing(forward, pool, route, path);
+            self.attempts(forward, &effective, path);
+        }
+    }
+
+    /// The policies of a route, each written there or named.
+    fn uses(&mut self, placed: &Placed<'a>) {
+        let route = &placed.route.value;
         for (index, policy) in route.policies.numbered() {
             let path = placed.policy(index);
             match policy {
@@ -33,8 +56,10 @@ impl<'a> Check<'a> {
                 }
             }
         }
-        self.headers(&route.request_headers, &format!("{path}.request-headers"), Some(route));
-        self.headers(&route.response_headers, &format!("{path}.response-headers"), Some(route));
+    }
+
+    /// What a route does in the end; the one pool that it sends to, where there is one.
+    fn action(&mut self, route: &'a Route, listener: &Listener, path: &str) -> Option<&'a Pool> {
         let mut pool = None;
         match &route.action {
             Action::Forward(forward) => {
@@ -83,20 +108,7 @@ impl<'a> Check<'a> {
             Action::Portal(portal) => self.portal(portal, route, path),
             Action::Files(_) => {}
         }
-        self.rewrite(route, path);
-        if let Some(limit) = &route.limits.response_headers {
-            self.response_head(limit, &format!("{path}.limits"));
-        }
-        self.no_time_of_route(&route.timeouts, &format!("{path}.timeouts"));
-        let effective = listener.timeouts.with(&route.timeouts, pool.map(|pool| &pool.timeouts));
-        if effective != listener.timeouts {
-            self.nesting(&effective, &format!("{path}.timeouts"));
-        }
-        if let Action::Forward(forward) = &route.action {
-            self.mirror(forward, listener, route, path);
-            self.choosing(forward, pool, route, path);
-            self.attempts(forward, &effective, path);
-        }
+        pool
     }
 
     /// P-17: a request that comes back to the route it left goes round until nothing is left. Where
