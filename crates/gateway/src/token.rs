@@ -19,7 +19,7 @@ pub mod remote;
 pub mod revoked;
 
 #[cfg(test)]
-mod vectors;
+mod tests;
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,9 +1,9 @@
 //! Blocks of IP addresses.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 
 use crate::decode::{FromText, Refusal};
 use crate::diagnostic::quote;
@@ -124,18 +124,6 @@ impl fmt::Display for Cidr {
             true => self.0.addr().fmt(f),
             false => self.0.fmt(f),
         }
-    }
-}
-
-impl Cidr {
-    /// Every IPv4 address.
-    pub fn all_v4() -> Self {
-        Cidr(IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0)))
-    }
-
-    /// Every IPv6 address.
-    pub fn all_v6() -> Self {
-        Cidr(IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0)))
     }
 }
 
