@@ -122,12 +122,18 @@ fn thousands_of_routes_are_read_in_a_moment() {
     for n in 0..10_000 {
         text += &format!("  pool{n}: {{ endpoints: [10.0.0.1:80, 10.0.0.2:80] }}\n");
     }
-    let start = std::time::Instant::now();
+    let start = computed();
     let loaded = from_text(Path::new("f"), &text, true, &|_| None);
-    let took = start.elapsed();
+    let took = computed() - start;
     let loaded = loaded.map_err(|findings| findings.render()).unwrap();
     assert_eq!(loaded.config.pools.len(), 10_000);
     // a hundredth of this where it is compiled for speed; a square of the number would be minutes
     assert!(took.as_secs() < 20, "{took:?}");
     println!("{took:?}");
+}
+
+/// What this thread has computed: how long that takes is up to what else the machine does.
+fn computed() -> std::time::Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.try_into().expect("it is not negative")
 }

@@ -170,6 +170,28 @@ fn a_file_that_cannot_be_read_is_told() {
 }
 
 #[test]
+fn words_of_other_balancers_are_told_with_ours() {
+    let folder = tempfile::tempdir().unwrap();
+    let listeners = "listeners: { web: { address: ':80', routes: [{ forward: shop }] } }";
+    for (pool, hint) in [
+        ("{ servers: ['10.0.0.1:80'] }", "did you mean `endpoints`?"),
+        ("{ endpoints: '10.0.0.1:80', balance: source }", "did you mean `algorithm`?"),
+        ("{ endpoints: '10.0.0.1:80', algorithm: least_conn }", "did you mean `least-requests`?"),
+        ("{ endpoints: '10.0.0.1:80', health_check: { http: / } }", "did you mean `health`?"),
+        ("{ endpoints: [{ address: '10.0.0.1:80', backup: true }] }", "`priority: 1` is used when"),
+        ("{ endpoints: [{ address: '10.0.0.1:80', max_fails: 3 }] }", "`health` and `outliers` of"),
+        ("{ endpoints: '10.0.0.1:80', retries: 2 }", "a forward has them"),
+    ] {
+        write(folder.path(), "transom.yaml", &format!("{listeners}\npools:\n  shop: {pool}\n"));
+        let output = transom(folder.path(), &["check"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(64), "{said}");
+        assert!(said.contains(&format!("hint: {hint}")), "{pool}\n{said}");
+        assert_eq!(said.matches("hint: ").count(), 1, "{pool}\n{said}");
+    }
+}
+
+#[test]
 fn yaml_that_is_none_is_told_with_how_it_is_written() {
     let folder = tempfile::tempdir().unwrap();
     for (text, place, hint) in [

@@ -45,7 +45,7 @@ enum What {
     Remove(Member),
     /// Give a member nothing new, but for clients that stick to it.
     Drain(Standing),
-    /// Let a member be used again.
+    /// Let a member be used again, one that is ejected too.
     Ready(Standing),
     /// Give a member nothing at all.
     Maintenance(Standing),

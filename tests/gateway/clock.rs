@@ -49,15 +49,15 @@ impl Clock {
     }
 
     fn run(&self, config: &str, prepare: impl FnOnce(&Path)) -> Transom {
-        let (file, second) = (self.file(), Path::new("1"));
+        let (file, yes) = (self.file(), Path::new("1"));
         let variables: [(&str, &Path); 5] = [
             ("LD_PRELOAD", &self.library),
             ("FAKETIME_TIMESTAMP_FILE", &file),
-            // the file is read again after so many seconds
-            ("FAKETIME_CACHE_DURATION", second),
+            // the file is read each time
+            ("FAKETIME_NO_CACHE", yes),
             // what has passed is another clock, which nobody can set; nor do files change
-            ("FAKETIME_DONT_FAKE_MONOTONIC", second),
-            ("NO_FAKE_STAT", second),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", yes),
+            ("NO_FAKE_STAT", yes),
         ];
         Transom::run_among(TRANSOM, config, &variables, prepare)
     }

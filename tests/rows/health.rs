@@ -264,6 +264,20 @@ fn lb_17_who_refuses_connections_is_taken_out_and_let_in_when_probes_reach_it() 
 }
 
 #[test]
+fn lb_18_an_operator_lets_in_who_is_ejected() {
+    let (a, _) = named("a");
+    let bad = Endpoint::answering("HTTP/1.1 500 Bad\r\nContent-Length: 1\r\n\r\nx");
+    let transom = over("outliers: { errors: 3, ejection: 5m }", &addresses(&[&a, &bad]));
+    assert_eq!(answers(&transom, 6).matches('x').count(), 3);
+    told(&transom, &format!("{} is ejected", bad.address));
+    assert_eq!(answers(&transom, 4), "aaaa");
+    let path = format!("/pools/o/members/{}/ready", bad.address);
+    assert_eq!(transom.admin("POST", &path).status, 200);
+    told(&transom, &format!("{} is back: by hand", bad.address));
+    assert!(answers(&transom, 4).contains('x'), "{}", transom.said());
+}
+
+#[test]
 fn lb_18_who_answers_with_errors_is_out_for_a_while() {
     let (a, _) = named("a");
     let bad = Endpoint::answering("HTTP/1.1 500 Bad\r\nContent-Length: 1\r\n\r\nx");

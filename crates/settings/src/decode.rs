@@ -18,6 +18,7 @@ pub use wrappers::{Limit, Spanned, Switch};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Span, list, quote};
 use crate::document::{Entry, Key, Node, Scalar, Value};
+use crate::elsewhere;
 use crate::schema::{Definitions, Object, summary};
 use crate::suggest::closest;
 
@@ -355,10 +356,16 @@ impl<'n> Fields<'n> {
 /// Reports a key that is not known; the known one that it was probably meant to be.
 fn refuse_key<'k>(key: &Key, at: &mut Context<'_>, known: &'k [String]) -> Option<&'k str> {
     let what = format!("there is no key {} here", quote(&key.text));
-    let suggestion = closest(&key.text, known.iter().map(String::as_str));
+    let advice = elsewhere::advice(&key.text, known);
+    let suggestion = match advice {
+        Some(_) => None,
+        None => closest(&key.text, known.iter().map(String::as_str)),
+    };
     let mut finding = at.key(key, |at| at.error(key.span, what)).suggest(suggestion);
     if key.text == "<<" {
         finding = finding.hint("YAML 1.2 has no merge keys, repeat the settings");
+    } else if let Some(advice) = advice {
+        finding = finding.hint(advice);
     } else if suggestion.is_none() {
         let all = list(known.iter().map(String::as_str), "and");
         finding = finding.hint(format!("the keys here are {all}"));
@@ -398,7 +405,11 @@ pub fn only_key<T: Choice>(node: &Node, at: &mut Context<'_>, what: &str) -> Opt
             }
             _ => Fields::open(node, at, &known, None)?.choice(at),
         },
-        _ => at.mismatch(&format!("a {what}: a map with one of {}", list(T::keys(), "or")), node),
+        _ => {
+            let article = if what.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+            let keys = list(T::keys(), "or");
+            at.mismatch(&format!("{article} {what}: a map with one of {keys}"), node)
+        }
     }
 }
 

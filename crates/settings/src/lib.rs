@@ -11,6 +11,7 @@ mod assemble;
 mod decode;
 mod diagnostic;
 mod document;
+mod elsewhere;
 mod macros;
 pub mod scalar;
 mod schema;

@@ -1,10 +1,17 @@
-//! "Did you mean": the known name closest to what was written.
+//! "Did you mean": the known name closest to what was written, or what others call so.
+
+use crate::elsewhere;
 
 /// The candidate nearest to `word`, or nothing if none is near enough to be a slip of the hand.
 ///
 /// Near means a Damerau-Levenshtein distance of one for words up to four letters, two up to
 /// eight and three beyond. Letter case and the difference between `-` and `_` cost nothing.
 pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let candidates: Vec<&str> = candidates.into_iter().collect();
+    elsewhere::meant(word, &candidates).or_else(|| slip(word, &candidates))
+}
+
+fn slip<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
     let folded = fold(word);
     if folded.is_empty() || folded.len() > LONGEST {
         return None;
@@ -15,9 +22,9 @@ pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         _ => 3,
     };
     candidates
-        .into_iter()
+        .iter()
         .filter(|candidate| candidate.len() <= LONGEST)
-        .map(|candidate| (distance(&folded, &fold(candidate)), candidate))
+        .map(|candidate| (distance(&folded, &fold(candidate)), *candidate))
         // a distance as long as the word would suggest anything for anything
         .filter(|&(distance, _)| distance <= allowed && distance < folded.len())
         .min_by_key(|&(distance, _)| distance)

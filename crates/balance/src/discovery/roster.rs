@@ -248,6 +248,20 @@ impl Roster {
         if standing == Administrative::Ready {
             // what is as it would be without a change has left no change behind
             self.stand_again(address);
+            self.readmit(address);
+        }
+    }
+
+    /// Ends an ejection: whom an operator lets in, what its traffic did before does not keep out.
+    fn readmit(&self, address: &EndpointAddress) {
+        let members = self.pool.members();
+        let meant = members.iter().filter(|member| named(&member.spec).contains(address));
+        let back: Vec<_> = meant.filter(|member| member.state.readmit()).collect();
+        if !back.is_empty() {
+            self.pool.refresh();
+        }
+        for member in back {
+            self.lists.remark(format!("{} is back: by hand", member.spec.endpoint.name));
         }
     }
 
