@@ -11,6 +11,7 @@ mod import;
 mod key;
 mod pool;
 mod proxy;
+mod token;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -62,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Api(api) => api.run(),
         Command::Consumer(consumer) => consumer.run(),
         Command::Key(key) => key.run(),
+        Command::Token(token) => token.run(),
         Command::Import(import) => import.run(),
         Command::Demo => crate::demo::demo(),
         Command::Completions { shell } => {

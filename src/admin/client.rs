@@ -14,7 +14,7 @@ use tokio::time::timeout;
 /// A reload reads every file it names, and probes nothing.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// As much again for so many bytes of a request: an import of a million keys is written before it is answered.
-const STEP: usize = 4 << 20;
+pub(super) const STEP: usize = 4 << 20;
 /// Longest answer, bytes: metrics of many thousand routes.
 const LONGEST: usize = 64 << 20;
 

@@ -22,7 +22,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use transom_gateway::token::revoked::{Entry, Revoked};
 use transom_gateway::token::seconds;
-use transom_settings::{Duration, FromText};
+use transom_settings::{Duration, FromText, quote};
 
 use super::{Control, Operator};
 
@@ -39,23 +39,14 @@ async fn list(State(control): Operator) -> Json<Vec<Value>> {
     Json(control.revoked().list(now).into_iter().map(shown).collect())
 }
 
-async fn add(State(control): Operator, Json(body): Json<Value>) -> Response {
-    let text = |name: &str| body.get(name).and_then(Value::as_str);
-    let Some(value) = text("value").filter(|value| !value.is_empty()) else {
-        return (StatusCode::UNPROCESSABLE_ENTITY, "`value` is missing\n").into_response();
-    };
-    let time = match text("for").map(Duration::from_text) {
-        None => Duration::hours(24),
-        Some(Ok(time)) => time,
-        Some(Err(refusal)) => {
-            return (StatusCode::UNPROCESSABLE_ENTITY, format!("`for`: {refusal}\n"))
-                .into_response();
-        }
+async fn add(State(control): Operator, body: String) -> Response {
+    let (claim, value, time) = match asked(&body) {
+        Ok(asked) => asked,
+        Err(why) => return (StatusCode::UNPROCESSABLE_ENTITY, format!("{why}\n")).into_response(),
     };
     let now = seconds(SystemTime::now());
     let lasts = i64::try_from(time.get().as_secs()).unwrap_or(i64::MAX);
-    let claim = text("claim").unwrap_or("jti").to_owned();
-    let entry = Entry { claim, value: value.to_owned(), until: now.saturating_add(lasts) };
+    let entry = Entry { claim, value, until: now.saturating_add(lasts) };
     let added = match control.store() {
         Some(store) => store.ask(move |writer| writer.revoke(&entry, now)).await,
         None => Ok(control.revoked().add(&entry, now)),
@@ -70,6 +61,28 @@ async fn add(State(control): Operator, Json(body): Json<Value>) -> Response {
     }
 }
 
+/// The claim, what it says, and for how long.
+fn asked(body: &str) -> Result<(String, String, Duration), String> {
+    let Ok(Value::Object(asked)) = serde_json::from_str(body) else {
+        return Err("it is no JSON object such as {\"value\": \"...\"}".to_owned());
+    };
+    if let Some(key) = asked.keys().find(|key| !["claim", "value", "for"].contains(&key.as_str())) {
+        return Err(format!("{} is not known; there is value, claim and for", quote(key)));
+    }
+    let text = |name: &str| match asked.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
+        Some(_) => Err(format!("`{name}` is a text")),
+    };
+    let value = text("value")?.ok_or("`value` is missing")?;
+    let claim = text("claim")?.unwrap_or_else(|| "jti".to_owned());
+    let time = match text("for")? {
+        None => Duration::hours(24),
+        Some(time) => Duration::from_text(&time).map_err(|refusal| format!("`for`: {refusal}"))?,
+    };
+    Ok((claim, value, time))
+}
+
 async fn remove(
     State(control): Operator,
     Path((claim, value)): Path<(String, String)>,
@@ -80,7 +93,7 @@ async fn remove(
     };
     match was {
         Ok(true) => StatusCode::NO_CONTENT.into_response(),
-        Ok(false) => StatusCode::NOT_FOUND.into_response(),
+        Ok(false) => (StatusCode::NOT_FOUND, "that is not in the list\n").into_response(),
         Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n")).into_response(),
     }
 }

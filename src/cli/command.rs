@@ -165,6 +165,16 @@ A key is printed when it is made, and never again: only its digest is kept. A ch
 before it is told, and holds from the next request on.")]
     Key(super::key::Key),
 
+    /// Revoke tokens before they end by themselves.
+    #[command(after_help = "\
+Examples:
+  transom token revoke 5f3c0a1e             the token with this id (`jti`)
+  transom token revoke ada --claim sub      all tokens of somebody, for a day
+  transom token list
+
+It holds from the next request on, and longer than the process where the file has `data:`.")]
+    Token(super::token::Token),
+
     /// Write a configuration for what others have written.
     #[command(after_help = "\
 Examples:

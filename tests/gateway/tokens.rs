@@ -366,7 +366,7 @@ fn operator(transom: &Transom, method: &str, path: &str, body: &str) -> String {
     let output = std::process::Command::new("curl")
         .args(["-s", "-o", "-", "-w", "%{http_code}", "-X", method, "--unix-socket"])
         .arg(transom.folder().join("admin.sock"))
-        .args(["-H", "Content-Type: application/json", "-d", body])
+        .args(["-d", body])
         .arg(format!("http://admin{path}"))
         .output()
         .unwrap();
@@ -405,8 +405,33 @@ fn gw_14_a_token_is_revoked_from_the_next_request_on() {
     let list = transom.admin("GET", "/revoked").text();
     assert!(list.contains("id-2") && list.contains("ada"), "{list}");
     assert!(admin("DELETE", "/revoked/sub/ada", "").ends_with("204"));
-    assert!(admin("POST", "/revoked", r#"{"for":"soon","value":"x"}"#).ends_with("422"));
+    for (wrong, why) in [
+        (r#"{"for":"soon","value":"x"}"#, "`for`: "),
+        (r#"{"for":"1h"}"#, "`value` is missing"),
+        (r#"{"value":"x","clam":"sub"}"#, "`clam` is not known"),
+        (r#"{"value":7}"#, "`value` is a text"),
+        ("value=x", "it is no JSON object"),
+    ] {
+        let said = admin("POST", "/revoked", wrong);
+        assert!(said.starts_with(why) && said.ends_with("422"), "{wrong}: {said}");
+    }
     assert_eq!((ask(&good), ask(&other)), (401, 200));
+    let token = |words: &[&str]| {
+        let socket = transom.folder().join("admin.sock");
+        let mut command = std::process::Command::new(TRANSOM);
+        let output = command.arg("token").args(words).arg("--socket").arg(socket).output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    assert_eq!(token(&["revoke", "ada", "--claim", "sub", "--for", "1h"]), "revoked\n");
+    assert_eq!(ask(&other), 401);
+    let list = token(&["list"]);
+    assert!(
+        list.starts_with("CLAIM  VALUE  UNTIL\n") && list.contains("sub    ada    2"),
+        "{list}"
+    );
+    assert_eq!(token(&["restore", "ada", "--claim", "sub"]), "");
+    assert_eq!(ask(&other), 200);
+    assert!(token(&["restore", "ada", "--claim", "sub"]).contains("that is not in the list"));
 }
 
 #[test]

@@ -102,7 +102,7 @@ fn gw_31_documents_are_json_or_yaml_in_any_style() {
         ("{", "it is no JSON: "),
         ("{}", "it has no `openapi: 3.0.x`"),
     ] {
-        let Err(found) = Document::read(text.as_bytes()) else { panic!("{text}") };
+        let Err(found) = Document::read(text.as_bytes()) else { panic!("{text} was read") };
         assert!(found.starts_with(why), "{text}: {found}");
     }
 }

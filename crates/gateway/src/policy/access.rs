@@ -40,7 +40,8 @@ settings! {
         pub deny: Callers = Callers::default(),
         /// Scopes that the credential must have besides, all of them.
         pub scopes: Vec<String> = Vec::new(),
-        /// Lets everybody pass, and only says in the access log (`detail`) who would not have.
+        /// Whether everybody passes: who would not have is marked in the access log (`dry_run`, and why in
+        /// `detail`) and counted in `transom_dry_run_total`.
         pub dry_run: bool = false,
     }
 

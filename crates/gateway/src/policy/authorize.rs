@@ -9,7 +9,7 @@
 //! `.query`, `.cookies`; `client.address`; `identity.name`, `.groups`, `.scopes`, `.plan`, `.by`,
 //! `.claims`; `path.NAME` for a variable of the route's path; `now`. It may compare, count (`size`), look
 //! for parts (`contains`, `startsWith`, `endsWith`, `matches`, `in`), go over lists (`exists`, `all`), and
-//! ask whether something is there (`has`). All of it is in docs/limits.md.
+//! ask whether something is there (`has`). All of it stands [here](../../limits.md#conditions).
 //!
 //! Traps. What is not there comes to nothing, and nothing is not true: without `has`, a condition that
 //! asks for a missing header field allows nobody; one in `deny` that comes to nothing denies. Where

@@ -5,7 +5,8 @@
 //!
 //! **When it runs.** Stage `store`, innermost: in the place where the endpoint would fail. Who is refused by
 //! another policy is not touched, and limits count what is failed here. Since no endpoint is asked, there
-//! is no other attempt, and neither `outliers` nor `breaker` of the pool learns of it.
+//! is no other attempt, and neither `outliers` nor `breaker` of the pool learns of it. Beside `idempotency`, write it
+//! behind that: then a client that asks again is treated as if the endpoint had failed.
 //!
 //! **Example.**
 //!

@@ -43,8 +43,8 @@
 //!   for RS256, or for the first RSA algorithm in `algorithms`.
 //! - Without `audience`, a token that was made for another service passes here too.
 //! - `detail` says `expired`: compare clocks; they may differ by `leeway`.
-//! - A token that leaked: `curl --unix-socket ... -X POST http://admin/revoked -d '{"value": "ITS JTI"}'`,
-//!   or a line in the file that `revoked` names. With `"claim": "sub"`, all tokens of somebody.
+//! - A token that leaked: `transom token revoke ITS_JTI`, or a line in the file that `revoked` names. With
+//!   `--claim sub`, all tokens of somebody.
 //! - Tokens must have `exp` unless `required` says otherwise; times are whole seconds.
 //! - Encrypted tokens (five parts) are not read. For opaque tokens see `introspection`.
 

@@ -15,7 +15,7 @@
 //! another one each time. Use it beside a limit by `client`. Requests without the field count together.
 //! Memory is bounded by `keys`, 16 bytes each: a flood of more keys than that makes the limit forget
 //! those that used least, so that it becomes looser, never slower. Behind a load balancer without
-//! `trusted-proxies` all clients are one. See docs/limits.md.
+//! `trusted-proxies` all clients are one. See [limits](../../limits.md).
 //!
 //! With `shared`, several processes share the limits through Redis or Valkey. No request asks it: each
 //! process is given slices of a limit ahead of their use, so that a little more may pass than the limit
