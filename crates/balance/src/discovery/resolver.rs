@@ -4,7 +4,7 @@
 //! asks keeps an answer as long as its TTL says. Names of the system's hosts file come first, and a
 //! name that means this machine is not asked of anybody. Addresses to which nothing may be sent
 //! because a stranger's DNS says so (this machine, its link, nobody) are taken out of answers from
-//! the network, whichever way they are told ([`answer`](super::answer), U-09).
+//! the network, whichever way they are told ([`super::answer`], U-09).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
