@@ -13,17 +13,15 @@ const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "
 /// # Errors
 /// Why it is neither.
 pub fn json(bytes: &[u8]) -> Result<Json, String> {
+    // a map of YAML may have braces, too; what has the quotes of JSON is not taken for one, or what is
+    // missing in it would be read as nothing
     let mut meaning = bytes.iter().filter(|byte| !byte.is_ascii_whitespace());
-    if meaning.next() != Some(&b'{') {
-        return yaml(bytes);
+    match (meaning.next(), meaning.next()) {
+        (Some(b'{'), Some(b'"' | b'}') | None) => {
+            from_slice(bytes).map_err(|error| format!("it is no JSON: {error}"))
+        }
+        _ => yaml(bytes),
     }
-    let error = match from_slice(bytes) {
-        Ok(document) => return Ok(document),
-        Err(error) => error,
-    };
-    // maps of YAML may have braces, too, and names in them need no quotes
-    let is_meant = matches!(meaning.next(), Some(b'"' | b'}') | None);
-    yaml(bytes).map_err(|why| if is_meant { format!("it is no JSON: {error}") } else { why })
 }
 
 fn yaml(bytes: &[u8]) -> Result<Json, String> {
