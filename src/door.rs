@@ -127,9 +127,9 @@ impl Door {
     }
 }
 
-/// A connection that the kernel has begun to make is complete after one round trip; so long after
-/// the last one there are no more.
-const LAST_ROUND_TRIP: Duration = Duration::from_millis(200);
+/// A connection that the kernel has begun to make is complete after one round trip, and its client's
+/// first word, which is waited for, comes soon after; so long after the last one there are no more.
+const LAST_ROUND_TRIP: Duration = Duration::from_millis(500);
 /// And so long it may take altogether.
 const CLOSING: Duration = Duration::from_secs(2);
 

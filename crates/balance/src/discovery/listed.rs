@@ -154,7 +154,7 @@ mod tests {
             ),
             ("endpoints: 7", Err("pool.yaml:1:12: endpoints: `7` is not an endpoint")),
             ("- {address: a:1, weight: 4294967296}", Err("pool.yaml:1:26: [0].weight: ")),
-            ("{servers: []}", Err("pool.yaml:1:1: the key `endpoints` is missing")),
+            ("{servers: []}", Err("pool.yaml:1:2: servers: there is no key `servers` here")),
         ] {
             match (list(text), expected) {
                 (Ok(read), Ok(expected)) => assert_eq!(read, expected, "{text}"),
