@@ -40,7 +40,7 @@ fn upgrade(transom: &Transom) -> (Client, Response) {
 }
 
 #[test]
-fn rfc8441_a_websocket_of_http_1_becomes_a_stream() {
+fn w_04_rfc8441_a_websocket_of_http_1_becomes_a_stream() {
     let endpoint = echoing();
     let mut transom = one(&endpoint);
     assert_eq!(get(&transom, "/").text(), "no tunnel");
@@ -76,7 +76,7 @@ fn rfc8441_a_websocket_of_http_1_becomes_a_stream() {
 }
 
 #[test]
-fn rfc8441_a_stream_of_a_client_becomes_a_stream() {
+fn w_04_rfc8441_a_stream_of_a_client_becomes_a_stream() {
     let endpoint = echoing();
     let mut transom = one(&endpoint);
     let mut client = Http2::connect(transom.web());
@@ -103,7 +103,7 @@ fn rfc8441_a_stream_of_a_client_becomes_a_stream() {
 }
 
 #[test]
-fn rfc8441_who_leaves_a_tunnel_ends_its_stream() {
+fn w_04_rfc8441_who_leaves_a_tunnel_ends_its_stream() {
     let endpoint = echoing();
     let mut transom = one(&endpoint);
     let (mut client, _) = upgrade(&transom);
@@ -116,7 +116,7 @@ fn rfc8441_who_leaves_a_tunnel_ends_its_stream() {
 }
 
 #[test]
-fn rfc8441_an_endpoint_may_refuse() {
+fn w_04_rfc8441_an_endpoint_may_refuse() {
     let endpoint = H2Endpoint::new(CONNECTS, |exchange| exchange.answer(403, &[], "not here"));
     let mut transom = one(&endpoint);
     let (_, response) = upgrade(&transom);
@@ -148,7 +148,7 @@ fn both(http2: SocketAddr, http1: SocketAddr) -> SocketAddr {
 }
 
 #[test]
-fn rfc8441_where_the_endpoint_takes_no_tunnels_it_has_a_connection_of_its_own() {
+fn w_04_rfc8441_where_the_endpoint_takes_no_tunnels_it_has_a_connection_of_its_own() {
     let streams = H2Endpoint::echo();
     let tunnels = Endpoint::early(|request, line| {
         assert_eq!(request.field("upgrade"), Some("websocket"));
