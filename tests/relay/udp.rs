@@ -136,6 +136,27 @@ fn lb02_each_datagram_may_be_balanced_by_itself() {
     assert_eq!(a.sources.lock().unwrap().len(), 1, "its flow to an endpoint goes on");
 }
 
+/// Whoever may not send here does not, however datagrams are balanced.
+#[test]
+fn l_06_who_may_not_send_reaches_no_endpoint() {
+    let echo = Echo::named("e");
+    for balance in ["flow", "datagram"] {
+        let transom = Transom::run(
+            TRANSOM,
+            &config(&[&echo], &format!(", balance: {balance}"), ", clients: { deny: [127.0.0.9] }"),
+        );
+        let stranger = UdpSocket::bind("127.0.0.9:0").unwrap();
+        stranger.connect(transom.address("DNS")).unwrap();
+        stranger.send(b"stranger").unwrap();
+        let refused = "transom_connections_refused_total{listener=\"dns\",reason=\"address\"}";
+        until("it is refused", || transom.metric(refused) == 1.0);
+        let heard = echo.heard();
+        assert_eq!(ask(&client(&transom), b"x"), b"ex");
+        assert_eq!(echo.heard(), heard + 1, "{balance}");
+    }
+    assert_eq!(echo.heard(), 2);
+}
+
 #[test]
 fn u_20_an_endpoint_where_nobody_listens_is_left() {
     let gone = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

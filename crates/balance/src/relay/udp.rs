@@ -190,21 +190,19 @@ impl<O: Owner> Post<O> {
     ) -> Result<(), Refused> {
         let (client, local, bytes) = self.proxied(relay, from, to, bytes)?;
         let mut key = Key { from, to, client, endpoint: 0 };
-        if relay.per_datagram {
-            let lease = self.lease(relay, client)?;
-            key.endpoint = lease.endpoint().key;
-            if self.goes_on(&key, bytes) {
-                return Ok(());
-            }
-            return self.begin(relay, key, local, lease, bytes);
-        }
-        if self.goes_on(&key, bytes) {
+        if !relay.per_datagram && self.goes_on(&key, bytes) {
             return Ok(());
         }
         if !self.owner.lets_pass(client) || from.port() == 0 {
             return Err(Refused::Address);
         }
         let lease = self.lease(relay, client)?;
+        if relay.per_datagram {
+            key.endpoint = lease.endpoint().key;
+            if self.goes_on(&key, bytes) {
+                return Ok(());
+            }
+        }
         self.begin(relay, key, local, lease, bytes)
     }
 
