@@ -33,12 +33,19 @@ fn get(client: &mut Client, target: &str) {
 
 fn tunnel(transom: &Transom) -> Client {
     let mut client = Client::connect(transom.web());
+    becomes_a_tunnel(&mut client);
+    client
+}
+
+fn becomes_a_tunnel(client: &mut Client) {
     client.send(
         "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
     );
     assert_eq!(client.response().status, 101);
-    client
+    client.forget();
+    let frame = b"\x81\x80\x01\x02\x03\x04";
+    assert_eq!(client.send(frame).read(frame.len()).expect("the tunnel stands"), frame);
 }
 
 #[test]
@@ -99,6 +106,30 @@ fn an_idle_connection_gets_its_last_call() {
     assert_eq!(last.status, 200);
     assert!(last.closes());
     idle.ends();
+    assert_eq!(transom.ended().code(), Some(0));
+}
+
+/// It was answered with 101 and cut off at once.
+#[test]
+fn h1_29_a_tunnel_may_be_the_last_that_a_connection_carries() {
+    let server = Server::start("shop");
+    let config = format!(
+        "workers: 1\ngrace: 30s\nlisteners:\n  web:\n    address: '@WEB'\n    \
+         limits: {{ requests-per-connection: 2 }}\n    routes: [{{ forward: '{}' }}]\n",
+        server.address
+    );
+    let mut transom = Transom::run(TRANSOM, &config);
+    let mut clients = [(); 2].map(|()| Client::connect(transom.web()));
+    for client in &mut clients {
+        get(client, "/first");
+        assert!(!client.response().closes());
+    }
+    let [mut last_request, mut last_call] = clients;
+    becomes_a_tunnel(&mut last_request);
+    transom.signal(Signal::TERM);
+    until("it drains", || transom.admin("GET", "/readyz").status == 503);
+    becomes_a_tunnel(&mut last_call);
+    drop((last_request, last_call));
     assert_eq!(transom.ended().code(), Some(0));
 }
 

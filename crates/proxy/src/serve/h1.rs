@@ -309,10 +309,12 @@ async fn exchange(wire: &Rc<Wire>, serving: &Rc<Serving>, mut begun: Box<Begun>)
         }
         Err(answer) => answer,
     };
-    // A connection that is not kept gives back what it holds.
-    let tight = serving.local.worker.pressure().level() >= Level::Tight;
-    let plan = Plan { keep: plan.keep && !tight && !serving.draining.get(), ..plan };
     let tunnel = exchange.tunnel.take().filter(|_| response.status == 101);
+    // A connection that is not kept gives back what it holds. One that has become a tunnel carries no
+    // request after this one anyway.
+    let tight = serving.local.worker.pressure().level() >= Level::Tight;
+    let keep = plan.keep && !tight && !serving.draining.get();
+    let plan = Plan { keep: keep || tunnel.is_some(), ..plan };
     let fate = respond(wire, exchange, response, plan).await;
     let fate = match tunnel {
         Some(tunnel) if fate == Fate::Keep => {
