@@ -3,7 +3,8 @@
 //! Closed: everything passes and is counted. Once `errors` of at least `requests` within `window`
 //! have failed it opens: nothing passes for `open`. Then it is half open: `trials` requests pass;
 //! if all of them succeed it closes, with the first that fails it opens again, for twice as long
-//! each time, [`LONGEST`] at most.
+//! each time, [`LONGEST`] at most. A trial that goes on for longer than `open`, such as a WebSocket, is
+//! not waited for: another one takes its place.
 
 use std::time::{Duration, Instant};
 
@@ -76,8 +77,15 @@ pub struct Breaker {
 #[derive(Debug)]
 enum State {
     Closed(Counts),
-    Open { until: Instant },
-    HalfOpen { started: u32, succeeded: u32 },
+    Open {
+        until: Instant,
+    },
+    /// Trials, since the first of those that are waited for.
+    HalfOpen {
+        started: u32,
+        succeeded: u32,
+        since: Instant,
+    },
 }
 
 impl Breaker {
@@ -108,14 +116,20 @@ impl Breaker {
             if !left.is_zero() {
                 return Passing::No(left);
             }
-            self.state = State::HalfOpen { started: 0, succeeded: 0 };
+            self.state = State::HalfOpen { started: 0, succeeded: 0, since: now };
         }
         match &mut self.state {
-            State::HalfOpen { started, .. } if *started < self.rule.trials.max(1) => {
+            State::HalfOpen { started, succeeded, since } => {
+                let trials = self.rule.trials.max(1);
+                if *started >= trials && now.saturating_duration_since(*since) >= self.rule.open {
+                    (*started, *since) = (*succeeded, now);
+                }
+                if *started >= trials {
+                    return Passing::No(Duration::from_millis(1));
+                }
                 *started += 1;
                 Passing::Trial
             }
-            State::HalfOpen { .. } => Passing::No(Duration::from_millis(1)),
             State::Closed(_) | State::Open { .. } => Passing::Yes,
         }
     }
@@ -282,6 +296,29 @@ mod tests {
         let passing: Vec<_> = (0..4).map(|_| breaker.pass(now)).collect();
         assert_eq!(passing[..2], [Passing::Trial, Passing::Trial]);
         assert!(passing[2..].iter().all(|passing| matches!(passing, Passing::No(_))));
+    }
+
+    /// Three WebSockets that were its trials kept everybody else away for as long as they lasted.
+    #[test]
+    fn trials_that_go_on_for_long_are_not_waited_for() {
+        let start = Instant::now();
+        let mut breaker = Breaker::new(RULE, start);
+        for _ in 0..4 {
+            breaker.ended(false, Some(true), start);
+        }
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!([breaker.pass(at(5)), breaker.pass(at(6))], [Passing::Trial; 2]);
+        assert!(matches!(breaker.pass(at(9)), Passing::No(_)));
+        // Another two, of which one succeeds and one goes on; and one more in its place.
+        assert_eq!([breaker.pass(at(10)), breaker.pass(at(10))], [Passing::Trial; 2]);
+        assert_eq!(breaker.ended(true, Some(false), at(11)), None);
+        assert!(matches!(breaker.pass(at(14)), Passing::No(_)));
+        assert_eq!(breaker.pass(at(15)), Passing::Trial);
+        assert!(matches!(breaker.pass(at(15)), Passing::No(_)));
+        assert_eq!(breaker.ended(true, Some(false), at(15)), Some(Position::Closed));
+        // The first ones end at last, and say something about now.
+        assert_eq!(breaker.ended(true, Some(false), at(3600)), None);
+        assert_eq!(breaker.position(), Position::Closed);
     }
 
     #[test]
