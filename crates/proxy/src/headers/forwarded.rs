@@ -53,7 +53,8 @@ pub fn client(peer: SocketAddr, fields: &Fields, trusted: &[IpNet]) -> IpAddr {
         .map(|hop| address(hop.trim_ascii()))
         .collect();
     if hops.is_empty() {
-        hops = fields.all(Known::Forwarded).flat_map(list).map(forwarded_for).collect();
+        let elements = fields.all(Known::Forwarded).flat_map(|value| parts(value, b','));
+        hops = elements.map(forwarded_for).collect();
     }
     let mut client = peer;
     for hop in hops.into_iter().rev() {
@@ -78,9 +79,30 @@ fn address(text: &[u8]) -> Option<IpAddr> {
     text.parse::<SocketAddr>().ok().map(|a| unmapped(a.ip()))
 }
 
+/// The parts between separators that stand outside of quotes, without the empty ones. Where a quote is
+/// never closed there are none: then what a proxy has added behind it is still found.
+fn parts(text: &[u8], separator: u8) -> Vec<&[u8]> {
+    let (mut quoted, mut escaped) = (false, false);
+    let outside = |b: &u8| {
+        match b {
+            _ if std::mem::take(&mut escaped) => {}
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            _ => {}
+        }
+        !quoted && *b == separator
+    };
+    let mut parts: Vec<&[u8]> = text.split(outside).collect();
+    if quoted {
+        parts = text.split(|b| *b == separator).collect();
+    }
+    parts.retain(|part| !part.trim_ascii().is_empty());
+    parts
+}
+
 /// The `for` parameter of one element of `Forwarded` (RFC 7239 §4).
 fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
-    element.split(|b| *b == b';').find_map(|pair| {
+    parts(element, b';').into_iter().find_map(|pair| {
         let at = pair.iter().position(|b| *b == b'=')?;
         if !pair[..at].trim_ascii().eq_ignore_ascii_case(b"for") {
             return None;
@@ -224,6 +246,13 @@ mod tests {
                 "2001:db8::7",
             ),
             ("10.0.0.1:1", &[("Forwarded", "for=_hidden")], "10.0.0.1"),
+            // what stands in quotes is what a client has said of itself, and no parameter
+            ("10.0.0.1:1", &[("Forwarded", "host=\"a;for=6.6.6.6;\";for=1.2.3.4")], "1.2.3.4"),
+            ("10.0.0.1:1", &[("Forwarded", "host=\"a, for=6.6.6.6\";for=1.2.3.4")], "1.2.3.4"),
+            ("10.0.0.1:1", &[("Forwarded", "host=\"\\\";for=6.6.6.6\";for=1.2.3.4")], "1.2.3.4"),
+            ("10.0.0.1:1", &[("Forwarded", "for=\"6.6.6.6, for=1.2.3.4")], "1.2.3.4"),
+            ("10.0.0.1:1", &[("Forwarded", "for=\"\\, for=1.2.3.4;host=\"b\"")], "1.2.3.4"),
+            ("10.0.0.1:1", &[("Forwarded", "for=1.2.3.4, , ")], "1.2.3.4"),
             ("10.0.0.1:1", &[], "10.0.0.1"),
         ] {
             let mut fields = Fields::new();
