@@ -105,7 +105,7 @@ settings! {
         pub servers: Vec<Spanned<ListenAddress>> = Vec::new(),
         /// Which addresses of a name are used.
         pub family: Family = Family::PreferIpv4,
-        /// The least that an answer is kept, whatever its TTL.
+        /// The least that an answer is kept, whatever its TTL; never less than 20 ms.
         pub min_ttl: Duration = Duration::seconds(5),
         /// The most that an answer is kept, whatever its TTL.
         pub max_ttl: Duration = Duration::minutes(5),

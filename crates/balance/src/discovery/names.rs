@@ -145,7 +145,7 @@ impl Names {
             loop {
                 let answer = resolver.addresses(&host).await;
                 let Some(name) = weak.upgrade() else { return };
-                let least = resolver.settings().min_ttl;
+                let least = resolver.settings().least();
                 let (news, pause) = name.known_mut().take(answer, least, Instant::now());
                 if news {
                     name.tell();

@@ -23,6 +23,9 @@ use ipnet::IpNet;
 
 use super::answer::{self, Found, REFUSED, Service};
 
+/// Questions for the same name are never closer together.
+const APART: Duration = Duration::from_millis(20);
+
 /// Which addresses of a name are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Family {
@@ -70,7 +73,13 @@ impl Default for Settings {
 impl Settings {
     /// How long an answer is kept that says so.
     pub fn kept(&self, ttl: Duration) -> Duration {
-        ttl.max(self.min_ttl).min(self.max_ttl.max(self.min_ttl))
+        ttl.max(self.least()).min(self.max_ttl.max(self.least()))
+    }
+
+    /// The least time between two questions for the same name: a name whose TTL is zero, or that fails at
+    /// once, is not asked for without end, whatever the configuration says.
+    pub fn least(&self) -> Duration {
+        self.min_ttl.max(APART)
     }
 }
 

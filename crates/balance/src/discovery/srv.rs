@@ -20,7 +20,7 @@ impl Srv {
     async fn watch(&self, reach: &Reach, news: &News) -> String {
         let mut nothing = 0;
         loop {
-            let least = reach.resolver.settings().min_ttl;
+            let least = reach.resolver.settings().least();
             let pause = match reach.resolver.services(&self.name).await {
                 Ok(answer) => {
                     nothing = 0;
