@@ -36,6 +36,11 @@ fn a_server_of_its_own() {
         std::process::exit(0);
     });
     let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    if std::env::var("DIES").is_ok() {
+        // it is there, and gone once somebody has looked
+        listener.accept().unwrap();
+        std::process::exit(3);
+    }
     server::serve(&listener, &port.to_string());
 }
 
@@ -222,6 +227,18 @@ fn lb31_a_server_that_dies_is_replaced() {
     until("it is told", || transom.said().contains("has ended by itself: signal: 9"));
     until("another is there", || scale(&transom)["ready"] == 1 && children(&transom) == 1);
     assert_eq!(get(transom.web(), "/").status, 200);
+}
+
+/// It was started again every half second for ever, as having come up counted as success.
+#[test]
+fn lb31_servers_that_come_up_and_die_are_tried_ever_later() {
+    let config = config("      min: 1\n      max: 1\n").replace("SHOP: '1'", "SHOP: '1', DIES: '1'");
+    let begun = Instant::now();
+    let transom = Transom::run(TRANSOM, &config);
+    let deaths = || transom.said().matches("has ended by itself").count();
+    until("four have died", || deaths() >= 4);
+    // half a second, one and two in between
+    assert!(begun.elapsed() >= Duration::from_millis(3400), "{:?}", begun.elapsed());
 }
 
 #[test]

@@ -26,6 +26,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// After a start that failed; it doubles up to the longest.
 const PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// After so long without a failure the next one is the first: twice the longest pause, so that servers
+/// which come up and die again are tried ever later, too.
+const FORGOTTEN: Duration = Duration::from_secs(60);
 /// Decisions that are kept to be shown.
 const KEPT: usize = 20;
 
@@ -279,16 +282,16 @@ impl Scaler {
     fn failed(&self, why: String) {
         (self.tell)(Remark::Trouble(format!("pool `{}`: scale: {why}", self.name)));
         let mut shown = locked(&self.shown);
-        shown.failures += 1;
+        // What failed long ago is another matter.
+        let again = shown.failed.as_ref().is_some_and(|(_, at)| at.elapsed() < FORGOTTEN);
+        shown.failures = if again { shown.failures.saturating_add(1) } else { 1 };
         shown.failed = Some((why.clone(), Instant::now()));
         shown.keep(why);
     }
 
     fn noted(&self, what: String) {
         (self.tell)(Remark::Change(format!("pool `{}`: scale: {what}", self.name)));
-        let mut shown = locked(&self.shown);
-        shown.failures = 0;
-        shown.keep(what);
+        locked(&self.shown).keep(what);
     }
 }
 

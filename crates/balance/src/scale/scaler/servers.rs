@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use transom_net::{Address, Worker};
 use transom_settings::EndpointAddress;
 
-use super::{PAUSE, Scaler, Work, locked};
+use super::{FORGOTTEN, Scaler, Work, locked};
 use crate::discovery::{Listed, Reach};
 use crate::scale::Driver;
 use crate::state::Administrative;
@@ -225,11 +225,11 @@ impl Scaler {
         self.noted(format!("{} is there at {address} after {took} ms", server.name()));
         tokio::select! {
             how = started.ended() => {
-                // one that was there proves that others can be
                 server.set(Phase::Stopping);
                 self.tell_list();
                 self.failed(format!("{} has ended by itself: {how}", server.name()));
-                if begun.elapsed() > PAUSE {
+                // one that was there for long proves that others can be
+                if begun.elapsed() > FORGOTTEN {
                     locked(&self.shown).failures = 0;
                 }
             }
