@@ -89,7 +89,7 @@ pub fn explain(
             let shown = name.map_or("a client that names no host".to_owned(), quote);
             let _ = writeln!(told, "  note: no certificate is for {shown}, so TLS is refused");
         }
-        Facts::imagined(name, tls.policy_of(name))
+        Facts::imagined(name, tls)
     });
     let client = SocketAddr::new(question.from, 0);
     if let Some(rule) = &listening.clients {

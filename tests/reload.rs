@@ -169,6 +169,54 @@ fn is_posted(response: &Response) -> bool {
     response.status == 200 && response.text().ends_with(" POST /shop/p 6")
 }
 
+/// Whoever had connected before went on without a certificate for as long as its connection lasted.
+#[test]
+fn a_06_who_is_asked_for_a_certificate_by_a_reload_shows_one_or_goes() {
+    let authority = Authority::new();
+    let (server, own) = (authority.issue(&["shop.example"]), authority.issue(&["a.example"]));
+    let config = |certificates: &str| {
+        format!(
+            "workers: 1\nlisteners:\n  web:\n    address: '@WEB'\n    tls: {{ certificate: shop.pem, \
+             key: shop.key{certificates} }}\n    routes: [{{ respond: hello }}]\n"
+        )
+    };
+    let mut transom = Transom::run_with(env!("CARGO_BIN_EXE_transom"), &config(""), |folder| {
+        std::fs::write(folder.join("shop.pem"), &server.certificate).unwrap();
+        std::fs::write(folder.join("shop.key"), &server.key).unwrap();
+        std::fs::write(folder.join("ca.pem"), &authority.pem).unwrap();
+    });
+    let connect = |own: Option<&Issued>| {
+        let config = own.map_or_else(|| authority.client(), |own| authority.client_with(own));
+        Client::try_connect_tls(transom.web(), "shop.example", config).unwrap()
+    };
+    let ask = |client: &mut Client| {
+        client.send("GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n").response()
+    };
+    let mut early = connect(None);
+    assert_eq!(ask(&mut early).status, 200);
+    let [mut known, mut stranger] = [Some(&own), None].map(|own| {
+        let mut client = connect(own);
+        assert_eq!(ask(&mut client).status, 200);
+        client
+    });
+    let web = transom.web();
+    let reload = |transom: &mut Transom, certificates: &str| {
+        transom.write(&config(certificates));
+        assert_eq!(transom.admin("POST", "/reload").status, 200);
+    };
+    // What does not change who is asked for what changes nothing for who is there.
+    reload(&mut transom, ", min-version: '1.3'");
+    assert_eq!(ask(&mut early).status, 200);
+    reload(&mut transom, ", client-certificates: { mode: required, ca: ca.pem }");
+    for client in [&mut early, &mut known, &mut stranger] {
+        let refused = ask(client);
+        assert_eq!((refused.status, refused.closes()), (421, true));
+        client.ends();
+    }
+    let mut again = Client::connect_tls(web, "shop.example", authority.client_with(&own));
+    assert_eq!(ask(&mut again).status, 200);
+}
+
 /// Endpoints and certificates, and the files that go round.
 struct Rig {
     shop: Server,

@@ -38,16 +38,17 @@ impl<'a> Build<'a> {
         let router = self.router(&placed);
         let routes = self.routes(name, listener, &placed)?;
         let counts = self.counts(name);
+        let tls = match tls {
+            Some(built) => Some(built?),
+            None => None,
+        };
         let site = Site {
             // what is in a log was counted before
             sinks: self.tally(&placed).into_iter().chain(sinks(name, &routes)).collect(),
             router: router?,
             routes,
+            client_auth: tls.as_ref().map(|tls| tls.client_auth()),
             ..self.site(name, listener, generation, &counts)
-        };
-        let tls = match tls {
-            Some(built) => Some(built?),
-            None => None,
         };
         let relay = match &listener.tcp {
             Some(tcp) => Some(Arc::new(self.relay(listener, tcp, &site, &at)?)),

@@ -96,6 +96,7 @@ pub(super) fn site(sinks: Vec<Arc<dyn Sink>>) -> Site {
         ceilings: None,
         timeouts: Default::default(),
         http2: None,
+        client_auth: None,
         paths: Default::default(),
         trusted: vec![],
         forwarded: Default::default(),

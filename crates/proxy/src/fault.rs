@@ -151,8 +151,8 @@ faults! {
         "remove the Expect field from the client";
     Misdirected "misdirected" 421 FAILED_PRECONDITION http_request_error Client No
         "This host is not served here.",
-        "no route of this listener names the host that was asked for",
-        "add a route for the host, or a route without `host`, which serves any";
+        "no route of this listener names the host that was asked for, or the connection was made before a reload after which clients are asked for other certificates",
+        "add a route for the host, or a route without `host`, which serves any; who connects anew is asked for the certificates of now";
     KeyReused "key-reused" 422 INVALID_ARGUMENT http_request_error Client No
         "The idempotency key was used for another request.",
         "the client has sent an idempotency key a second time, with another method, path, query or body",

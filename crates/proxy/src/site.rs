@@ -9,6 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ipnet::IpNet;
+use transom_net::tls::server::PolicyId;
 use transom_settings::HeaderName;
 
 use crate::action::Action;
@@ -16,6 +17,7 @@ use crate::body::bandwidth::Bandwidth;
 use crate::codec::head::HeadLimits;
 use crate::headers::forwarded::ForwardedStyle;
 use crate::normalize::PathRules;
+use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::record::Sink;
 use crate::route::Router;
@@ -37,6 +39,8 @@ pub struct Site {
     pub timeouts: Timeouts,
     /// Nothing where HTTP/2 is not spoken.
     pub http2: Option<Http2>,
+    /// Which certificates clients are asked for; nothing without TLS.
+    pub client_auth: Option<PolicyId>,
     pub paths: PathRules,
     /// Peers that may say for whom they speak.
     pub trusted: Vec<IpNet>,
@@ -60,6 +64,7 @@ impl Site {
             ceilings: None,
             timeouts: Timeouts::default(),
             http2: None,
+            client_auth: None,
             paths: PathRules::default(),
             trusted: Vec::new(),
             forwarded: ForwardedStyle { x_forwarded: false, forwarded: false, via: false },
@@ -67,6 +72,15 @@ impl Site {
             vouched: Arc::default(),
             pages: Pages::default(),
             sinks: Vec::new(),
+        }
+    }
+
+    /// Whether this connection was made when clients were asked for other certificates than now: what
+    /// its client has shown then, or has not, says nothing any more.
+    pub fn outdates(&self, peer: &Peer) -> bool {
+        match (&peer.tls, self.client_auth) {
+            (Some(made), Some(now)) => made.client_auth != now,
+            _ => false,
         }
     }
 }

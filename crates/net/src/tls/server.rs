@@ -161,6 +161,7 @@ pub struct ServerTls {
 #[derive(Clone)]
 struct Built {
     id: PolicyId,
+    client_auth: PolicyId,
     config: Arc<ServerConfig>,
 }
 
@@ -206,6 +207,13 @@ impl ServerTls {
     /// [`Facts::policy`]; otherwise it is misdirected (RFC 9110 §15.5.20).
     pub fn policy_of(&self, host: Option<&str>) -> PolicyId {
         self.find(host).id
+    }
+
+    /// Whether clients that name no host, or one without a policy of its own, show certificates, and who
+    /// must have signed those. A connection whose [`Facts::client_auth`] is another was made when other
+    /// ones were asked for.
+    pub fn client_auth(&self) -> PolicyId {
+        self.policy.client_auth
     }
 
     /// Whether a client that asks for `name`, or for none, is shown a certificate.
@@ -284,11 +292,10 @@ fn build(
             builder.with_client_cert_verifier(verifier)
         }
     };
-    let mut parts: Vec<&[u8]> = vec![
-        authorities.map_or(&b""[..], |pem| pem),
-        if required { b"required" } else { b"" },
-        if policy.min_version == Version::Tls13 { b"1.3" } else { b"1.2" },
-    ];
+    let mut parts: Vec<&[u8]> =
+        vec![authorities.map_or(&b""[..], |pem| pem), if required { b"required" } else { b"" }];
+    let client_auth = PolicyId::of(&parts);
+    parts.push(if policy.min_version == Version::Tls13 { b"1.3" } else { b"1.2" });
     parts.extend(policy.alpn.iter().map(Vec::as_slice));
     let id = PolicyId::of(&parts);
 
@@ -303,7 +310,7 @@ fn build(
         // Resuming would take the place of showing the certificate.
         config.send_tls13_tickets = 0;
     }
-    Ok(Built { id, config: Arc::new(config) })
+    Ok(Built { id, client_auth, config: Arc::new(config) })
 }
 
 /// Authorities from PEM: every certificate must be usable, and there must be one.

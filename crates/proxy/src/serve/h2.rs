@@ -273,6 +273,7 @@ impl Connection {
         }
         let age = self.worker().now().saturating_duration_since(self.opened);
         if self.line.serving.draining.get()
+            || site.outdates(&self.line.peer)
             || self.served >= site.limits.requests
             || age >= site.limits.age
         {

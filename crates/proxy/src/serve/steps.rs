@@ -78,6 +78,10 @@ pub(super) fn route(
     admitted: Admitted,
     body: impl FnOnce(BodyRules) -> Body,
 ) -> Result<Request, Response> {
+    if exchange.site.outdates(&exchange.peer) {
+        let detail = "the connection was made when clients were asked for other certificates";
+        return Err(answer::to(exchange, Fault::new(Code::Misdirected, detail).closing()));
+    }
     if let Err(fault) = ceilings::enter(exchange) {
         return Err(answer::to(exchange, fault));
     }

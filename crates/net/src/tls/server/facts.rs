@@ -8,7 +8,7 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 
-use super::PolicyId;
+use super::{PolicyId, ServerTls};
 use crate::tls::certificates::{self, canonical};
 use crate::tls::session::Session;
 
@@ -23,6 +23,8 @@ pub struct Facts {
     pub alpn: Option<Box<[u8]>>,
     pub resumed: bool,
     pub policy: PolicyId,
+    /// Which certificates clients were asked for; see [`ServerTls::client_auth`].
+    pub client_auth: PolicyId,
     /// The client's own certificate, verified.
     shown: Option<CertificateDer<'static>>,
     read: OnceLock<Option<Box<ClientCertificate>>>,
@@ -30,7 +32,7 @@ pub struct Facts {
 
 impl Facts {
     /// What would be known of a connection without a client's certificate, for `transom explain`.
-    pub fn imagined(sni: Option<&str>, policy: PolicyId) -> Self {
+    pub fn imagined(sni: Option<&str>, tls: &ServerTls) -> Self {
         Self {
             version: "1.3",
             cipher: "",
@@ -38,13 +40,14 @@ impl Facts {
             sni: sni.map(|name| canonical(name).into()),
             alpn: None,
             resumed: false,
-            policy,
+            policy: tls.policy_of(sni),
+            client_auth: tls.client_auth(),
             shown: None,
             read: OnceLock::new(),
         }
     }
 
-    pub(super) fn of(session: &Session, policy: PolicyId) -> Self {
+    pub(super) fn of(session: &Session, policy: PolicyId, client_auth: PolicyId) -> Self {
         Self {
             version: session.version(),
             cipher: session.cipher(),
@@ -53,6 +56,7 @@ impl Facts {
             alpn: session.alpn().map(Into::into),
             resumed: session.resumed(),
             policy,
+            client_auth,
             shown: session.peer_certificates().first().cloned(),
             read: OnceLock::new(),
         }

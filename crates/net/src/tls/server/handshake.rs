@@ -78,7 +78,7 @@ where
         let _ = io.write_all(&UNRECOGNIZED_NAME).await;
         return Err(HandshakeError::UnknownName(name));
     }
-    let Built { id, config } = tls.find(name).clone();
+    let Built { id, client_auth, config } = tls.find(name).clone();
     let turn = turns.take(most).await.ok_or(HandshakeError::TooMany)?;
     let conn = match accepted.into_connection(config) {
         Ok(conn) => conn,
@@ -97,6 +97,6 @@ where
         Poll::Ready(done) => done?,
         Poll::Pending => poll_fn(|cx| session.poll_handshake(io, cx)).await?,
     }
-    let facts = Facts::of(&session, id);
+    let facts = Facts::of(&session, id, client_auth);
     Ok((session, facts))
 }
