@@ -9,7 +9,7 @@
 
 pub mod breaker;
 pub mod gradient;
-mod queue;
+pub(crate) mod queue;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,7 +23,7 @@ use transom_proxy::fields::Fields;
 
 use self::breaker::{Breaker, BreakerRule, Passing, Position};
 use self::gradient::{Gradient, GradientRule};
-use self::queue::Queue;
+use self::queue::{Look, Queue};
 use crate::log::{Level, Log};
 use crate::members::PoolMember;
 use crate::pool::{Pool, Question};
@@ -84,6 +84,8 @@ pub struct GuardView {
 enum Admission {
     Member(Arc<PoolMember>),
     /// All that could be used are busy.
+    Busy,
+    /// As many run as may run in all.
     Full,
     /// None could be used at all.
     Nobody,
@@ -159,8 +161,9 @@ impl Guard {
                 Passing::No(left) => return Leasing::Refused(open(left)),
             },
         };
-        // Nobody overtakes those who wait, but for the trials on which all of them depend.
-        if trial || self.queue.is_empty() {
+        // Nobody overtakes those who wait for the same members, but for the trials on which all of them
+        // depend.
+        if trial || self.queue.is_empty() || !self.queue.holds(pool.lane(rule, question)) {
             match self.admit(pool, rule, question) {
                 Admission::Member(member) => {
                     return Leasing::Ready(self.lease_of(member, trial, now));
@@ -169,7 +172,7 @@ impl Guard {
                     self.give_back(trial, now);
                     return Leasing::Refused(pool.nobody_left());
                 }
-                Admission::Full => {}
+                Admission::Busy | Admission::Full => {}
             }
         }
         self.give_back(trial, now);
@@ -206,7 +209,7 @@ impl Guard {
         }
         self.running.fetch_sub(1, Ordering::Relaxed);
         match pool.has_others_at(rule, question) {
-            true => Admission::Full,
+            true => Admission::Busy,
             false => Admission::Nobody,
         }
     }
@@ -237,12 +240,13 @@ impl Guard {
                 let question =
                     Question { wish: waiter.wish, tried: &waiter.tried, now: Instant::now() };
                 // The guard of its own pool, which may be of another generation than this one.
-                let guard = waiter.pool.guard()?.clone();
+                let Some(guard) = waiter.pool.guard().cloned() else { return Look::Full };
                 match guard.admit(&waiter.pool, waiter.rule, &question) {
-                    Admission::Member(member) => Some(Ok((guard, member))),
-                    Admission::Full => None,
+                    Admission::Member(member) => Look::Served(Ok((guard, member))),
+                    Admission::Busy => Look::Busy,
+                    Admission::Full => Look::Full,
                     // It waits in vain, and must not hold up those behind it.
-                    Admission::Nobody => Some(Err(waiter.pool.nobody_left())),
+                    Admission::Nobody => Look::Served(Err(waiter.pool.nobody_left())),
                 }
             });
             let Some((waiter, served)) = served else { return };

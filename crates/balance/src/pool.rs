@@ -25,6 +25,7 @@ use crate::affinity::Affinity;
 use crate::algorithm::Kind;
 use crate::budget::{Allowance, Budget};
 use crate::guard::Guard;
+use crate::guard::queue::Lane;
 use crate::health::Care;
 use crate::members::{Hooks, MemberSpec, MemberView, Passive, PoolMember};
 
@@ -323,6 +324,12 @@ impl Pool {
     /// Whether there is a member for this question, if only when it has room.
     pub(crate) fn has_others_at(&self, place: usize, question: &Question<'_>) -> bool {
         self.set.load().scopes.get(place).is_some_and(|scope| scope.has_others(question))
+    }
+
+    /// Requests of the same lane may have the same members; those of others may have other ones.
+    pub(crate) fn lane(&self, place: usize, question: &Question<'_>) -> Lane {
+        let set = self.set.load();
+        (place, set.scopes.get(place).map_or(0, |scope| scope.lane(question)))
     }
 
     pub(crate) fn nobody_left(&self) -> Fault {

@@ -1,8 +1,9 @@
-//! Requests that wait until a member has room: first by class, within one in their order.
+//! Requests that wait until a member has room: first by class, within one in their order. Where those
+//! who may have the same members, a [`Lane`], find all of these busy, they do not hold up the others.
 //!
 //! Who leaves is taken out at once, so that nobody works for the dead (U-15).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,6 +18,12 @@ use crate::pool::{Pool, Question, Wish};
 /// The class of a request, the smaller the sooner; and its number within the class.
 type Number = (u8, u64);
 
+/// Those who may have the same members.
+pub(crate) type Lane = (usize, u64);
+
+/// How many lanes are looked at for one that can be served, at most.
+const LANES: usize = 32;
+
 /// See the module.
 #[derive(Default)]
 pub(super) struct Queue {
@@ -28,7 +35,31 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct Waiting {
     requests: BTreeMap<Number, Waiter>,
+    /// How many wait in each lane.
+    lanes: HashMap<Lane, usize>,
     last: u64,
+}
+
+impl Waiting {
+    fn take(&mut self, number: Number) -> Option<Waiter> {
+        let waiter = self.requests.remove(&number)?;
+        if let Some(count) = self.lanes.get_mut(&waiter.lane) {
+            *count -= 1;
+            if *count == 0 {
+                self.lanes.remove(&waiter.lane);
+            }
+        }
+        Some(waiter)
+    }
+}
+
+/// What there is for one who waits.
+pub(super) enum Look<T> {
+    Served(T),
+    /// The members that it may have are busy; who may have others may be luckier.
+    Busy,
+    /// Nothing for anybody.
+    Full,
 }
 
 /// One request that waits.
@@ -36,6 +67,7 @@ pub(super) struct Waiter {
     pub(super) pool: Arc<Pool>,
     /// By which of the pool's rules a member is picked.
     pub(super) rule: usize,
+    lane: Lane,
     pub(super) wish: Wish,
     /// Keys of the endpoints it has tried already.
     pub(super) tried: SmallVec<[u64; 4]>,
@@ -58,6 +90,11 @@ impl Queue {
         self.len() == 0
     }
 
+    /// Whether anybody waits who may have the same members.
+    pub(super) fn holds(&self, lane: Lane) -> bool {
+        self.waiting().lanes.contains_key(&lane)
+    }
+
     /// A place at the end of its class, unless so many wait already.
     pub(super) fn join(
         self: &Arc<Self>,
@@ -75,20 +112,43 @@ impl Queue {
         let wish = question.wish;
         let number = (wish.class, waiting.last);
         let tried = SmallVec::from_slice(question.tried);
-        waiting.requests.insert(number, Waiter { pool, rule, wish, tried, answer });
+        let lane = pool.lane(rule, question);
+        *waiting.lanes.entry(lane).or_default() += 1;
+        waiting.requests.insert(number, Waiter { pool, rule, lane, wish, tried, answer });
         self.count.store(waiting.requests.len(), Ordering::Relaxed);
         drop(waiting);
         Some(Place { queue: self.clone(), number, receive })
     }
 
-    /// Takes the first one out if `serve` has something for it.
-    pub(super) fn first<T>(&self, serve: impl FnOnce(&Waiter) -> Option<T>) -> Option<(Waiter, T)> {
+    /// Takes the first one out for whom `serve` has something.
+    pub(super) fn first<T>(
+        &self,
+        mut serve: impl FnMut(&Waiter) -> Look<T>,
+    ) -> Option<(Waiter, T)> {
         if self.is_empty() {
             return None;
         }
         let mut waiting = self.waiting();
-        let served = serve(waiting.requests.first_key_value()?.1)?;
-        let (_, waiter) = waiting.requests.pop_first()?;
+        let mut busy: SmallVec<[Lane; 4]> = SmallVec::new();
+        let mut served = None;
+        for (number, waiter) in &waiting.requests {
+            if busy.contains(&waiter.lane) {
+                continue;
+            }
+            match serve(waiter) {
+                Look::Served(it) => {
+                    served = Some((*number, it));
+                    break;
+                }
+                Look::Full => break,
+                Look::Busy => busy.push(waiter.lane),
+            }
+            if busy.len() >= waiting.lanes.len().min(LANES) {
+                break;
+            }
+        }
+        let (number, served) = served?;
+        let waiter = waiting.take(number)?;
         self.count.store(waiting.requests.len(), Ordering::Relaxed);
         Some((waiter, served))
     }
@@ -97,12 +157,13 @@ impl Queue {
     pub(super) fn all(&self) -> Vec<Waiter> {
         let mut waiting = self.waiting();
         self.count.store(0, Ordering::Relaxed);
+        waiting.lanes.clear();
         std::mem::take(&mut waiting.requests).into_values().collect()
     }
 
     fn leave(&self, number: Number) {
         let mut waiting = self.waiting();
-        let gone = waiting.requests.remove(&number);
+        let gone = waiting.take(number);
         self.count.store(waiting.requests.len(), Ordering::Relaxed);
         drop(waiting);
         // Not under the lock: it may hold the last handle of its pool.

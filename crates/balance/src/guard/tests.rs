@@ -87,6 +87,67 @@ async fn who_finds_no_room_waits_in_order() {
     assert_eq!((view.running, view.waiting, view.refused), (0, 0, 1));
 }
 
+/// Those who waited for members of one subset held up all others, and filled the queue for them.
+#[tokio::test]
+async fn who_waits_for_busy_members_does_not_hold_up_who_may_have_others() {
+    use crate::pool::Rule;
+    let rules = GuardRules { per_member: Some(1), ..RULES };
+    let guard = Some(Guard::new(rules, None, Arc::new(|_, _| {})));
+    let mut specs = specs(&[1, 1]);
+    for (spec, version) in specs.iter_mut().zip(["1", "2"]) {
+        spec.labels.insert("version".into(), version.into());
+    }
+    let pool = Pool::new("p", specs, Settings { guard, ..Settings::default() }, None);
+    let of = |version: &str| {
+        let subset = [("version".into(), version.into())].into();
+        pool.by(Rule { subset, ..Rule::default() })
+    };
+    let (one, two) = (of("1"), of("2"));
+    let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let lease = |scoped: &dyn Destination| {
+        scoped.lease(&Ask { client, http: None, tried: &[], now: Instant::now() })
+    };
+    let first = ready(lease(&one));
+    let waiting = [waits(lease(&one)), waits(lease(&one))];
+    let second = ready(lease(&two));
+    assert_eq!(second.endpoint().name, "b", "though two wait, as many as may");
+    let [mut front, gone] = waiting;
+    drop(gone);
+    let mut other = waits(lease(&two));
+    second.end(AttemptResult::Answered(200));
+    assert_eq!(lease_in(poll(&mut other)).endpoint().name, "b");
+    assert!(poll(&mut front).is_pending(), "its members are busy");
+    first.end(AttemptResult::Answered(200));
+    assert_eq!(lease_in(poll(&mut front)).endpoint().name, "a");
+    assert_eq!(pool.guard().unwrap().view().running, 0);
+}
+
+/// Shards are for that: who keeps its own members busy holds up nobody who has others.
+#[tokio::test]
+async fn lb_14_who_keeps_its_own_shard_busy_holds_up_nobody() {
+    use crate::algorithm::key::Key;
+    use crate::algorithm::{Hashing, Kind, Sharding};
+    let rules = GuardRules { per_member: Some(1), ..RULES };
+    let guard = Some(Guard::new(rules, None, Arc::new(|_, _| {})));
+    let hashing = Hashing { key: Key::Address { ipv4: 32, ipv6: 64 }, bound: None };
+    let algorithm = Kind::Shards(Sharding { hashing, size: 1 });
+    let settings = Settings { guard, algorithm, ..Settings::default() };
+    let pool = Pool::new("p", specs(&[1, 1]), settings, None);
+    let ask = |client: u8| Ask {
+        client: IpAddr::V4(Ipv4Addr::new(10, 0, 0, client)),
+        http: None,
+        tried: &[],
+        now: Instant::now(),
+    };
+    let owner = |client: u8| pool.peek(&ask(client)).unwrap().name.clone();
+    let noisy = 1;
+    let calm = (2..=255).find(|client| owner(*client) != owner(noisy)).unwrap();
+    let _held = ready(pool.lease(&ask(noisy)));
+    let mut waiting = [waits(pool.lease(&ask(noisy))), waits(pool.lease(&ask(noisy)))];
+    drop(ready(pool.lease(&ask(calm))));
+    assert!(waiting.iter_mut().all(|one| poll(one).is_pending()));
+}
+
 #[tokio::test]
 async fn u_15_who_leaves_is_not_waited_for() {
     let rules = GuardRules {

@@ -333,6 +333,12 @@ impl Scope {
         candidates.any(|it| !question.tried.contains(&it.key) && is_own(&it.key))
     }
 
+    /// Tells questions apart that have members of their own: zero where all may have the same.
+    pub(super) fn lane(&self, question: &Question<'_>) -> u64 {
+        let key = question.wish.hash.filter(|_| !self.shards.is_empty());
+        key.unwrap_or_default()
+    }
+
     /// The part of requests that a member stands to get, and what decides in its favour. Nothing
     /// for who is not picked.
     pub(super) fn chance(&self, key: u64, now: Instant) -> Option<Chance> {
