@@ -111,14 +111,9 @@ fn ssl(tls: &transom_net::tls::server::Facts) -> Ssl {
         // One that does not verify gets no connection.
         verified: shown.is_some(),
         version: Some(tls.version.as_bytes().to_vec()),
-        common_name: shown.and_then(|shown| common_name(&shown.subject)).map(Into::into),
+        common_name: shown.and_then(|shown| shown.common_name.clone()).map(Into::into),
         cipher: Some(tls.cipher.as_bytes().to_vec()),
     }
-}
-
-/// `alice` of `CN=alice, O=Shop`.
-fn common_name(subject: &str) -> Option<&str> {
-    subject.split(", ").find_map(|part| part.strip_prefix("CN="))
 }
 
 #[cfg(test)]

@@ -60,6 +60,7 @@ mod tests {
         let digest = "0".repeat(64);
         let shown = ClientCertificate {
             subject: "CN=ann, O=Shop".into(),
+            common_name: Some("ann".into()),
             issuer: String::new(),
             dns_names: vec!["ann.shop".into()],
             uris: vec!["spiffe://shop/ann".into()],

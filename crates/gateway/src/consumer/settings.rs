@@ -67,7 +67,8 @@ settings! {
 
     /// What tells a client certificate that the listener has verified. All that is given must hold.
     pub struct ConsumerCertificate short(san) {
-        /// The whole subject, as `{tls.client.subject}` has it.
+        /// The whole subject, as `{tls.client.subject}` has it: `CN=billing, O=Shop\, Inc.`, where special
+        /// characters of a value are escaped as in RFC 4514.
         pub subject: Option<String> = None,
         /// A name in it: DNS name, URI or mail address.
         pub san: Option<String> = None,

@@ -132,6 +132,7 @@ mod tests {
     fn one_name_is_a_name_and_two_are_none() {
         let shown = |dns: &[&str], uris: &[&str]| Shown {
             subject: "CN=root".into(),
+            common_name: None,
             issuer: String::new(),
             dns_names: dns.iter().map(ToString::to_string).collect(),
             uris: uris.iter().map(ToString::to_string).collect(),

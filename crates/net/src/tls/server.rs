@@ -28,6 +28,7 @@ pub use super::turns::Turns;
 
 mod facts;
 mod handshake;
+mod subject;
 
 pub use facts::{ClientCertificate, Facts};
 pub use handshake::{HandshakeError, accept, accept_in_turn};

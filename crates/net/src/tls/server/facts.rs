@@ -8,7 +8,7 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 
-use super::{PolicyId, ServerTls};
+use super::{PolicyId, ServerTls, subject};
 use crate::tls::certificates::{self, canonical};
 use crate::tls::session::Session;
 
@@ -75,8 +75,10 @@ impl Facts {
 /// Who a verified client certificate speaks of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClientCertificate {
-    /// Distinguished name, such as `CN=alice, O=Shop`.
+    /// Distinguished name, such as `CN=alice, O=Shop`; what stands in a value is escaped.
     pub subject: String,
+    /// The first `CN` of that, as it is.
+    pub common_name: Option<String>,
     pub issuer: String,
     pub dns_names: Vec<String>,
     /// Also SPIFFE identities.
@@ -95,8 +97,9 @@ impl ClientCertificate {
     fn from_der(der: &[u8]) -> Option<Self> {
         let (_, parsed) = parse_x509_certificate(der).ok()?;
         let mut own = Self {
-            subject: parsed.subject().to_string(),
-            issuer: parsed.issuer().to_string(),
+            subject: subject::text(parsed.subject()),
+            common_name: subject::common_name(parsed.subject()),
+            issuer: subject::text(parsed.issuer()),
             dns_names: Vec::new(),
             uris: Vec::new(),
             emails: Vec::new(),
