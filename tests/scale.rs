@@ -232,7 +232,8 @@ fn lb31_a_server_that_dies_is_replaced() {
 /// It was started again every half second for ever, as having come up counted as success.
 #[test]
 fn lb31_servers_that_come_up_and_die_are_tried_ever_later() {
-    let config = config("      min: 1\n      max: 1\n").replace("SHOP: '1'", "SHOP: '1', DIES: '1'");
+    let config =
+        config("      min: 1\n      max: 1\n").replace("SHOP: '1'", "SHOP: '1', DIES: '1'");
     let begun = Instant::now();
     let transom = Transom::run(TRANSOM, &config);
     let deaths = || transom.said().matches("has ended by itself").count();
