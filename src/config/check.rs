@@ -19,6 +19,7 @@ mod route;
 mod sources;
 mod splits;
 mod tls;
+mod unix;
 mod upkeep;
 
 use std::collections::{HashMap, HashSet};
@@ -165,6 +166,7 @@ impl<'a> Check<'a> {
                 self.tls(tls, &path);
             }
         }
+        self.on_unix(listener, &path);
         self.served(name, listener, &path);
         self.no_time(&listener.timeouts, &format!("{path}.timeouts"));
         self.nesting(&listener.timeouts, &format!("{path}.timeouts"));
