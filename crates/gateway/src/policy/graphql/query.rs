@@ -71,6 +71,8 @@ pub enum Refused {
     Cycle(String),
     #[error("there is no fragment `{0}`")]
     NoFragment(String),
+    #[error("selections stand more than {DEEPEST} deep inside of each other")]
+    Nested,
     #[error("depth {0} is more than {1}")]
     Depth(u32, u32),
     #[error("complexity {0} is more than {1}")]
@@ -79,7 +81,8 @@ pub enum Refused {
     Aliases(u64, u64),
 }
 
-/// Selections may stand so deep inside of each other before their depth is even counted.
+/// Selections may stand so deep inside of each other before their depth is even counted, through all
+/// fragments: each takes some of the stack.
 const DEEPEST: usize = 200;
 
 /// What the operation of this name asks for, or the only one.
@@ -129,6 +132,7 @@ pub fn weigh(
         fragments,
         known: HashMap::new(),
         inside: HashSet::new(),
+        level: 0,
     };
     let sum = match chosen.selection_set() {
         Some(set) => weighing.set(&set)?,
@@ -203,10 +207,16 @@ struct Weighing<'a> {
     known: HashMap<String, Sum>,
     /// Fragments that are being weighed.
     inside: HashSet<String>,
+    /// Selections that are being weighed, each inside of the one before.
+    level: usize,
 }
 
 impl Weighing<'_> {
     fn set(&mut self, set: &SelectionSet) -> Result<Sum, Refused> {
+        self.level += 1;
+        if self.level > DEEPEST {
+            return Err(Refused::Nested);
+        }
         let mut sum = Sum::default();
         for selection in set.selections() {
             let one = match selection {
@@ -223,6 +233,7 @@ impl Weighing<'_> {
             };
             sum = sum.and(one);
         }
+        self.level -= 1;
         Ok(sum)
     }
 
@@ -291,10 +302,6 @@ impl Weighing<'_> {
         }
         if !self.inside.insert(name.clone()) {
             return Err(Refused::Cycle(name));
-        }
-        // a chain of fragments is as deep as it is long
-        if self.inside.len() > DEEPEST {
-            return Err(Refused::Depth(DEEPEST as u32, self.most.depth));
         }
         let fragment = self.fragments.get(&name).cloned();
         let fragment = fragment.ok_or_else(|| Refused::NoFragment(name.clone()))?;
@@ -406,6 +413,27 @@ mod tests {
         document += " fragment F60 on T { a }";
         let found = weigh(&document, None, &json!({}), &Most { tokens: 10_000, ..most() });
         assert_eq!(found, Err(Refused::Complexity(1 << 60, 100)));
+    }
+
+    /// Fragments that lie in each other take no more of the stack than what is written out; a worker has
+    /// 2 MiB, as a thread of a test has.
+    #[test]
+    fn gw_25_a_chain_of_deep_fragments_is_refused_before_it_takes_the_stack() {
+        let chain = |deep: usize, fragments: usize| {
+            let mut document = "{ ...F0 }".to_owned();
+            for number in 0..fragments {
+                let (open, close) = ("a {".repeat(deep), "}".repeat(deep));
+                document +=
+                    &format!(" fragment F{number} on T {{ {open} ...F{} {close} }}", number + 1);
+            }
+            document + &format!(" fragment F{fragments} on T {{ a }}")
+        };
+        let most = Most { depth: 100_000, complexity: 100_000, tokens: 1_000_000, ..most() };
+        let weighed = |deep, fragments| weigh(&chain(deep, fragments), None, &json!({}), &most);
+        assert_eq!(weighed(3, 30).unwrap().depth, 91);
+        for (deep, fragments) in [(190, 2), (190, 400), (0, 5000)] {
+            assert_eq!(weighed(deep, fragments), Err(Refused::Nested), "{deep} {fragments}");
+        }
     }
 
     #[test]
