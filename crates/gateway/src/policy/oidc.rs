@@ -2,8 +2,8 @@
 //!
 //! **What it does.** Sends people to log in at an OpenID Connect provider (authorization code with
 //! PKCE) and knows them by a cookie from then on: sealed, so that it can neither be read nor changed,
-//! and needing no store, so that any Transom with the same `secret` takes it. Claims of the identity
-//! token become who it is, as with `jwt`. Where the provider gives a refresh token, what it has said
+//! and needing no store, so that any Transom with the same `secret`, `provider` and `client` takes it. Claims of
+//! the identity token become who it is, as with `jwt`. Where the provider gives a refresh token, what it has said
 //! is asked for anew whenever the access token ends.
 //!
 //! **When it runs.** Stage `identify`. Write it last: only pages are sent to log in (a `GET` whose
@@ -38,6 +38,7 @@
 //!   listener if browsers get 431.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 use transom_proxy::chain::Next;
 use transom_proxy::exchange::Exchange;
@@ -72,7 +73,8 @@ settings! {
         pub provider: Url,
         /// Who we are there.
         pub client: Client,
-        /// What cookies are sealed with: at least 32 bytes. The same for all that share sessions.
+        /// What cookies are sealed with: at least 32 bytes. The same for all that share sessions, which are of
+        /// one provider and one client.
         pub secret: Spanned<Secret>,
         /// What we ask to know.
         pub scopes: Vec<String> = vec!["openid".to_owned()],
@@ -129,6 +131,9 @@ impl Kind for Oidc {
             return None;
         }
         let secret = self.secret.expose().as_bytes();
+        // who has logged in elsewhere is nobody here, though the secret is the same
+        let provider = self.provider.to_string();
+        let here = [&*provider, &*self.client.id];
         let calls = Calls::new(self, making)?;
         let known =
             making.keep(|kept: &KnownProvider| kept.is_of(self), || KnownProvider::of(self));
@@ -139,13 +144,14 @@ impl Kind for Oidc {
                 opened: Remembered::new(10_000),
                 renewed: Remembered::new(10_000),
                 turns: Default::default(),
+                asked_again: AtomicI64::new(i64::MIN),
             },
         );
         let login = Login {
             settings: self.clone(),
             provider: Provider { settings: self.clone(), calls, known },
-            sessions: Seal::new(secret, "oidc session")?,
-            logins: Seal::new(secret, "oidc login")?,
+            sessions: Seal::new(secret, "oidc session", &here)?,
+            logins: Seal::new(secret, "oidc login", &here)?,
             opened: sessions,
             reading: Reading {
                 name: self.name.clone(),
@@ -169,6 +175,8 @@ struct Sessions {
     renewed: Remembered<session::Session>,
     /// Whoever uses a refresh token waits for its turn.
     turns: [tokio::sync::Mutex<()>; 16],
+    /// The second before which the provider is not asked again: it did not answer.
+    asked_again: AtomicI64,
 }
 
 impl Sessions {
