@@ -28,6 +28,10 @@ fn teller() -> Endpoint {
             "short" => {
                 json!({"active": true, "username": "bob", "aud": ["shop"], "exp": in_seconds(2)})
             }
+            "fresh" => json!({
+                "active": true, "sub": "ada", "aud": "shop", "iat": in_seconds(20),
+                "nbf": in_seconds(20), "exp": in_seconds(60),
+            }),
             "other" => json!({"active": true, "sub": "ada", "aud": "mail"}),
             "odd" => json!({"active": "true", "sub": "ada", "aud": "shop"}),
             "broken" => {
@@ -69,6 +73,8 @@ fn gw_06_an_opaque_token_is_asked_about_once() {
     assert_eq!(rig.get("/", &[&bearer("broken")]).status, 503);
     assert_eq!(rig.get("/", &["Authorization: Bearer a b"]).status, 401);
     assert_eq!(rig.get("/", &[&bearer("good"), &bearer("good")]).status, 400);
+    let response = rig.get("/", &[&bearer("fresh")]);
+    assert_eq!(response.status, 200, "made just now, by a clock that is ahead of ours");
     assert_eq!(rig.get("/", &[&bearer("short")]).status, 200);
     let asked = teller.requests().len();
     until("it is asked about anew, once it has ended", || {

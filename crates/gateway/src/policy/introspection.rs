@@ -24,6 +24,8 @@
 //!
 //! **What to know at night.**
 //!
+//! - What the server calls active is valid: its clock counts. Times in its answer that are a minute off, as clocks
+//!   may differ, are no reason to refuse a token that was made just now.
 //! - A token is remembered for `remember`, or until it expires if that is sooner: a revoked one is
 //!   good for so long. What is not active is remembered for a tenth of that, in places of its own.
 //! - With a `jwt` on the same route, write the `jwt` first and give each its place (`from`): a token
@@ -117,7 +119,7 @@ impl Kind for Introspection {
                 audiences: self.audience.clone(),
                 required: Vec::new(),
                 kinds: Vec::new(),
-                leeway: 0,
+                leeway: CLOCKS,
             },
             reading: Reading {
                 name: self.name.clone(),
@@ -131,6 +133,9 @@ impl Kind for Introspection {
         })))
     }
 }
+
+/// By how many seconds the clock of the server may differ from ours.
+const CLOCKS: i64 = 60;
 
 /// What is remembered goes on over reloads as long as the settings are the same.
 struct Memory {
@@ -192,7 +197,9 @@ impl Asker {
         let most = i64::try_from(self.settings().remember.get().as_secs()).unwrap_or(i64::MAX);
         match self.judge(answer, now) {
             Ok((active, until)) => {
-                let (active, until) = (Arc::new(active), until.min(now.saturating_add(most)));
+                // beyond its end it is asked about each time
+                let until = until.saturating_sub(CLOCKS).min(now.saturating_add(most));
+                let active = Arc::new(active);
                 self.memory.active.insert(token.as_bytes(), active.clone(), until, now);
                 Ok(active)
             }
