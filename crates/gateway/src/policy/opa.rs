@@ -25,6 +25,8 @@
 //!   "identity": {"name": "ada", "groups": [], "scopes": ["read"], "plan": null, "claims": {}}}}
 //! ```
 //!
+//! Names and values of the query are there without escapes, as endpoints read them.
+//!
 //! With `body: 16KiB` it has the `body`, too: the value of JSON, any other as text, null where it is no text or
 //! compressed. JSON that is none, or names something twice, is a `bad-request`; a longer body is `too-large`, also
 //! in a dry run. The request waits until all of it is there: not for streams.
@@ -55,6 +57,7 @@ use crate::call::{self, Called, Caller};
 use crate::kind::Kind;
 use crate::making::Making;
 use crate::media;
+use crate::pairs;
 use crate::token::json as strict;
 
 settings! {
@@ -159,11 +162,10 @@ fn input(send: &[HeaderName], exchange: &Exchange, request: &Request) -> Json {
         (!values.is_empty()).then(|| (name.to_string(), Json::from(values.join(","))))
     });
     let mut query = Map::new();
-    for pair in request.query.iter().flat_map(|query| query.split('&')).filter(|p| !p.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let values = query.entry(name).or_insert_with(|| json!([]));
+    for (name, value) in pairs::of_query(request.query.as_deref().unwrap_or_default()) {
+        let values = query.entry(text(&name)).or_insert_with(|| json!([]));
         if let Json::Array(values) = values {
-            values.push(value.into());
+            values.push(text(&value).into());
         }
     }
     let identity = exchange.identity.as_ref().map(|who| {
