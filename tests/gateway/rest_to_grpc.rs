@@ -451,7 +451,7 @@ fn gw_23_the_time_of_the_route_is_the_deadline_of_the_call() {
 }
 
 #[test]
-fn gw_23_streams_are_a_list_lines_or_events() {
+fn gw_23_gw_27_streams_are_a_list_lines_or_events() {
     let rig = Rig::with("proto: shop.proto", "");
     let one = r#"{"id":"7"}"#;
     for (accept, content_type, expected) in [
