@@ -8,6 +8,7 @@ use transom_testkit::{Endpoint, until};
 
 use super::issuer::{bearer, in_seconds};
 use super::rig::Rig;
+use super::tokens::operator;
 
 /// The value of a parameter of a form.
 fn value(form: &str, name: &str) -> Option<String> {
@@ -73,6 +74,9 @@ fn gw_06_an_opaque_token_is_asked_about_once() {
     assert_eq!(rig.get("/", &[&bearer("broken")]).status, 503);
     assert_eq!(rig.get("/", &["Authorization: Bearer a b"]).status, 401);
     assert_eq!(rig.get("/", &[&bearer("good"), &bearer("good")]).status, 400);
+    let body = r#"{"claim":"tier","value":"vip"}"#;
+    assert!(operator(&rig.transom, "POST", "/revoked", body).ends_with("201"));
+    assert_eq!(rig.get("/", &[&bearer("good")]).status, 401, "what is remembered, too");
     let response = rig.get("/", &[&bearer("fresh")]);
     assert_eq!(response.status, 200, "made just now, by a clock that is ahead of ours");
     assert_eq!(rig.get("/", &[&bearer("short")]).status, 200);

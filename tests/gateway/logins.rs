@@ -9,6 +9,7 @@ use transom_testkit::{Endpoint, Response, until};
 
 use super::issuer::{Key, in_seconds};
 use super::rig::Rig;
+use super::tokens::operator;
 
 const PAGE: &str = "Accept: text/html,application/xhtml+xml";
 
@@ -329,6 +330,31 @@ fn gw_05_a_silent_provider_is_waited_for_once_and_not_by_each_session() {
         assert_eq!(browser.get(&rig, "/").status, 200);
     }
     assert_eq!(provider.script.lock().unwrap().refreshed, 1);
+}
+
+#[test]
+fn gw_14_a_session_is_revoked_from_the_next_request_on() {
+    let provider = Provider::start();
+    let rig = provider.rig("");
+    let mut browser = Browser::default();
+    assert_eq!(browser.log_in(&rig, &provider, "/").status, 302);
+    assert_eq!(browser.get(&rig, "/").status, 200);
+    let revoke = |claim: &str, value: &str| {
+        let body = json!({ "claim": claim, "value": value }).to_string();
+        operator(&rig.transom, "POST", "/revoked", &body)
+    };
+    assert!(revoke("sub", "eve").ends_with("201"));
+    assert_eq!(browser.get(&rig, "/").status, 200);
+    assert!(revoke("sub", "ada").ends_with("201"));
+    let refused = browser.get(&rig, "/");
+    assert_eq!(
+        (refused.status, refused.field("location")),
+        (401, None),
+        "and not sent round in circles"
+    );
+    until("the log tells why", || rig.log().contains("the session was revoked"));
+    assert!(operator(&rig.transom, "DELETE", "/revoked/sub/ada", "").ends_with("204"));
+    assert_eq!(browser.get(&rig, "/").status, 200);
 }
 
 /// The same secret in two policies, as one variable of the environment gives it, joins nothing: who is known to

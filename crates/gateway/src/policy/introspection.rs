@@ -28,6 +28,7 @@
 //!   may differ, are no reason to refuse a token that was made just now.
 //! - A token is remembered for `remember`, or until it expires if that is sooner: a revoked one is
 //!   good for so long. What is not active is remembered for a tenth of that, in places of its own.
+//! - `transom token revoke` refuses tokens by what the server tells of them, such as `sub` or `jti`, at once.
 //! - With a `jwt` on the same route, write the `jwt` first and give each its place (`from`): a token
 //!   that is shown has to be right for the first that looks there.
 
@@ -52,6 +53,7 @@ use crate::token::claims::Rules;
 use crate::token::place::{Place, Shown};
 use crate::token::reading::{Headers, Reading};
 use crate::token::remembered::Remembered;
+use crate::token::revoked::Revoked;
 use crate::token::seconds;
 
 settings! {
@@ -129,6 +131,7 @@ impl Kind for Introspection {
                 headers: self.headers.iter().map(|(n, c)| (n.value.clone(), c.clone())).collect(),
             },
             joined: Joined { how: self.consumers, consumers: making.lender.consumers() },
+            revoked: making.lender.revoked(),
             memory,
         })))
     }
@@ -154,6 +157,8 @@ struct Asker {
     rules: Rules,
     reading: Reading,
     joined: Joined,
+    /// What the operator does not believe any more.
+    revoked: Arc<Revoked>,
     memory: Arc<Memory>,
 }
 
@@ -251,6 +256,11 @@ impl Way for Asker {
     async fn find(&self, exchange: &mut Exchange, request: &mut Request) -> Found {
         match self.check(exchange, request).await {
             Ok(None) => Found::Nothing,
+            Ok(Some(active))
+                if self.revoked.names(&active.identity, seconds(SystemTime::now())) =>
+            {
+                Found::Wrong(refused("the token was revoked"))
+            }
             Ok(Some(active)) => {
                 self.reading.tell(&active.headers, &mut request.fields);
                 self.joined.found(self, &active.identity)

@@ -33,12 +33,15 @@
 //!   names for the way back from logging out. Where TLS ends before Transom, write `public`.
 //! - The provider's token and key addresses must be on the host of `provider`; others are called only
 //!   if `token` and `keys` name them: nothing that a provider says makes Transom dial a new host.
+//! - `transom token revoke ada --claim sub` refuses who is known so from the next request on (401), `--claim sid` one
+//!   session of the provider's: it is for the provider to let nobody log in again.
 //! - A new `secret` ends all sessions. A session lasts `session` at most, whatever is refreshed.
 //! - Large tokens make large cookies, cut into pieces of 3.8 KB. Raise `limits.headers` of the
 //!   listener if browsers get 431.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
+use std::time::SystemTime;
 
 use transom_proxy::chain::Next;
 use transom_proxy::exchange::Exchange;
@@ -57,6 +60,8 @@ use crate::oauth::Client;
 use crate::seal::Seal;
 use crate::token::reading::Reading;
 use crate::token::remembered::Remembered;
+use crate::token::revoked::Revoked;
+use crate::token::seconds;
 
 mod cookies;
 mod login;
@@ -162,7 +167,8 @@ impl Kind for Oidc {
             },
         };
         let joined = Joined { how: self.consumers, consumers: making.lender.consumers() };
-        Some(Arc::new(People(Identify(Guest { login: Arc::new(login), joined }))))
+        let revoked = making.lender.revoked();
+        Some(Arc::new(People(Identify(Guest { login: Arc::new(login), joined, revoked }))))
     }
 }
 
@@ -225,6 +231,8 @@ struct People(Identify<Guest>);
 struct Guest {
     login: Arc<Login>,
     joined: Joined,
+    /// Whom the operator does not believe any more.
+    revoked: Arc<Revoked>,
 }
 
 /// What was found out before the rules of the stage are asked.
@@ -298,6 +306,11 @@ impl Way for Guest {
             None | Some(Outcome::Nothing) => Found::Nothing,
             Some(Outcome::Answer(response)) => Found::Answer(response),
             Some(Outcome::Fault(fault)) => Found::Wrong(fault),
+            Some(Outcome::Session { session, .. })
+                if self.revoked.names(&session.identity, seconds(SystemTime::now())) =>
+            {
+                Found::wrong(self, "the session was revoked")
+            }
             Some(Outcome::Session { session, .. }) => {
                 self.login.reading.tell(&session.headers, &mut request.fields);
                 if self.login.settings.relay {
