@@ -39,6 +39,13 @@ fn gw_25_what_asks_for_too_much_does_not_reach_the_endpoint() {
         (r#"[{"query":"{a}"},{"query":"{b}"},{"query":"{c}"}]"#, "TOO_COMPLEX"),
         (r#"[{"query":"{a}"},{"query":"{a{b{c{d}}}}"}]"#, "TOO_COMPLEX"),
         (r#"{"query":"mutation{pay}"}"#, ""),
+        (r#"{"query":"query($n:Int){ a(first:$n) { b } }","variables":{"n":6e1}}"#, "TOO_COMPLEX"),
+        (
+            r#"{"query":"query($n:Int){ a(first:$n) { b } }","variables":"{\"n\":60}"}"#,
+            "BAD_REQUEST",
+        ),
+        (r#"{"query":"{a}","operationName":["A"]}"#, "BAD_REQUEST"),
+        (r#"{"query":"{a}","operationName":null,"variables":null}"#, ""),
         ("{}", "BAD_REQUEST"),
         ("[]", "BAD_REQUEST"),
         ("7", "BAD_REQUEST"),

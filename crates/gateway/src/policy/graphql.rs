@@ -33,8 +33,9 @@
 //!
 //! At 3 a.m.: the endpoint may count lists that no argument limits; `default-size` is what they count here.
 //! Multipart uploads are refused: they hide the document. So is what servers read in different ways: a `POST` whose
-//! URL has `query`, `operationName`, `variables` or `extensions`, and a `GET` with a bare `;` in its query. Selections
-//! stand at most 200 deep inside of each other, whatever `depth` says.
+//! URL has `query`, `operationName`, `variables` or `extensions`, a `GET` with a bare `;` in its query, and `variables`
+//! that are a text. A size less than nothing counts as no limit. Selections stand at most 200 deep inside of each
+//! other, whatever `depth` says.
 
 mod query;
 
@@ -377,6 +378,16 @@ impl Gate {
         let Some(fields) = asked.as_object_mut() else {
             return Err(No::bad("it is not an object with `query`"));
         };
+        // some servers undo what was written as a text, and others see nothing there
+        for (name, fits) in [
+            ("operationName", Json::is_string as fn(&Json) -> bool),
+            ("variables", Json::is_object),
+            ("extensions", Json::is_object),
+        ] {
+            if fields.get(name).is_some_and(|value| !value.is_null() && !fits(value)) {
+                return Err(No::bad(format!("`{name}` is of another type than it may be")));
+            }
+        }
         let given = fields.get("query").and_then(Json::as_str).filter(|text| !text.is_empty());
         let named = fields
             .get("extensions")

@@ -173,9 +173,19 @@ fn defaults(operation: &cst::OperationDefinition) -> HashMap<String, u64> {
     let default = |definition: cst::VariableDefinition| {
         let name = definition.variable()?.name()?.text().to_string();
         let value = definition.default_value()?.value()?;
-        Some((name, value.syntax().text().to_string().trim().parse().ok()?))
+        Some((name, written_size(&value.syntax().text().to_string())?))
     };
     definitions.filter_map(default).collect()
+}
+
+/// How many items a number asks for, in whichever form it is written: `1e3` is a thousand for servers, too. What is
+/// less than nothing is no limit for some.
+fn size(number: f64) -> u64 {
+    if number < 0.0 { u64::MAX } else { number as u64 }
+}
+
+fn written_size(text: &str) -> Option<u64> {
+    text.trim().parse().ok().map(size)
 }
 
 /// What a selection asks for.
@@ -286,9 +296,12 @@ impl Weighing<'_> {
             self.most.sizes.iter().find(|known| **known == name)?;
             let text = argument.value()?.syntax().text().to_string();
             match text.trim().strip_prefix('$') {
-                None => text.trim().parse().ok(),
+                None => written_size(&text),
                 Some(variable) => {
-                    let given = self.variables.get(variable).and_then(Json::as_u64);
+                    let given = self.variables.get(variable).and_then(|given| match given {
+                        Json::String(text) => written_size(text),
+                        given => given.as_f64().map(size),
+                    });
                     given.or_else(|| self.defaults.get(variable).copied())
                 }
             }
@@ -401,6 +414,36 @@ mod tests {
         ));
         let long = format!("{{ {} }}", "a ".repeat(2000));
         assert!(matches!(weigh(&long, None, &json!({}), &most()), Err(Refused::Syntax(_))));
+    }
+
+    #[test]
+    fn gw_25_a_size_is_known_in_whichever_form_it_is_written() {
+        let all = u64::MAX;
+        for (given, expected) in [
+            (json!(10), 11),
+            (json!(10.0), 11),
+            (json!(1e1), 11),
+            (json!("10"), 11),
+            (json!(-1), all),
+            (json!(1e300), all),
+            (json!(0.5), 2),
+            (json!(null), 8),
+            (json!(true), 8),
+            (json!([10]), 8),
+        ] {
+            let document = "query($n: Int = 7) { a(first: $n) { b } }";
+            let most = Most { complexity: u64::MAX, ..most() };
+            let found = weigh(document, None, &json!({ "n": given.clone() }), &most).unwrap();
+            assert_eq!(found.complexity, expected, "{given}");
+        }
+        for (written, expected) in
+            [("10", 11), ("1e1", 11), ("-1", all), ("\"10\"", 2), ("null", 2)]
+        {
+            let document = format!("{{ a(first: {written}) {{ b }} }}");
+            let most = Most { complexity: u64::MAX, ..most() };
+            let found = weigh(&document, None, &json!({}), &most).unwrap();
+            assert_eq!(found.complexity, expected, "{written}");
+        }
     }
 
     #[test]
