@@ -283,6 +283,33 @@ fn gw_13_opa_decides_by_who_asks_for_what() {
 }
 
 /// A message of gRPC.
+/// What a rule leaves out, a client must not say.
+#[test]
+fn p_15_fields_of_a_decision_come_from_nobody_else() {
+    let agent = Endpoint::new(|request, line| {
+        let input: Value = serde_json::from_str(&request.text()).unwrap();
+        let headers = match input["input"]["path"] == "/admin" {
+            true => json!({"x-role": "admin", "x-other": "1"}),
+            false => json!({}),
+        };
+        let result = json!({"result": {"allow": true, "headers": headers}});
+        line.send(transom_testkit::endpoint::ok(&result.to_string()));
+    });
+    let policy = format!(
+        "rules: {{ opa: {{ url: 'http://{}/v1/data/shop', take: x-role }} }}",
+        agent.address
+    );
+    let rig = Rig::with(&[&policy], "");
+    for (path, role) in [("/admin", Some("admin")), ("/plain", None)] {
+        assert_eq!(rig.get(path, &["X-Role: root", "x-rOLE: admin"]).status, 200);
+        assert_eq!(
+            (rig.seen().field("x-role"), rig.seen().field("x-other")),
+            (role, None),
+            "{path}"
+        );
+    }
+}
+
 fn framed(message: &[u8]) -> Vec<u8> {
     [&[0][..], &(message.len() as u32).to_be_bytes(), message].concat()
 }
@@ -325,7 +352,7 @@ async fn check(mut exchange: H2Exchange) {
 fn gw_11_a_service_written_for_envoy_is_asked_over_grpc() {
     let authority = H2Endpoint::new(Manners::default(), check);
     let policy = "ask: { ext-authz: { to: authz, send: [authorization, x-say], timeout: 2s, \
-                  body: 1KiB, context: { area: shop } } }";
+                  body: 1KiB, context: { area: shop }, take: [x-user, x-role] } }";
     let pools = Endpoint::echo();
     let config = format!(
         "workers: 2\n\
@@ -338,10 +365,11 @@ fn gw_11_a_service_written_for_envoy_is_asked_over_grpc() {
         pools.address, authority.address
     );
     let rig = Rig::of(pools, &config);
-    let response = rig.get("/a?b", &["Authorization: Bearer t", "X-User: eve"]);
+    let response = rig.get("/a?b", &["Authorization: Bearer t", "X-User: eve", "X-Role: admin"]);
     assert_eq!(response.status, 200, "{}", response.text());
     let seen = rig.seen();
     assert_eq!((seen.field("x-user"), seen.field("authorization")), (Some("ada"), None));
+    assert_eq!(seen.field("x-role"), None, "only an answer says that");
     let no = rig.get("/a", &["X-Say: no"]);
     assert_eq!((no.status, no.text()), (401, "go away".to_owned()));
     assert_eq!(no.field("x-why"), Some("no"));

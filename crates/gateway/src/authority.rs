@@ -173,6 +173,17 @@ pub fn copied(names: &[HeaderName], from: &Fields) -> Vec<Field> {
 }
 
 impl Changes {
+    /// Of the fields of the request only these, where any are named.
+    #[must_use]
+    pub fn only(mut self, names: &[HeaderName]) -> Self {
+        if !names.is_empty() {
+            let named = |(name, _): &Field| names.iter().any(|one| one.eq_ignore_ascii_case(name));
+            self.set.retain(named);
+            self.append.retain(named);
+        }
+        self
+    }
+
     fn apply(&self, by: &'static str, exchange: &mut Exchange, fields: &mut Fields) {
         for name in &self.remove {
             fields.remove(&**name);

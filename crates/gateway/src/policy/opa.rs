@@ -36,6 +36,8 @@
 //! - A result that is missing means that OPA has no such rule: `detail` says `undefined`. Look at the
 //!   path in `url`, and whether the bundle is loaded.
 //! - `reason` of the result goes to the log, never to the client.
+//! - An endpoint that believes a field in `headers` needs it in `take`: or a client sends it itself, where a rule
+//!   leaves it out.
 
 use std::sync::Arc;
 
@@ -69,6 +71,9 @@ settings! {
         pub send: Vec<HeaderName> = Vec::new(),
         /// The longest body that stands in the input; a longer one is `too-large`. Default: none does.
         pub body: Option<ByteSize> = None,
+        /// Fields that only its result may set: what clients send in them is removed, and no other field is taken
+        /// over. Default: any, and what clients send stays where it says nothing of it.
+        pub take: Vec<HeaderName> = Vec::new(),
         /// How long it may take.
         pub timeout: Duration = Duration::seconds(2),
         /// What happens while OPA does not answer.
@@ -110,6 +115,10 @@ impl Authority for Agent {
         self.0.url.to_string()
     }
 
+    fn reserved(&self) -> &[HeaderName] {
+        &self.0.take
+    }
+
     fn told(&self) -> Option<usize> {
         self.0.body.map(ByteSize::len)
     }
@@ -136,7 +145,10 @@ impl Authority for Agent {
         }
         let answer: Json =
             json::from_slice(&answer.body).map_err(|error| format!("its answer: {error}"))?;
-        Ok(judged(answer.get("result")))
+        Ok(match judged(answer.get("result")) {
+            Verdict::Pass(changes) => Verdict::Pass(changes.only(&self.0.take)),
+            refused => refused,
+        })
     }
 }
 
