@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn l_04_strangers_are_told_apart_by_their_addresses() {
+    fn l_02_strangers_are_told_apart_by_their_addresses() {
         let mut exchange = Exchange::alone(&Rc::new(Local::new(Worker::new(0))));
         let request = Request::new(Method::Get, "a", "/");
         let mut key = |by: Option<&'static str>, name: &str, address: &str| {
