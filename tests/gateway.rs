@@ -13,6 +13,7 @@ mod gateway {
     mod conditions;
     mod detours;
     mod disturbed;
+    mod functions;
     mod grants;
     mod graphql;
     mod grpc_over_websocket;
@@ -21,6 +22,7 @@ mod gateway {
     mod keys;
     mod limits;
     mod logins;
+    mod many;
     mod once;
     mod passwords;
     mod payloads;

@@ -97,6 +97,54 @@ fn gw_11_what_refuses_is_given_to_the_client_and_nothing_else_of_it() {
     assert_eq!((grpc.status, grpc.field("grpc-status")), (200, Some("16")));
 }
 
+/// Directories (LDAP) and SAML are spoken by a service of their own: it is shown the name and the password, or
+/// sends browsers to log in, and says who it is and in which groups.
+#[test]
+fn gw_10_a_service_in_front_of_a_directory_says_who_it_is() {
+    let directory = Endpoint::new(|request, line| {
+        match request.field("authorization") {
+        // ada:secret
+        Some("Basic YWRhOnNlY3JldA==") => line.send(
+            "HTTP/1.1 200 OK\r\nX-User: ada\r\nX-Groups: staff\r\nContent-Length: 0\r\n\r\n",
+        ),
+        None if request.field("accept").is_some_and(|accept| accept.contains("text/html")) => line.send(
+            "HTTP/1.1 302 Found\r\nLocation: https://idp.example/saml?SAMLRequest=x\r\nContent-Length: 0\r\n\r\n",
+        ),
+        _ => line.send(
+            "HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=\"directory\"\r\nContent-Length: 0\r\n\r\n",
+        ),
+    }
+    });
+    let rig = Rig::with(
+        &[
+            &format!(
+                "ask: {{ forward-auth: {{ url: 'http://{}/bind', send: [authorization, accept], \
+                 take: [x-user, x-groups], name: x-user, remember: 10s }} }}",
+                directory.address
+            ),
+            "few: { rate-limit: { rate: 3/h, by: consumer } }",
+        ],
+        "",
+    );
+    let ada = ["Authorization: Basic YWRhOnNlY3JldA==", "X-User: root"];
+    for _ in 0..3 {
+        assert_eq!(rig.get("/", &ada).status, 200);
+        let seen = rig.seen();
+        assert_eq!((seen.field("x-user"), seen.field("x-groups")), (Some("ada"), Some("staff")));
+    }
+    assert_eq!(directory.requests().len(), 1, "it is asked once for a while");
+    assert_eq!(rig.get("/", &ada).status, 429, "what follows knows who it is");
+    let wrong = rig.get("/", &["Authorization: Basic YWRhOndyb25n"]);
+    assert_eq!(
+        (wrong.status, wrong.field("www-authenticate")),
+        (401, Some("Basic realm=\"directory\""))
+    );
+    let page = rig.get("/", &["Accept: text/html"]);
+    assert_eq!(page.status, 302);
+    assert_eq!(page.field("location"), Some("https://idp.example/saml?SAMLRequest=x"));
+    assert_eq!(rig.endpoint.requests().len(), 3);
+}
+
 #[test]
 fn gw_11_a_service_is_told_the_body_by_choice_and_the_endpoint_still_gets_it() {
     let authority = authority();
@@ -221,7 +269,7 @@ fn gw_13_opa_decides_by_who_asks_for_what() {
         "consumers: { ann: { keys: key-of-ann-0123456789 } }",
     );
     let ask = |path: &str| rig.get(path, &["X-API-Key: key-of-ann-0123456789"]);
-    assert_eq!(ask("/users/ann?a=1&a=2").status, 200);
+    assert_eq!(ask("/users/ann?a=1&a=2&%61dmin=y%20es").status, 200);
     assert_eq!((rig.seen().field("x-by"), rig.seen().field("host")), (Some("opa"), Some("a")));
     let response = ask("/users/bob");
     assert_eq!(response.status, 403);
@@ -229,12 +277,39 @@ fn gw_13_opa_decides_by_who_asks_for_what() {
     until("the log tells why", || rig.log().contains("not theirs"));
     let input: Value = serde_json::from_str(&agent.requests()[0].text()).unwrap();
     let input = &input["input"];
-    assert_eq!(input["query"], json!({"a": ["1", "2"]}));
+    assert_eq!(input["query"], json!({"a": ["1", "2"], "admin": ["y es"]}), "as endpoints read it");
     assert_eq!((&input["method"], &input["path"]), (&json!("GET"), &json!("/users/ann")));
     assert_eq!(agent.requests()[0].target, "/v1/data/shop");
 }
 
 /// A message of gRPC.
+/// What a rule leaves out, a client must not say.
+#[test]
+fn p_15_fields_of_a_decision_come_from_nobody_else() {
+    let agent = Endpoint::new(|request, line| {
+        let input: Value = serde_json::from_str(&request.text()).unwrap();
+        let headers = match input["input"]["path"] == "/admin" {
+            true => json!({"x-role": "admin", "x-other": "1"}),
+            false => json!({}),
+        };
+        let result = json!({"result": {"allow": true, "headers": headers}});
+        line.send(transom_testkit::endpoint::ok(&result.to_string()));
+    });
+    let policy = format!(
+        "rules: {{ opa: {{ url: 'http://{}/v1/data/shop', take: x-role }} }}",
+        agent.address
+    );
+    let rig = Rig::with(&[&policy], "");
+    for (path, role) in [("/admin", Some("admin")), ("/plain", None)] {
+        assert_eq!(rig.get(path, &["X-Role: root", "x-rOLE: admin"]).status, 200);
+        assert_eq!(
+            (rig.seen().field("x-role"), rig.seen().field("x-other")),
+            (role, None),
+            "{path}"
+        );
+    }
+}
+
 fn framed(message: &[u8]) -> Vec<u8> {
     [&[0][..], &(message.len() as u32).to_be_bytes(), message].concat()
 }
@@ -277,7 +352,7 @@ async fn check(mut exchange: H2Exchange) {
 fn gw_11_a_service_written_for_envoy_is_asked_over_grpc() {
     let authority = H2Endpoint::new(Manners::default(), check);
     let policy = "ask: { ext-authz: { to: authz, send: [authorization, x-say], timeout: 2s, \
-                  body: 1KiB, context: { area: shop } } }";
+                  body: 1KiB, context: { area: shop }, take: [x-user, x-role] } }";
     let pools = Endpoint::echo();
     let config = format!(
         "workers: 2\n\
@@ -290,10 +365,11 @@ fn gw_11_a_service_written_for_envoy_is_asked_over_grpc() {
         pools.address, authority.address
     );
     let rig = Rig::of(pools, &config);
-    let response = rig.get("/a?b", &["Authorization: Bearer t", "X-User: eve"]);
+    let response = rig.get("/a?b", &["Authorization: Bearer t", "X-User: eve", "X-Role: admin"]);
     assert_eq!(response.status, 200, "{}", response.text());
     let seen = rig.seen();
     assert_eq!((seen.field("x-user"), seen.field("authorization")), (Some("ada"), None));
+    assert_eq!(seen.field("x-role"), None, "only an answer says that");
     let no = rig.get("/a", &["X-Say: no"]);
     assert_eq!((no.status, no.text()), (401, "go away".to_owned()));
     assert_eq!(no.field("x-why"), Some("no"));

@@ -59,21 +59,33 @@ fn gw_16_preflights_are_answered_here_and_responses_say_who_may_read_them() {
 /// Browsers ask no leave for a WebSocket, and send cookies along.
 #[test]
 fn w_02_a_websocket_of_another_origin_is_refused() {
-    let rig = Rig::with(&[CORS], "");
-    let websocket = |origin| {
-        let lines = [
-            origin,
-            "Connection: Upgrade",
-            "Upgrade: websocket",
-            "Sec-WebSocket-Version: 13",
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        ];
-        rig.ask("GET /", &lines).status
-    };
-    assert_eq!(websocket(STRANGER), 403);
-    assert!(rig.endpoint.requests().is_empty());
-    assert_ne!(websocket(SHOP), 403);
-    assert_eq!(rig.endpoint.requests().len(), 1);
+    let own_pages = "own: { csrf: { origins: [https://shop.example], token: { secret: 0123456789abcdef0123 } } }";
+    for policy in [CORS, own_pages] {
+        let rig = Rig::with(&[policy], "");
+        let websocket = |lines: &[&str]| {
+            let usual = [
+                "Connection: Upgrade",
+                "Upgrade: websocket",
+                "Sec-WebSocket-Version: 13",
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            ];
+            rig.ask("GET /", &[lines, &usual].concat()).status
+        };
+        assert_eq!(websocket(&[STRANGER]), 403, "{policy}");
+        assert_eq!(websocket(&[STRANGER, "Sec-Fetch-Site: cross-site"]), 403, "{policy}");
+        assert!(rig.endpoint.requests().is_empty());
+        assert_ne!(websocket(&[SHOP]), 403, "{policy}");
+        assert_ne!(websocket(&[]), 403, "no browser: {policy}");
+        assert_eq!(rig.endpoint.requests().len(), 2);
+        let mut client = Http2::connect(rig.transom.web());
+        let lines = [("origin", "https://evil.example"), ("sec-websocket-version", "13")];
+        let mut request = http2::request("CONNECT", "/", &lines);
+        request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
+        // which settings the server has is known with the first answer
+        assert_eq!(client.get("/").status, 200);
+        let mut asked = client.begin(request, false).unwrap();
+        assert_eq!(client.wait(&mut asked.response).unwrap().status(), 403, "{policy}");
+    }
 }
 
 #[test]

@@ -323,3 +323,52 @@ fn gw_30_clients_of_another_kind_get_another_shape() {
     let phone = client.ask(http2::request("GET", "/", &[("x-client", "phone")]), b"");
     assert_eq!(body(&phone), json!({ "id": 1 }));
 }
+
+/// A cart is asked for by what the user's answer says, and prices by what the cart says; nothing of a path or an
+/// answer becomes a parameter of its own.
+#[test]
+fn gw_29_a_call_uses_a_field_of_the_one_before() {
+    let page = Page::of(
+        "",
+        vec![
+            (
+                "prices",
+                "path: '/prices?ids={cart.items}&currency={user.currency}', group: prices",
+                answers(json!({ "1": 3, "x&y": 4 })),
+            ),
+            (
+                "cart",
+                "path: '/carts/{user.cart.id}', group: cart",
+                answers(json!({ "items": [1, "x&y"] })),
+            ),
+            (
+                "user",
+                "path: '/users?id={capture.id}&role=guest', required: true",
+                answers(json!({ "cart": { "id": "c/7" }, "currency": "EUR" })),
+            ),
+        ],
+    );
+    let response = page.get("/page/7&role=admin");
+    let expected = json!({
+        "cart": { "id": "c/7", "items": [1, "x&y"] }, "currency": "EUR", "prices": { "1": 3, "x&y": 4 },
+    });
+    assert_eq!((response.status, body(&response)), (200, expected));
+    for (part, target) in [
+        ("user", "/users?id=7%26role%3Dadmin&role=guest"),
+        ("cart", "/carts/c%2F7"),
+        ("prices", "/prices?ids=1,x%26y&currency=EUR"),
+    ] {
+        assert_eq!(page.endpoint(part).request().target, target);
+    }
+    // what waits for one that is not there is not asked
+    let page = Page::of(
+        "",
+        vec![
+            ("user", "path: '/users/{capture.id}'", answers(json!({ "name": "ada" }))),
+            ("cart", "path: '/carts/{user.cart.id}', group: cart", answers(json!({}))),
+        ],
+    );
+    let response = page.get("/page/7");
+    assert_eq!((response.status, body(&response)), (200, json!({ "name": "ada" })));
+    assert!(page.endpoint("cart").requests().is_empty());
+}

@@ -8,6 +8,7 @@ use transom_testkit::{Endpoint, until};
 
 use super::issuer::{bearer, in_seconds};
 use super::rig::Rig;
+use super::tokens::operator;
 
 /// The value of a parameter of a form.
 fn value(form: &str, name: &str) -> Option<String> {
@@ -28,6 +29,10 @@ fn teller() -> Endpoint {
             "short" => {
                 json!({"active": true, "username": "bob", "aud": ["shop"], "exp": in_seconds(2)})
             }
+            "fresh" => json!({
+                "active": true, "sub": "ada", "aud": "shop", "iat": in_seconds(20),
+                "nbf": in_seconds(20), "exp": in_seconds(60),
+            }),
             "other" => json!({"active": true, "sub": "ada", "aud": "mail"}),
             "odd" => json!({"active": "true", "sub": "ada", "aud": "shop"}),
             "broken" => {
@@ -69,6 +74,11 @@ fn gw_06_an_opaque_token_is_asked_about_once() {
     assert_eq!(rig.get("/", &[&bearer("broken")]).status, 503);
     assert_eq!(rig.get("/", &["Authorization: Bearer a b"]).status, 401);
     assert_eq!(rig.get("/", &[&bearer("good"), &bearer("good")]).status, 400);
+    let body = r#"{"claim":"tier","value":"vip"}"#;
+    assert!(operator(&rig.transom, "POST", "/revoked", body).ends_with("201"));
+    assert_eq!(rig.get("/", &[&bearer("good")]).status, 401, "what is remembered, too");
+    let response = rig.get("/", &[&bearer("fresh")]);
+    assert_eq!(response.status, 200, "made just now, by a clock that is ahead of ours");
     assert_eq!(rig.get("/", &[&bearer("short")]).status, 200);
     let asked = teller.requests().len();
     until("it is asked about anew, once it has ended", || {

@@ -39,6 +39,13 @@ fn gw_25_what_asks_for_too_much_does_not_reach_the_endpoint() {
         (r#"[{"query":"{a}"},{"query":"{b}"},{"query":"{c}"}]"#, "TOO_COMPLEX"),
         (r#"[{"query":"{a}"},{"query":"{a{b{c{d}}}}"}]"#, "TOO_COMPLEX"),
         (r#"{"query":"mutation{pay}"}"#, ""),
+        (r#"{"query":"query($n:Int){ a(first:$n) { b } }","variables":{"n":6e1}}"#, "TOO_COMPLEX"),
+        (
+            r#"{"query":"query($n:Int){ a(first:$n) { b } }","variables":"{\"n\":60}"}"#,
+            "BAD_REQUEST",
+        ),
+        (r#"{"query":"{a}","operationName":["A"]}"#, "BAD_REQUEST"),
+        (r#"{"query":"{a}","operationName":null,"variables":null}"#, ""),
         ("{}", "BAD_REQUEST"),
         ("[]", "BAD_REQUEST"),
         ("7", "BAD_REQUEST"),
@@ -68,6 +75,28 @@ fn gw_25_what_asks_for_too_much_does_not_reach_the_endpoint() {
     ] {
         assert_eq!(client.get(target).status, status, "{target}");
     }
+    // what servers read in different ways: some take what the URL says before the body
+    for query in ["query=%7Bb%7D", "operationName=B", "variables=%7B%7D", "a=b&extensio%6es=%7B%7D"]
+    {
+        let body = r#"{"query":"query A{a} mutation B{pay}","operationName":"A"}"#;
+        let head = format!(
+            "POST /graphql?{query} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let response = client::ask(rig.transom.web(), head);
+        assert_eq!((response.status, &*code(&response)), (400, "BAD_REQUEST"), "{query}");
+    }
+    let hidden =
+        "/graphql?a=b;variables=%7B%22n%22:1%7D&query=query($n:Int=60)%7Ba(first:$n)%7Bb%7D%7D";
+    assert_eq!(client.get(hidden).status, 400);
+    let twice = [
+        "Content-Type: application/json",
+        "Content-Type: application/x-www-form-urlencoded",
+        "Content-Length: 15",
+        "",
+        r#"{"query":"{a}"}"#,
+    ];
+    assert_eq!(rig.ask("POST /graphql", &twice).status, 400);
     let put = client.ask(http2::request("PUT", "/graphql", &[]), b"");
     assert_eq!((put.status, put.field("allow")), (405, Some("GET, POST")));
 }

@@ -157,7 +157,7 @@ impl Talk {
 }
 
 #[test]
-fn gw_23_messages_go_both_ways_one_after_the_other() {
+fn gw_23_gw_27_messages_go_both_ways_one_after_the_other() {
     let rig = Rig::with("streaming: websocket");
     let mut talk = rig.open("Echo");
     for number in 0..20 {

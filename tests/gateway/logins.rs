@@ -9,6 +9,7 @@ use transom_testkit::{Endpoint, Response, until};
 
 use super::issuer::{Key, in_seconds};
 use super::rig::Rig;
+use super::tokens::operator;
 
 const PAGE: &str = "Accept: text/html,application/xhtml+xml";
 
@@ -19,6 +20,8 @@ struct Script {
     changes: Value,
     lasts: u64,
     refuse: bool,
+    /// Takes a question and never answers.
+    silent: bool,
     /// How often each grant was asked for.
     codes: usize,
     refreshed: usize,
@@ -36,6 +39,7 @@ impl Provider {
             changes: json!({}),
             lasts: 3600,
             refuse: false,
+            silent: false,
             codes: 0,
             refreshed: 0,
         }));
@@ -61,6 +65,10 @@ impl Provider {
                     let refreshes = form.contains("grant_type=refresh_token");
                     script.codes += usize::from(!refreshes);
                     script.refreshed += usize::from(refreshes);
+                    if script.silent {
+                        drop(script);
+                        return line.stall();
+                    }
                     let mut claims = json!({
                         "iss": base, "aud": "shop", "sub": "ada", "email": "ada@example",
                         "iat": in_seconds(0), "exp": in_seconds(60), "nonce": script.nonce,
@@ -305,6 +313,82 @@ fn gw_05_a_session_is_refreshed_once_for_all_who_come_with_it() {
     assert_ne!(browser.0, old);
     assert_eq!(browser.get(&rig, "/").status, 200);
     assert_eq!(provider.script.lock().unwrap().refreshed, 1);
+}
+
+/// One who waits for a provider that is silent waits for all: it is asked again only after a while.
+#[test]
+fn gw_05_a_silent_provider_is_waited_for_once_and_not_by_each_session() {
+    let provider = Provider::start();
+    let rig = provider.rig("timeout: 1s");
+    provider.script.lock().unwrap().lasts = 0;
+    let mut browsers: Vec<Browser> = (0..6).map(|_| Browser::default()).collect();
+    for browser in &mut browsers {
+        assert_eq!(browser.log_in(&rig, &provider, "/").status, 302);
+    }
+    provider.script.lock().unwrap().silent = true;
+    for browser in &mut browsers {
+        assert_eq!(browser.get(&rig, "/").status, 200);
+    }
+    assert_eq!(provider.script.lock().unwrap().refreshed, 1);
+}
+
+#[test]
+fn gw_14_a_session_is_revoked_from_the_next_request_on() {
+    let provider = Provider::start();
+    let rig = provider.rig("");
+    let mut browser = Browser::default();
+    assert_eq!(browser.log_in(&rig, &provider, "/").status, 302);
+    assert_eq!(browser.get(&rig, "/").status, 200);
+    let revoke = |claim: &str, value: &str| {
+        let body = json!({ "claim": claim, "value": value }).to_string();
+        operator(&rig.transom, "POST", "/revoked", &body)
+    };
+    assert!(revoke("sub", "eve").ends_with("201"));
+    assert_eq!(browser.get(&rig, "/").status, 200);
+    assert!(revoke("sub", "ada").ends_with("201"));
+    let refused = browser.get(&rig, "/");
+    assert_eq!(
+        (refused.status, refused.field("location")),
+        (401, None),
+        "and not sent round in circles"
+    );
+    until("the log tells why", || rig.log().contains("the session was revoked"));
+    assert!(operator(&rig.transom, "DELETE", "/revoked/sub/ada", "").ends_with("204"));
+    assert_eq!(browser.get(&rig, "/").status, 200);
+}
+
+/// The same secret in two policies, as one variable of the environment gives it, joins nothing: who is known to
+/// one provider, or as a user of one client, is nobody to another.
+#[test]
+fn gw_05_a_session_is_of_one_provider_and_one_client() {
+    let provider = Provider::start();
+    let endpoint = Endpoint::echo();
+    let policy = |client: &str| {
+        format!(
+            "{{ oidc: {{ provider: 'http://{}', client: {{ id: {client}, secret: pw }}, \
+             secret: 'a secret of thirty-two bytes, or more' }} }}",
+            provider.endpoint.address
+        )
+    };
+    let config = format!(
+        "workers: 2\n\
+         listeners:\n  \
+           web:\n    \
+             address: '@WEB'\n    \
+             routes:\n      \
+               - {{ match: {{ path: /staff/** }}, policies: [staff], forward: '{0}' }}\n      \
+               - {{ policies: [people], forward: '{0}' }}\n\
+         policies:\n  people: {1}\n  staff: {2}\n",
+        endpoint.address,
+        policy("shop"),
+        policy("office"),
+    );
+    let rig = Rig::of(endpoint, &config);
+    let mut browser = Browser::default();
+    assert_eq!(browser.log_in(&rig, &provider, "/").status, 302);
+    assert_eq!(browser.get(&rig, "/").status, 200);
+    assert_eq!(browser.get(&rig, "/staff/x").status, 302, "to log in there, too");
+    assert_eq!(rig.seen().target, "/");
 }
 
 #[test]

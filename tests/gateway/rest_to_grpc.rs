@@ -315,7 +315,7 @@ fn gw_23_requests_become_messages_and_messages_json() {
 
 /// G-04: unknown fields, what has the wrong type, and what stands twice.
 #[test]
-fn g_04_what_is_no_such_message_is_refused_with_its_field() {
+fn g_04_sl_16_what_is_no_such_message_is_refused_with_its_field() {
     let rig = Rig::with("proto: shop.proto", "");
     let mut said = Vec::new();
     for (start, body, field, detail) in [
@@ -341,6 +341,8 @@ fn g_04_what_is_no_such_message_is_refused_with_its_field() {
             "in the body already",
         ),
         ("PUT /v1/items/1", r#"{"nothing": "b"}"#, None, "nothing"),
+        ("POST /v1/items", r#"{"name": "a", "name": "b"}"#, None, "stands twice"),
+        ("PUT /v1/items/1", r#"{"city": "a", "\u0063ity": "b"}"#, None, "stands twice"),
     ] {
         let response = rig.ask(start, &[], body);
         assert_eq!(response.status, 400, "{start} {body}: {}", response.text());
@@ -451,7 +453,7 @@ fn gw_23_the_time_of_the_route_is_the_deadline_of_the_call() {
 }
 
 #[test]
-fn gw_23_streams_are_a_list_lines_or_events() {
+fn gw_23_gw_27_streams_are_a_list_lines_or_events() {
     let rig = Rig::with("proto: shop.proto", "");
     let one = r#"{"id":"7"}"#;
     for (accept, content_type, expected) in [

@@ -18,7 +18,7 @@ impl Shop {
         let data = tempfile::tempdir().unwrap();
         let config = format!(
             "workers: 2\ndata: {}\nlisteners:\n  web:\n    address: '@WEB'\n    routes: [{{ policies: [keys], respond: ok }}]\n\
-             policies: {{ keys: {{ api-key: {{}} }} }}\nplans: {{ vip: {{ rate: 10/s }} }}\n\
+             policies: {{ keys: {{ api-key: {{ query: api_key }} }} }}\nplans: {{ vip: {{ rate: 10/s }} }}\n\
              consumers: {{ carl: {{ groups: [written] }} }}\n",
             data.path().join("transom").display(),
         );
@@ -108,14 +108,34 @@ fn gw_14_a_revoked_key_is_refused_from_the_next_request_on() {
     assert_eq!(shop.status(key), 200);
     shop.did(&["key", "revoke", id]);
     assert_eq!(shop.status(key), 401);
-    // GW-40: and it is known later that somebody did it
-    let said = shop.rig.transom.said();
-    let trail = format!("info: admin: DELETE /keys/{id} by the socket: 200");
-    assert!(said.contains(&trail) && !said.contains("admin: GET"), "{said}");
     shop.die_and_come_back();
     assert_eq!(shop.status(key), 401);
     assert_eq!(shop.json(&["key", "list", "carl"])[0]["standing"], "revoked");
     shop.refused(&["key", "rotate", id], "is revoked");
+}
+
+/// It is known later who changed what; and neither the program's own log nor the one of requests has a secret.
+#[test]
+fn gw_40_changes_leave_a_trail_and_no_log_has_a_secret() {
+    let shop = Shop::open();
+    let key = shop.json(&["key", "create", "carl"]);
+    let (id, key) = (key["id"].as_str().unwrap(), key["key"].as_str().unwrap());
+    assert_eq!(shop.status(key), 200);
+    let in_query = shop.rig.get(&format!("/in-query?a=1&api_key={key}"), &[]);
+    assert_eq!(in_query.status, 200);
+    shop.did(&["key", "revoke", id]);
+    assert_eq!(shop.rig.get(&format!("/revoked?api_key={key}&b=2"), &[]).status, 401);
+    assert_eq!(shop.rig.line_of("/in-query")["query"], "a=1");
+    assert_eq!(shop.rig.line_of("/revoked")["query"], "b=2");
+    let said = shop.rig.transom.said();
+    for trail in [
+        "info: admin: POST /consumers/carl/keys by the socket: 201".to_owned(),
+        format!("info: admin: DELETE /keys/{id} by the socket: 200"),
+    ] {
+        assert!(said.contains(&trail), "{trail}: {said}");
+    }
+    assert!(!said.contains("admin: GET"), "who only looks leaves none: {said}");
+    assert!(!said.contains(key) && !shop.rig.log().contains(key));
 }
 
 #[test]

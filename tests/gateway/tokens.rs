@@ -362,7 +362,7 @@ fn a_reload_goes_on_with_the_keys() {
 }
 
 /// What the admin socket says, and its status.
-fn operator(transom: &Transom, method: &str, path: &str, body: &str) -> String {
+pub(super) fn operator(transom: &Transom, method: &str, path: &str, body: &str) -> String {
     let output = std::process::Command::new("curl")
         .args(["-s", "-o", "-", "-w", "%{http_code}", "-X", method, "--unix-socket"])
         .arg(transom.folder().join("admin.sock"))

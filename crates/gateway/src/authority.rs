@@ -173,6 +173,17 @@ pub fn copied(names: &[HeaderName], from: &Fields) -> Vec<Field> {
 }
 
 impl Changes {
+    /// Of the fields of the request only these, where any are named.
+    #[must_use]
+    pub fn only(mut self, names: &[HeaderName]) -> Self {
+        if !names.is_empty() {
+            let named = |(name, _): &Field| names.iter().any(|one| one.eq_ignore_ascii_case(name));
+            self.set.retain(named);
+            self.append.retain(named);
+        }
+        self
+    }
+
     fn apply(&self, by: &'static str, exchange: &mut Exchange, fields: &mut Fields) {
         for name in &self.remove {
             fields.remove(&**name);
@@ -349,6 +360,8 @@ fn key(exchange: &Exchange, question: &Request) -> Vec<u8> {
     }
     key.push(b'\n');
     question.fields.write(&mut key);
+    // or the beginning of a body could be taken for a field
+    key.extend_from_slice(b"\r\n");
     question.body.look(|bytes| key.extend_from_slice(bytes));
     key
 }
@@ -361,7 +374,28 @@ pub fn name_in(fields: &Fields, field: &HeaderName) -> Option<Arc<str>> {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
+    use transom_net::Worker;
+    use transom_proxy::local::Local;
+    use transom_proxy::message::Method;
+
     use super::*;
+
+    #[test]
+    fn gw_11_the_beginning_of_a_body_is_never_taken_for_a_field() {
+        let exchange = Exchange::alone(&Rc::new(Local::new(Worker::new(0))));
+        let asked = |fields: &[(&str, &str)], body: &'static str| {
+            let mut question = Request::new(Method::Post, "a", "/");
+            fields.iter().for_each(|(name, value)| question.fields.append(*name, value.as_bytes()));
+            question.body = Body::of(body);
+            key(&exchange, &question)
+        };
+        let two = asked(&[("X-A", "1"), ("X-B", "2")], "{}");
+        assert_eq!(two, asked(&[("X-A", "1"), ("X-B", "2")], "{}"));
+        assert_ne!(two, asked(&[("X-A", "1")], "X-B: 2\r\n{}"));
+        assert_ne!(asked(&[], "X-A: 1\r\n"), asked(&[("X-A", "1")], ""));
+    }
 
     #[test]
     fn answers_set_no_field_that_frames_a_message() {

@@ -37,6 +37,9 @@ settings! {
     }
 }
 
+/// What lasts longer lasts as long as we run, in seconds: some say "for ever" with the largest number they have.
+const FOREVER: u64 = 100 * 365 * 86_400;
+
 /// The longest answer of a server that is read, in bytes.
 pub const LONGEST: usize = 64 << 10;
 
@@ -164,6 +167,7 @@ impl Granted {
         let lasts = answer.get("expires_in");
         // some write the number as a text
         let lasts = lasts.and_then(|n| n.as_u64().or_else(|| n.as_str()?.parse().ok()));
+        let lasts = lasts.map(|seconds: u64| seconds.min(FOREVER));
         Ok(Granted {
             access,
             lasts: lasts.map(Duration::from_secs),
@@ -203,6 +207,10 @@ mod tests {
             of(json!({"access_token": "a", "expires_in": "7"})).unwrap().lasts,
             Some(Duration::from_secs(7))
         );
+        for forever in [json!(i64::MAX), json!(u64::MAX), json!(u64::MAX.to_string())] {
+            let granted = of(json!({"access_token": "a", "expires_in": forever})).unwrap();
+            assert_eq!(granted.lasts, Some(Duration::from_secs(FOREVER)), "{forever}");
+        }
         for bad in [json!({}), json!({"access_token": ""}), json!({"access_token": "a\nb"})] {
             assert!(of(bad).is_err());
         }

@@ -11,12 +11,15 @@ pub struct Seal {
 }
 
 impl Seal {
-    /// From a secret of the operator's. What was sealed for one purpose opens for no other.
-    pub fn new(secret: &[u8], purpose: &'static str) -> Option<Self> {
+    /// From a secret of the operator's. What was sealed for one purpose, and for one use of it, opens for no
+    /// other.
+    pub fn new(secret: &[u8], purpose: &'static str, uses: &[&str]) -> Option<Self> {
         let mut key = [0; 32];
         let extracted = Salt::new(HKDF_SHA256, b"transom").extract(secret);
-        let info = [purpose.as_bytes()];
-        extracted.expand(&info, HKDF_SHA256).ok()?.fill(&mut key).ok()?;
+        // with its length before each, so that no two lists of them read alike
+        let parts = std::iter::once(&purpose).chain(uses);
+        let info: String = parts.map(|part| format!("{}:{part}", part.len())).collect();
+        extracted.expand(&[info.as_bytes()], HKDF_SHA256).ok()?.fill(&mut key).ok()?;
         let key = RandomizedNonceKey::new(&AES_256_GCM, &key).ok()?;
         Some(Seal { key, purpose })
     }
@@ -46,7 +49,7 @@ mod tests {
 
     #[test]
     fn what_was_sealed_opens_for_the_same_purpose_and_unchanged() {
-        let seal = |secret: &str, purpose| Seal::new(secret.as_bytes(), purpose).unwrap();
+        let seal = |secret: &str, purpose| Seal::new(secret.as_bytes(), purpose, &[]).unwrap();
         let ours = seal("secret", "session");
         let sealed = ours.seal(b"hello").unwrap();
         assert_eq!(ours.open(sealed.as_bytes()).as_deref(), Some(&b"hello"[..]));
@@ -57,6 +60,12 @@ mod tests {
         assert_ne!(ours.seal(b"hello").unwrap(), sealed, "each has a nonce of its own");
         assert_eq!(seal("secret", "login").open(sealed.as_bytes()), None);
         assert_eq!(seal("other", "session").open(sealed.as_bytes()), None);
+        let used = |uses: &[&str]| Seal::new(b"secret", "session", uses).unwrap();
+        let sealed_for = used(&["a", "bc"]).seal(b"hello").unwrap();
+        assert!(used(&["a", "bc"]).open(sealed_for.as_bytes()).is_some());
+        for other in [&["ab", "c"][..], &["a"], &["a", "bc", ""], &["1:a2:bc"], &[]] {
+            assert_eq!(used(other).open(sealed_for.as_bytes()), None, "{other:?}");
+        }
         for at in 0..sealed.len() {
             let mut changed = sealed.clone().into_bytes();
             changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
 use rustls_pki_types::SubjectPublicKeyInfoDer;
@@ -136,11 +137,14 @@ pub(crate) struct Replays(Mutex<Used>);
 
 #[derive(Default)]
 struct Used {
-    young: HashSet<Box<str>>,
-    old: HashSet<Box<str>>,
+    young: HashSet<Mark>,
+    old: HashSet<Mark>,
     /// When the young ones began, in seconds since 1970.
     since: u64,
 }
+
+/// The SHA-256 of a signer and its nonce: of one length, however long the nonce is.
+type Mark = [u8; 32];
 
 /// Nonces in one generation.
 const MOST: usize = 256 * 1024;
@@ -165,8 +169,10 @@ impl Replays {
         if used.young.len() >= MOST {
             return Err("too many nonces were used to remember one more");
         }
-        let key: Box<str> = format!("{}:{signer}{nonce}", signer.len()).into();
-        match used.old.contains(&key) || !used.young.insert(key) {
+        let mut mark = Mark::default();
+        let text = format!("{}:{signer}{nonce}", signer.len());
+        mark.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
+        match used.old.contains(&mark) || !used.young.insert(mark) {
             true => Err("the nonce was used already"),
             false => Ok(()),
         }

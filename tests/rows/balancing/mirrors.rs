@@ -19,7 +19,7 @@ fn mirrored(a: &Endpoint, to: SocketAddr, settings: &str) -> Transom {
 }
 
 #[test]
-fn a_mirror_gets_whole_copies() {
+fn gw_03_a_mirror_gets_whole_copies() {
     let (a, shadow) = (named("a", ""), named("shadow", ""));
     let transom = mirrored(&a, shadow.address, "max-body: 1KiB");
     let mut client = Client::connect(transom.web());

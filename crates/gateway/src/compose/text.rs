@@ -86,7 +86,11 @@ impl Text {
                     }
                     match one.variables().next() {
                         Some(Variable::Capture(_) | Variable::Path | Variable::PathSegment(_)) => {
-                            out.push_str(&String::from_utf8_lossy(&value));
+                            match in_query {
+                                false => out.push_str(&String::from_utf8_lossy(&value)),
+                                // there `&` and `+` mean something else than in a path
+                                true => escapes::write(&undone(&value), is_unreserved, &mut out),
+                            }
                         }
                         Some(Variable::Query) if in_query => {
                             out.push_str(&String::from_utf8_lossy(&value));
@@ -378,7 +382,9 @@ mod tests {
                 Ok("/u?name=a%2Fb%3Fc%26d%20%C3%BC&q=a%2Fb+c&dots=%2e.&e="),
             ),
             ("/u/{query.q}", Ok("/u/a%2Fb%20c")),
-            ("/u/{path.1}", Ok("/u/x%20y")),
+            ("/u/{path.1}", Ok("/u/x%20y&role=a+b")),
+            ("/u?id={path.1}&role=user", Ok("/u?id=x%20y%26role%3Da%2Bb&role=user")),
+            ("/u?at={path}", Ok("/u?at=%2Fx%20y%26role%3Da%2Bb")),
             ("/u/{user.friends}", Ok("/u/1,x%2Cy")),
             ("/u/{user.deep.a.0.b}", Ok("/u/true")),
             ("/u?x={query.nothing}", Ok("/u?x=")),
@@ -393,8 +399,9 @@ mod tests {
             ("/u/{user.nothing}", missing("user.nothing")),
             ("/u/{other.id}", missing("other.id")),
         ] {
-            let found =
-                with("q=a%2Fb+c&dots=%2e.&e=", "/x%20y", |asked| text(written).target(asked));
+            let found = with("q=a%2Fb+c&dots=%2e.&e=", "/x%20y&role=a+b", |asked| {
+                text(written).target(asked)
+            });
             assert_eq!(found, expected.map(str::to_owned), "{written}");
         }
     }

@@ -15,6 +15,8 @@ use transom_settings::{
 };
 
 use crate::expression::{Anything, Expression, Facts};
+use crate::kind::Kind as _;
+use crate::policy::anonymous::Anonymous;
 
 settings! {
     /// What an expression says of a request, such as `identity.claims.tenant`.
@@ -31,7 +33,8 @@ pub enum By {
     All,
     /// The client's address, of IPv6 its /64: that is what one of them is given (L-01).
     Client,
-    /// Who the request was found to come from; the client's address where that is nobody.
+    /// Who the request was found to come from; the client's address where that is nobody, or who is only
+    /// called `anonymous`: strangers have nothing in common.
     Consumer,
     /// A text with variables. Requests for which it comes out the same count together.
     Text(Template),
@@ -43,7 +46,7 @@ impl By {
     /// What must not be the same for two: each begins with a letter of its own, so that nobody can be
     /// called like somebody's address.
     pub fn write(&self, exchange: &Exchange, request: &Request, out: &mut Vec<u8>) {
-        match (self, &exchange.identity) {
+        match (self, exchange.identity.as_ref().filter(|who| who.by != Anonymous::NAME)) {
             (By::All, _) => out.push(b'*'),
             (By::Consumer, Some(identity)) => out.extend(By::consumer(&identity.name)),
             (By::Client | By::Consumer, _) => {
@@ -177,7 +180,34 @@ impl Setting for By {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+    use std::sync::Arc;
+
+    use transom_net::Worker;
+    use transom_proxy::exchange::Identity;
+    use transom_proxy::local::Local;
+    use transom_proxy::message::Method;
+
     use super::*;
+
+    #[test]
+    fn l_02_strangers_are_told_apart_by_their_addresses() {
+        let mut exchange = Exchange::alone(&Rc::new(Local::new(Worker::new(0))));
+        let request = Request::new(Method::Get, "a", "/");
+        let mut key = |by: Option<&'static str>, name: &str, address: &str| {
+            exchange.client = address.parse().unwrap();
+            let who = |by| Arc::new(Identity { name: name.into(), by, ..Identity::default() });
+            exchange.identity = by.map(who);
+            let mut out = Vec::new();
+            By::Consumer.write(&exchange, &request, &mut out);
+            out
+        };
+        let anonymous = Some(Anonymous::NAME);
+        assert_eq!(key(Some("jwt"), "ada", "10.0.0.1"), key(Some("jwt"), "ada", "10.0.0.2"));
+        assert_eq!(key(anonymous, "visitor", "10.0.0.1"), key(None, "", "10.0.0.1"));
+        assert_ne!(key(anonymous, "visitor", "10.0.0.1"), key(anonymous, "visitor", "10.0.0.2"));
+        assert_ne!(key(Some("jwt"), "visitor", "10.0.0.1"), key(anonymous, "visitor", "10.0.0.1"));
+    }
 
     #[test]
     fn words_and_texts() {

@@ -1,10 +1,11 @@
 //! Parameters: how a value is made of what was sent.
 
 use transom_proxy::fault::{Place, Violation};
-use transom_settings::json::{Map, Number, Value as Json, from_slice};
+use transom_settings::json::{Map, Number, Value as Json};
 
 use super::Schema;
 use crate::content::multipart::Part;
+use crate::token::json as strict;
 use crate::{escapes, media};
 
 /// What a request may have beside its body.
@@ -143,7 +144,7 @@ pub fn parts(parts: Vec<Part>, schema: &Json) -> Result<Json, Violation> {
             essence => media::is_json(essence),
         };
         let value = match (is_json, std::str::from_utf8(&body)) {
-            (true, _) => from_slice(&body).map_err(|error| Violation {
+            (true, _) => strict::parse(&body).map_err(|error| Violation {
                 place: Place::Pointer(pointer(&head.name)),
                 detail: format!("it is no JSON: {error}"),
             })?,

@@ -17,6 +17,9 @@
 //!   visitors: { anonymous: { plan: visitors } }
 //! ```
 //!
+//! Limits and quotas by `consumer`, and idempotency keys, tell them apart by their addresses: what one of them does
+//! is not another's.
+//!
 //! **What the client sees.** Nothing; never a fault.
 
 use std::sync::Arc;

@@ -6,8 +6,8 @@
 //! or with a signature for AWS (`aws`, Signature Version 4). To relay the client's own token, leave
 //! this policy out: what a policy of the stage `identify` does not hide goes on.
 //!
-//! **When it runs.** Stage `shape`: what the client may do is settled, and what is signed is not
-//! changed any more by policies before it in the route's list.
+//! **When it runs.** Stage `shape`: what the client may do is settled. `aws` in stage `store`, so that nothing
+//! changes any more what is signed.
 //!
 //! **Example.**
 //!
@@ -28,8 +28,8 @@
 //! **What to know at night.**
 //!
 //! - The client's own `Authorization` never reaches the endpoint: it is replaced, or taken off.
-//! - `aws` signs the path and the query as they are when it runs, and the body whole, up to `body`; with
-//!   `unsigned`, which S3 takes, the body is not read. `host` is what the request is sent with.
+//! - `aws` signs what is sent: it runs in stage `store`, behind the rewriting of the route. The body is signed whole,
+//!   up to `body`; with `unsigned`, which S3 takes, it is not read. `host` is what the request is sent with.
 //! - AWS refuses signatures of a clock that is wrong by five minutes.
 
 use std::sync::Arc;
@@ -220,7 +220,10 @@ impl Policy for Prover {
     }
 
     fn stage(&self) -> Stage {
-        Credentials::STAGE
+        match &self.0 {
+            Proof::Aws(_) => Stage::Store,
+            _ => Credentials::STAGE,
+        }
     }
 
     fn describe(&self) -> String {
@@ -264,6 +267,8 @@ impl Policy for Prover {
 impl Aws {
     async fn sign(&self, request: &mut Request, now: SystemTime) -> Result<(), Fault> {
         request.fields.remove(Known::Authorization);
+        // it belongs to the key of somebody else
+        request.fields.remove("x-amz-security-token");
         request.authority = self.host.as_str().into();
         let payload = match self.unsigned {
             true => "UNSIGNED-PAYLOAD".to_owned(),

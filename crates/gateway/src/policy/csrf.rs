@@ -6,7 +6,9 @@
 //! sent twice: in a cookie and in a field, which only pages of the same origin can read and set.
 //!
 //! **When it runs.** Stage `admit`. GET, HEAD, OPTIONS and TRACE pass: they change nothing
-//! (RFC 9110 §9.2.1), and endpoints have to keep to that.
+//! (RFC 9110 §9.2.1), and endpoints have to keep to that. A WebSocket that a page of another site opens does not: it
+//! is opened by a GET, with the visitor's cookies, and may do anything. A token is not asked for there, since pages
+//! cannot send one.
 //!
 //! **Example.**
 //!
@@ -215,12 +217,14 @@ impl Policy for Guarding {
                 request.method,
                 Method::Get | Method::Head | Method::Options | Method::Trace
             );
+            // RFC 6455 §10.2: browsers ask no leave for it
+            let opens = request.upgrade.is_some();
             let token =
                 self.token.as_ref().map(|sealed| (sealed, sealed.given(exchange, &request.fields)));
-            if !harmless {
+            if !harmless || opens {
                 let judged = self.judge(&request).and_then(|()| match &token {
-                    Some((sealed, cookie)) => sealed.judge(*cookie, &request.fields),
-                    None => Ok(()),
+                    Some((sealed, cookie)) if !opens => sealed.judge(*cookie, &request.fields),
+                    _ => Ok(()),
                 });
                 match (judged, &self.dry_run) {
                     (Ok(()), _) => {}

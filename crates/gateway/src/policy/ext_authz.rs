@@ -26,6 +26,8 @@
 //! - The body of the request is sent with `body: 16KiB` only. The request then waits until all of it is there
 //!   (not for streams), and a longer one is `too-large`, also in a dry run.
 //! - Fields that frame a message or belong to one hop are never taken over.
+//! - An endpoint that believes a field of the answer needs it in `take`: or a client sends it itself, where an answer
+//!   neither sets nor removes it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -65,6 +67,9 @@ settings! {
         pub body: Option<ByteSize> = None,
         /// What it is told besides (`context_extensions`).
         pub context: Map<Name, String> = Map::default(),
+        /// Fields that only its answer may set: what clients send in them is removed, and no other field is taken
+        /// over. Default: any, and what clients send stays where it says nothing of it.
+        pub take: Vec<HeaderName> = Vec::new(),
         /// How long it may take.
         pub timeout: Duration = Duration::seconds(2),
         /// What happens while nobody answers.
@@ -120,6 +125,10 @@ impl Authority for Service {
         format!("{} over gRPC", self.settings.to.value)
     }
 
+    fn reserved(&self) -> &[HeaderName] {
+        &self.settings.take
+    }
+
     fn told(&self) -> Option<usize> {
         self.settings.body.map(ByteSize::len)
     }
@@ -166,7 +175,10 @@ impl Authority for Service {
             _ => return Err("its answer is not one message without compression".to_owned()),
         };
         let response = pb::CheckResponse::decode(message).map_err(|error| error.to_string())?;
-        Ok(judged(response))
+        Ok(match judged(response) {
+            Verdict::Pass(changes) => Verdict::Pass(changes.only(&self.settings.take)),
+            refused => refused,
+        })
     }
 }
 

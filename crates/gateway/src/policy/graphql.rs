@@ -32,7 +32,10 @@
 //! `too-large`.
 //!
 //! At 3 a.m.: the endpoint may count lists that no argument limits; `default-size` is what they count here.
-//! Multipart uploads are refused: they hide the document.
+//! Multipart uploads are refused: they hide the document. So is what servers read in different ways: a `POST` whose
+//! URL has `query`, `operationName`, `variables` or `extensions`, a `GET` with a bare `;` in its query, and `variables`
+//! that are a text. A size less than nothing counts as no limit. Selections stand at most 200 deep inside of each
+//! other, whatever `depth` says.
 
 mod query;
 
@@ -47,7 +50,7 @@ use transom_proxy::body::{Body, joined};
 use transom_proxy::chain::Next;
 use transom_proxy::exchange::Exchange;
 use transom_proxy::fault::{Code, Fault};
-use transom_proxy::fields::Known;
+use transom_proxy::fields::{Known, Values};
 use transom_proxy::message::{Method, Request, Response};
 use transom_proxy::policy::{Answering, Policy};
 use transom_proxy::stage::Stage;
@@ -175,6 +178,9 @@ struct Gate {
     dry_run: Option<Arc<str>>,
 }
 
+/// What says what is asked, in a query or a body (GraphQL over HTTP).
+const ASKED: [&[u8]; 4] = [b"query", b"operationName", b"variables", b"extensions"];
+
 /// Why a request is not passed on, for its client.
 #[derive(Debug)]
 struct No {
@@ -278,6 +284,9 @@ impl Gate {
 
     fn look_at_query(&self, request: &mut Request, found: &mut GraphQlAsked) -> Result<(), No> {
         let query = request.query.clone().unwrap_or_default();
+        if query.contains(';') {
+            return Err(No::bad("a `;` in the query, which servers read in two ways"));
+        }
         let mut asked = json::Map::new();
         for (name, value) in pairs::of_query(&query) {
             let name = String::from_utf8_lossy(&name).into_owned();
@@ -324,13 +333,17 @@ impl Gate {
         if !request.fields.all(Known::ContentEncoding).all(is_plain) {
             return Err(No::bad("it is compressed, which is not understood here"));
         }
-        // a document in the query as well would be read by some servers
+        // what stands in the query as well goes first for some servers
         if let Some(query) = &request.query
-            && pairs::of_query(query).any(|(name, _)| *name == *b"query")
+            && pairs::of_query(query).any(|(name, _)| ASKED.iter().any(|one| *name == **one))
         {
-            return Err(No::bad("there is a document in the query and a body"));
+            return Err(No::bad("the query and the body both say what is asked"));
         }
-        let media = request.fields.get(Known::ContentType).unwrap_or_default();
+        let media = match request.fields.only(Known::ContentType) {
+            Values::None => &[][..],
+            Values::One(media) => media,
+            Values::Many => return Err(No::bad("it has several types")),
+        };
         let media = media.split(|b| *b == b';').next().unwrap_or(media).trim_ascii();
         let media = String::from_utf8_lossy(media).to_ascii_lowercase();
         if media == "application/graphql" {
@@ -365,6 +378,16 @@ impl Gate {
         let Some(fields) = asked.as_object_mut() else {
             return Err(No::bad("it is not an object with `query`"));
         };
+        // some servers undo what was written as a text, and others see nothing there
+        for (name, fits) in [
+            ("operationName", Json::is_string as fn(&Json) -> bool),
+            ("variables", Json::is_object),
+            ("extensions", Json::is_object),
+        ] {
+            if fields.get(name).is_some_and(|value| !value.is_null() && !fits(value)) {
+                return Err(No::bad(format!("`{name}` is of another type than it may be")));
+            }
+        }
         let given = fields.get("query").and_then(Json::as_str).filter(|text| !text.is_empty());
         let named = fields
             .get("extensions")
@@ -399,9 +422,10 @@ impl Gate {
         let variables = fields.get("variables").unwrap_or(&nothing);
         let weight = weigh(&document, operation, variables, &self.most).map_err(|refused| {
             let code = match &refused {
-                Refused::Depth(..) | Refused::Complexity(..) | Refused::Aliases(..) => {
-                    "TOO_COMPLEX"
-                }
+                Refused::Nested
+                | Refused::Depth(..)
+                | Refused::Complexity(..)
+                | Refused::Aliases(..) => "TOO_COMPLEX",
                 _ => "GRAPHQL_PARSE_FAILED",
             };
             No { code, what: refused.to_string() }

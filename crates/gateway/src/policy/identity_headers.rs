@@ -104,11 +104,13 @@ fn value(who: &Identity, fact: Fact) -> Option<String> {
         let kept: Vec<&str> = values.iter().filter(whole).map(String::as_str).collect();
         kept.join(&between.to_string())
     };
+    // what a token calls somebody may be anything, and no name or plan has such letters
+    let plain = |text: &str| if text.contains(char::is_control) { "" } else { text }.to_owned();
     let value = match fact {
-        Fact::Name => who.name.to_string(),
+        Fact::Name => plain(&who.name),
         Fact::Groups => joined(&who.groups, ','),
         Fact::Scopes => joined(&who.scopes, ' '),
-        Fact::Plan => who.plan.as_deref().unwrap_or_default().to_owned(),
+        Fact::Plan => plain(who.plan.as_deref().unwrap_or_default()),
         Fact::By => who.by.to_owned(),
     };
     (!value.is_empty()).then_some(value)
@@ -165,5 +167,8 @@ mod tests {
         assert_eq!(String::from_utf8(written).unwrap(), expected);
         telling.apply(None, &mut fields);
         assert!(fields.is_empty());
+        let name = "ann\u{7}\nx: y".into();
+        telling.apply(Some(&Identity { name, plan: Some("a\tb".into()), ..who }), &mut fields);
+        assert!(!fields.has("x-consumer-name") && !fields.has("x-consumer-plan"));
     }
 }

@@ -24,8 +24,11 @@
 //!
 //! **What to know at night.**
 //!
+//! - What the server calls active is valid: its clock counts. Times in its answer that are a minute off, as clocks
+//!   may differ, are no reason to refuse a token that was made just now.
 //! - A token is remembered for `remember`, or until it expires if that is sooner: a revoked one is
 //!   good for so long. What is not active is remembered for a tenth of that, in places of its own.
+//! - `transom token revoke` refuses tokens by what the server tells of them, such as `sub` or `jti`, at once.
 //! - With a `jwt` on the same route, write the `jwt` first and give each its place (`from`): a token
 //!   that is shown has to be right for the first that looks there.
 
@@ -50,6 +53,7 @@ use crate::token::claims::Rules;
 use crate::token::place::{Place, Shown};
 use crate::token::reading::{Headers, Reading};
 use crate::token::remembered::Remembered;
+use crate::token::revoked::Revoked;
 use crate::token::seconds;
 
 settings! {
@@ -117,7 +121,7 @@ impl Kind for Introspection {
                 audiences: self.audience.clone(),
                 required: Vec::new(),
                 kinds: Vec::new(),
-                leeway: 0,
+                leeway: CLOCKS,
             },
             reading: Reading {
                 name: self.name.clone(),
@@ -127,10 +131,14 @@ impl Kind for Introspection {
                 headers: self.headers.iter().map(|(n, c)| (n.value.clone(), c.clone())).collect(),
             },
             joined: Joined { how: self.consumers, consumers: making.lender.consumers() },
+            revoked: making.lender.revoked(),
             memory,
         })))
     }
 }
+
+/// By how many seconds the clock of the server may differ from ours.
+const CLOCKS: i64 = 60;
 
 /// What is remembered goes on over reloads as long as the settings are the same.
 struct Memory {
@@ -149,6 +157,8 @@ struct Asker {
     rules: Rules,
     reading: Reading,
     joined: Joined,
+    /// What the operator does not believe any more.
+    revoked: Arc<Revoked>,
     memory: Arc<Memory>,
 }
 
@@ -192,7 +202,9 @@ impl Asker {
         let most = i64::try_from(self.settings().remember.get().as_secs()).unwrap_or(i64::MAX);
         match self.judge(answer, now) {
             Ok((active, until)) => {
-                let (active, until) = (Arc::new(active), until.min(now.saturating_add(most)));
+                // beyond its end it is asked about each time
+                let until = until.saturating_sub(CLOCKS).min(now.saturating_add(most));
+                let active = Arc::new(active);
                 self.memory.active.insert(token.as_bytes(), active.clone(), until, now);
                 Ok(active)
             }
@@ -244,6 +256,11 @@ impl Way for Asker {
     async fn find(&self, exchange: &mut Exchange, request: &mut Request) -> Found {
         match self.check(exchange, request).await {
             Ok(None) => Found::Nothing,
+            Ok(Some(active))
+                if self.revoked.names(&active.identity, seconds(SystemTime::now())) =>
+            {
+                Found::Wrong(refused("the token was revoked"))
+            }
             Ok(Some(active)) => {
                 self.reading.tell(&active.headers, &mut request.fields);
                 self.joined.found(self, &active.identity)

@@ -2,8 +2,8 @@
 //!
 //! **What it does.** Sends people to log in at an OpenID Connect provider (authorization code with
 //! PKCE) and knows them by a cookie from then on: sealed, so that it can neither be read nor changed,
-//! and needing no store, so that any Transom with the same `secret` takes it. Claims of the identity
-//! token become who it is, as with `jwt`. Where the provider gives a refresh token, what it has said
+//! and needing no store, so that any Transom with the same `secret`, `provider` and `client` takes it. Claims of
+//! the identity token become who it is, as with `jwt`. Where the provider gives a refresh token, what it has said
 //! is asked for anew whenever the access token ends.
 //!
 //! **When it runs.** Stage `identify`. Write it last: only pages are sent to log in (a `GET` whose
@@ -33,11 +33,15 @@
 //!   names for the way back from logging out. Where TLS ends before Transom, write `public`.
 //! - The provider's token and key addresses must be on the host of `provider`; others are called only
 //!   if `token` and `keys` name them: nothing that a provider says makes Transom dial a new host.
+//! - `transom token revoke ada --claim sub` refuses who is known so from the next request on (401), `--claim sid` one
+//!   session of the provider's: it is for the provider to let nobody log in again.
 //! - A new `secret` ends all sessions. A session lasts `session` at most, whatever is refreshed.
 //! - Large tokens make large cookies, cut into pieces of 3.8 KB. Raise `limits.headers` of the
 //!   listener if browsers get 431.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::SystemTime;
 
 use transom_proxy::chain::Next;
 use transom_proxy::exchange::Exchange;
@@ -56,6 +60,8 @@ use crate::oauth::Client;
 use crate::seal::Seal;
 use crate::token::reading::Reading;
 use crate::token::remembered::Remembered;
+use crate::token::revoked::Revoked;
+use crate::token::seconds;
 
 mod cookies;
 mod login;
@@ -72,7 +78,8 @@ settings! {
         pub provider: Url,
         /// Who we are there.
         pub client: Client,
-        /// What cookies are sealed with: at least 32 bytes. The same for all that share sessions.
+        /// What cookies are sealed with: at least 32 bytes. The same for all that share sessions, which are of
+        /// one provider and one client.
         pub secret: Spanned<Secret>,
         /// What we ask to know.
         pub scopes: Vec<String> = vec!["openid".to_owned()],
@@ -129,6 +136,9 @@ impl Kind for Oidc {
             return None;
         }
         let secret = self.secret.expose().as_bytes();
+        // who has logged in elsewhere is nobody here, though the secret is the same
+        let provider = self.provider.to_string();
+        let here = [&*provider, &*self.client.id];
         let calls = Calls::new(self, making)?;
         let known =
             making.keep(|kept: &KnownProvider| kept.is_of(self), || KnownProvider::of(self));
@@ -139,13 +149,14 @@ impl Kind for Oidc {
                 opened: Remembered::new(10_000),
                 renewed: Remembered::new(10_000),
                 turns: Default::default(),
+                asked_again: AtomicI64::new(i64::MIN),
             },
         );
         let login = Login {
             settings: self.clone(),
             provider: Provider { settings: self.clone(), calls, known },
-            sessions: Seal::new(secret, "oidc session")?,
-            logins: Seal::new(secret, "oidc login")?,
+            sessions: Seal::new(secret, "oidc session", &here)?,
+            logins: Seal::new(secret, "oidc login", &here)?,
             opened: sessions,
             reading: Reading {
                 name: self.name.clone(),
@@ -156,7 +167,8 @@ impl Kind for Oidc {
             },
         };
         let joined = Joined { how: self.consumers, consumers: making.lender.consumers() };
-        Some(Arc::new(People(Identify(Guest { login: Arc::new(login), joined }))))
+        let revoked = making.lender.revoked();
+        Some(Arc::new(People(Identify(Guest { login: Arc::new(login), joined, revoked }))))
     }
 }
 
@@ -169,6 +181,8 @@ struct Sessions {
     renewed: Remembered<session::Session>,
     /// Whoever uses a refresh token waits for its turn.
     turns: [tokio::sync::Mutex<()>; 16],
+    /// The second before which the provider is not asked again: it did not answer.
+    asked_again: AtomicI64,
 }
 
 impl Sessions {
@@ -217,6 +231,8 @@ struct People(Identify<Guest>);
 struct Guest {
     login: Arc<Login>,
     joined: Joined,
+    /// Whom the operator does not believe any more.
+    revoked: Arc<Revoked>,
 }
 
 /// What was found out before the rules of the stage are asked.
@@ -290,6 +306,11 @@ impl Way for Guest {
             None | Some(Outcome::Nothing) => Found::Nothing,
             Some(Outcome::Answer(response)) => Found::Answer(response),
             Some(Outcome::Fault(fault)) => Found::Wrong(fault),
+            Some(Outcome::Session { session, .. })
+                if self.revoked.names(&session.identity, seconds(SystemTime::now())) =>
+            {
+                Found::wrong(self, "the session was revoked")
+            }
             Some(Outcome::Session { session, .. }) => {
                 self.login.reading.tell(&session.headers, &mut request.fields);
                 if self.login.settings.relay {

@@ -25,6 +25,8 @@
 //!   "identity": {"name": "ada", "groups": [], "scopes": ["read"], "plan": null, "claims": {}}}}
 //! ```
 //!
+//! Names and values of the query are there without escapes, as endpoints read them.
+//!
 //! With `body: 16KiB` it has the `body`, too: the value of JSON, any other as text, null where it is no text or
 //! compressed. JSON that is none, or names something twice, is a `bad-request`; a longer body is `too-large`, also
 //! in a dry run. The request waits until all of it is there: not for streams.
@@ -34,6 +36,8 @@
 //! - A result that is missing means that OPA has no such rule: `detail` says `undefined`. Look at the
 //!   path in `url`, and whether the bundle is loaded.
 //! - `reason` of the result goes to the log, never to the client.
+//! - An endpoint that believes a field in `headers` needs it in `take`: or a client sends it itself, where a rule
+//!   leaves it out.
 
 use std::sync::Arc;
 
@@ -55,6 +59,7 @@ use crate::call::{self, Called, Caller};
 use crate::kind::Kind;
 use crate::making::Making;
 use crate::media;
+use crate::pairs;
 use crate::token::json as strict;
 
 settings! {
@@ -66,6 +71,9 @@ settings! {
         pub send: Vec<HeaderName> = Vec::new(),
         /// The longest body that stands in the input; a longer one is `too-large`. Default: none does.
         pub body: Option<ByteSize> = None,
+        /// Fields that only its result may set: what clients send in them is removed, and no other field is taken
+        /// over. Default: any, and what clients send stays where it says nothing of it.
+        pub take: Vec<HeaderName> = Vec::new(),
         /// How long it may take.
         pub timeout: Duration = Duration::seconds(2),
         /// What happens while OPA does not answer.
@@ -107,6 +115,10 @@ impl Authority for Agent {
         self.0.url.to_string()
     }
 
+    fn reserved(&self) -> &[HeaderName] {
+        &self.0.take
+    }
+
     fn told(&self) -> Option<usize> {
         self.0.body.map(ByteSize::len)
     }
@@ -133,7 +145,10 @@ impl Authority for Agent {
         }
         let answer: Json =
             json::from_slice(&answer.body).map_err(|error| format!("its answer: {error}"))?;
-        Ok(judged(answer.get("result")))
+        Ok(match judged(answer.get("result")) {
+            Verdict::Pass(changes) => Verdict::Pass(changes.only(&self.0.take)),
+            refused => refused,
+        })
     }
 }
 
@@ -159,11 +174,10 @@ fn input(send: &[HeaderName], exchange: &Exchange, request: &Request) -> Json {
         (!values.is_empty()).then(|| (name.to_string(), Json::from(values.join(","))))
     });
     let mut query = Map::new();
-    for pair in request.query.iter().flat_map(|query| query.split('&')).filter(|p| !p.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let values = query.entry(name).or_insert_with(|| json!([]));
+    for (name, value) in pairs::of_query(request.query.as_deref().unwrap_or_default()) {
+        let values = query.entry(text(&name)).or_insert_with(|| json!([]));
         if let Json::Array(values) = values {
-            values.push(value.into());
+            values.push(text(&value).into());
         }
     }
     let identity = exchange.identity.as_ref().map(|who| {

@@ -33,7 +33,8 @@
 //! Of a form with files each part is a property of the schema: those of type `application/json`, and those without a
 //! type where an object is described, are read as JSON, the others as texts. A file is a text of as many letters as
 //! it has bytes (`minLength`, `maxLength`). `encoding` says which types parts may have. What could be read in two ways
-//! (RFC 7578), such as a part with two names, does not fit.
+//! (RFC 7578), such as a part with two names, does not fit; nor does JSON in which a name stands twice, a parameter
+//! in a cookie that does, or a body with several types.
 //!
 //! **Traps.** What is not described is refused: `unknown: pass` lets it through. XML is checked by its
 //! type only, parameters of `deepObject`, `matrix` and `label` only for being there.

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use transom_proxy::exchange::Identity;
 use transom_settings::json::{Map, Value as Json};
 
 use super::reading::{find, text};
@@ -67,6 +68,12 @@ impl Revoked {
             };
             until.is_some_and(|until| now < *until)
         })
+    }
+
+    /// Whether a claim of whom a token or a login has named is revoked at the second `now`.
+    pub fn names(&self, who: &Identity, now: i64) -> bool {
+        let claims = who.claims.as_deref().and_then(Json::as_object);
+        claims.is_some_and(|claims| self.has(claims, now))
     }
 
     /// Adds one, or gives one another end, and forgets what has ended at `now`. Says whether there was room,

@@ -1,13 +1,14 @@
 //! AWS Signature Version 4, as its public documentation describes it ("Create a signed AWS API
 //! request").
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
 use data_encoding::HEXLOWER;
 
-use crate::oauth::escape;
+use crate::escapes::{self, undone, undone_in_form};
 
 /// Who signs, and for what.
 pub(super) struct Signer<'a> {
@@ -58,24 +59,26 @@ impl Signer<'_> {
     /// The request in the one form that both sides write.
     fn canonical(&self, signed: &Signed<'_>) -> String {
         let mut out = format!("{}\n", signed.method);
-        // S3 takes the path as it is sent; the others escape it once more
-        if self.service == "s3" {
-            out.push_str(signed.path);
-        } else {
-            for (index, segment) in signed.path.split('/').enumerate() {
-                if index > 0 {
-                    out.push('/');
-                }
-                escape(segment, &mut out);
+        for (index, segment) in signed.path.split('/').enumerate() {
+            if index > 0 {
+                out.push('/');
+            }
+            // S3 takes a path without its escapes and escapes it anew; the others escape it once more
+            match self.service {
+                "s3" => written_anew(undone(segment.as_bytes()), &mut out),
+                _ => written_anew(segment.as_bytes().into(), &mut out),
             }
         }
         out.push('\n');
-        let mut pairs: Vec<(&str, &str)> = signed
-            .query
-            .split('&')
-            .filter(|p| !p.is_empty())
-            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-            .collect();
+        // whichever way the client has escaped it
+        let anew = |part: &str| {
+            let mut out = String::with_capacity(part.len());
+            written_anew(undone_in_form(part.as_bytes()), &mut out);
+            out
+        };
+        let pairs = signed.query.split('&').filter(|pair| !pair.is_empty());
+        let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let mut pairs: Vec<_> = pairs.map(|(name, value)| (anew(name), anew(value))).collect();
         pairs.sort_unstable();
         for (index, (name, value)) in pairs.iter().enumerate() {
             let and = if index > 0 { "&" } else { "" };
@@ -91,6 +94,11 @@ impl Signer<'_> {
         let _ = write!(out, "\n{}\n{}", names.join(";"), signed.payload);
         out
     }
+}
+
+/// All but letters, digits and `-._~` is escaped.
+fn written_anew(bytes: Cow<'_, [u8]>, out: &mut String) {
+    escapes::write(&bytes, escapes::is_unreserved, out);
 }
 
 /// A time in seconds since 1970 as signatures have it (Howard Hinnant's `civil_from_days`).
@@ -173,6 +181,28 @@ mod tests {
             &iam,
             "5d672d79c15b13162d9279b0855cfba6789a8edb4c82c400e06b5924a6f2b5d7",
         );
+    }
+
+    /// The same request signs the same, whichever way its escapes are written.
+    #[test]
+    fn what_is_signed_does_not_depend_on_how_the_client_escapes() {
+        let canonical = |service, path, query| {
+            let signed =
+                Signed { method: "GET", path, query, headers: &HEADERS, payload: "", time: TIME };
+            let text = Signer { service, ..SIGNER }.canonical(&signed);
+            text.lines().skip(1).take(2).map(str::to_owned).collect::<Vec<_>>()
+        };
+        for (service, path, query, expected) in [
+            ("s3", "/a:b/c%20d", "", ["/a%3Ab/c%20d", ""]),
+            ("s3", "/a%3ab/%7Ec", "", ["/a%3Ab/~c", ""]),
+            ("lambda", "/@me/c%20d", "", ["/%40me/c%2520d", ""]),
+            ("s3", "/", "prefix=a/b&list-type=2", ["/", "list-type=2&prefix=a%2Fb"]),
+            ("s3", "/", "prefix=a%2fb&list-type=2", ["/", "list-type=2&prefix=a%2Fb"]),
+            ("lambda", "/", "q=a+b:c,d&acl&e=%C3%A4~", ["/", "acl=&e=%C3%A4~&q=a%20b%3Ac%2Cd"]),
+            ("lambda", "/", "b=2&a=2&a=1", ["/", "a=1&a=2&b=2"]),
+        ] {
+            assert_eq!(canonical(service, path, query), expected, "{path}?{query}");
+        }
     }
 
     #[test]

@@ -71,6 +71,8 @@ pub enum Refused {
     Cycle(String),
     #[error("there is no fragment `{0}`")]
     NoFragment(String),
+    #[error("selections stand more than {DEEPEST} deep inside of each other")]
+    Nested,
     #[error("depth {0} is more than {1}")]
     Depth(u32, u32),
     #[error("complexity {0} is more than {1}")]
@@ -79,7 +81,8 @@ pub enum Refused {
     Aliases(u64, u64),
 }
 
-/// Selections may stand so deep inside of each other before their depth is even counted.
+/// Selections may stand so deep inside of each other before their depth is even counted, through all
+/// fragments: each takes some of the stack.
 const DEEPEST: usize = 200;
 
 /// What the operation of this name asks for, or the only one.
@@ -129,6 +132,7 @@ pub fn weigh(
         fragments,
         known: HashMap::new(),
         inside: HashSet::new(),
+        level: 0,
     };
     let sum = match chosen.selection_set() {
         Some(set) => weighing.set(&set)?,
@@ -169,9 +173,19 @@ fn defaults(operation: &cst::OperationDefinition) -> HashMap<String, u64> {
     let default = |definition: cst::VariableDefinition| {
         let name = definition.variable()?.name()?.text().to_string();
         let value = definition.default_value()?.value()?;
-        Some((name, value.syntax().text().to_string().trim().parse().ok()?))
+        Some((name, written_size(&value.syntax().text().to_string())?))
     };
     definitions.filter_map(default).collect()
+}
+
+/// How many items a number asks for, in whichever form it is written: `1e3` is a thousand for servers, too. What is
+/// less than nothing is no limit for some.
+fn size(number: f64) -> u64 {
+    if number < 0.0 { u64::MAX } else { number as u64 }
+}
+
+fn written_size(text: &str) -> Option<u64> {
+    text.trim().parse().ok().map(size)
 }
 
 /// What a selection asks for.
@@ -203,10 +217,16 @@ struct Weighing<'a> {
     known: HashMap<String, Sum>,
     /// Fragments that are being weighed.
     inside: HashSet<String>,
+    /// Selections that are being weighed, each inside of the one before.
+    level: usize,
 }
 
 impl Weighing<'_> {
     fn set(&mut self, set: &SelectionSet) -> Result<Sum, Refused> {
+        self.level += 1;
+        if self.level > DEEPEST {
+            return Err(Refused::Nested);
+        }
         let mut sum = Sum::default();
         for selection in set.selections() {
             let one = match selection {
@@ -223,6 +243,7 @@ impl Weighing<'_> {
             };
             sum = sum.and(one);
         }
+        self.level -= 1;
         Ok(sum)
     }
 
@@ -275,9 +296,12 @@ impl Weighing<'_> {
             self.most.sizes.iter().find(|known| **known == name)?;
             let text = argument.value()?.syntax().text().to_string();
             match text.trim().strip_prefix('$') {
-                None => text.trim().parse().ok(),
+                None => written_size(&text),
                 Some(variable) => {
-                    let given = self.variables.get(variable).and_then(Json::as_u64);
+                    let given = self.variables.get(variable).and_then(|given| match given {
+                        Json::String(text) => written_size(text),
+                        given => given.as_f64().map(size),
+                    });
                     given.or_else(|| self.defaults.get(variable).copied())
                 }
             }
@@ -291,10 +315,6 @@ impl Weighing<'_> {
         }
         if !self.inside.insert(name.clone()) {
             return Err(Refused::Cycle(name));
-        }
-        // a chain of fragments is as deep as it is long
-        if self.inside.len() > DEEPEST {
-            return Err(Refused::Depth(DEEPEST as u32, self.most.depth));
         }
         let fragment = self.fragments.get(&name).cloned();
         let fragment = fragment.ok_or_else(|| Refused::NoFragment(name.clone()))?;
@@ -397,6 +417,36 @@ mod tests {
     }
 
     #[test]
+    fn gw_25_a_size_is_known_in_whichever_form_it_is_written() {
+        let all = u64::MAX;
+        for (given, expected) in [
+            (json!(10), 11),
+            (json!(10.0), 11),
+            (json!(1e1), 11),
+            (json!("10"), 11),
+            (json!(-1), all),
+            (json!(1e300), all),
+            (json!(0.5), 2),
+            (json!(null), 8),
+            (json!(true), 8),
+            (json!([10]), 8),
+        ] {
+            let document = "query($n: Int = 7) { a(first: $n) { b } }";
+            let most = Most { complexity: u64::MAX, ..most() };
+            let found = weigh(document, None, &json!({ "n": given.clone() }), &most).unwrap();
+            assert_eq!(found.complexity, expected, "{given}");
+        }
+        for (written, expected) in
+            [("10", 11), ("1e1", 11), ("-1", all), ("\"10\"", 2), ("null", 2)]
+        {
+            let document = format!("{{ a(first: {written}) {{ b }} }}");
+            let most = Most { complexity: u64::MAX, ..most() };
+            let found = weigh(&document, None, &json!({}), &most).unwrap();
+            assert_eq!(found.complexity, expected, "{written}");
+        }
+    }
+
+    #[test]
     fn gw_25_fragments_that_double_are_weighed_once_and_counted_always() {
         let mut document = "{ ...F0 }".to_owned();
         for number in 0..60 {
@@ -406,6 +456,27 @@ mod tests {
         document += " fragment F60 on T { a }";
         let found = weigh(&document, None, &json!({}), &Most { tokens: 10_000, ..most() });
         assert_eq!(found, Err(Refused::Complexity(1 << 60, 100)));
+    }
+
+    /// Fragments that lie in each other take no more of the stack than what is written out; a worker has
+    /// 2 MiB, as a thread of a test has.
+    #[test]
+    fn gw_25_a_chain_of_deep_fragments_is_refused_before_it_takes_the_stack() {
+        let chain = |deep: usize, fragments: usize| {
+            let mut document = "{ ...F0 }".to_owned();
+            for number in 0..fragments {
+                let (open, close) = ("a {".repeat(deep), "}".repeat(deep));
+                document +=
+                    &format!(" fragment F{number} on T {{ {open} ...F{} {close} }}", number + 1);
+            }
+            document + &format!(" fragment F{fragments} on T {{ a }}")
+        };
+        let most = Most { depth: 100_000, complexity: 100_000, tokens: 1_000_000, ..most() };
+        let weighed = |deep, fragments| weigh(&chain(deep, fragments), None, &json!({}), &most);
+        assert_eq!(weighed(3, 30).unwrap().depth, 91);
+        for (deep, fragments) in [(190, 2), (190, 400), (0, 5000)] {
+            assert_eq!(weighed(deep, fragments), Err(Refused::Nested), "{deep} {fragments}");
+        }
     }
 
     #[test]

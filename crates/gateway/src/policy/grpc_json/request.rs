@@ -11,6 +11,7 @@ use super::rules::{Binding, BodyOf, Method, leaf_of};
 use super::template::Bound;
 use crate::escapes::{self, undone_in_form};
 use crate::grpc::frame;
+use crate::token::json as strict;
 
 /// How strict requests are read.
 #[derive(Clone, Copy, Debug)]
@@ -91,13 +92,14 @@ pub(super) fn message(
 fn several(method: &Method, body: &[u8], reading: Reading) -> Result<Bytes, Bad> {
     let mut out = BytesMut::new();
     let is_list = body.trim_ascii_start().first() == Some(&b'[');
-    let mut values = json::Deserializer::from_slice(body).into_iter::<Json>();
+    let mut values = json::Deserializer::from_slice(body).into_iter::<strict::Strict>();
     let mut add = |value: Json| -> Result<(), Bad> {
         frame::write(&of_tree(&method.input, value, reading)?.encode_to_vec(), &mut out);
         Ok(())
     };
     for value in &mut values {
-        match value.map_err(|error| Bad::body(format!("the body is not JSON: {error}")))? {
+        let value = value.map_err(|error| Bad::body(format!("the body is not JSON: {error}")))?;
+        match value.0 {
             Json::Array(items) if is_list => items.into_iter().try_for_each(&mut add)?,
             one => add(one)?,
         }
@@ -113,6 +115,8 @@ fn read(input: &MessageDescriptor, body: &[u8], reading: Reading) -> Result<Dyna
     if body.trim_ascii().is_empty() {
         return Ok(DynamicMessage::new(input.clone()));
     }
+    // of two that stand under one name, the last would be taken here and another elsewhere
+    strict::check(body).map_err(|why| Bad::body(format!("the body: {why}")))?;
     let mut from = json::Deserializer::from_slice(body);
     let message =
         DynamicMessage::deserialize_with_options(input.clone(), &mut from, &options(reading));
@@ -184,9 +188,9 @@ fn body(kind: &Kind, asked: &Asked<'_>) -> Result<Option<Json>, Bad> {
     if asked.body.trim_ascii().is_empty() {
         return Ok(None);
     }
-    json::from_slice(asked.body)
+    strict::parse(asked.body)
         .map(Some)
-        .map_err(|error| Bad::body(format!("the body is not JSON: {error}")))
+        .map_err(|why| Bad::body(format!("the body is not JSON: {why}")))
 }
 
 pub(super) fn is_http_body(message: &MessageDescriptor) -> bool {
@@ -208,10 +212,14 @@ fn put(
     for parent in parents {
         let field =
             leaf_of(&message, std::slice::from_ref(parent)).map_err(|why| Bad::of(&name, why))?;
-        // the body may have it under either name
-        let key = match tree.contains_key(field.name()) {
-            true => field.name().to_owned(),
-            false => field.json_name().to_owned(),
+        // the body may have it under either name, and not under both: the path would fill one of them
+        let (own, in_json) = (field.name(), field.json_name());
+        let key = match (tree.contains_key(own), tree.contains_key(in_json)) {
+            (true, true) if own != in_json => {
+                return Err(Bad::of(&name, format!("`{parent}` stands twice in the body")));
+            }
+            (true, _) => own.to_owned(),
+            (false, _) => in_json.to_owned(),
         };
         let below = tree.entry(key).or_insert_with(|| Json::Object(Map::new()));
         if below.is_null() {

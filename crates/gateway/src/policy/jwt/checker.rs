@@ -8,7 +8,6 @@ use transom_proxy::exchange::{Exchange, Identity};
 use transom_proxy::fault::{Code, Fault};
 use transom_proxy::message::Request;
 use transom_settings::HeaderName;
-use transom_settings::json::Value as Json;
 
 use super::Jwt;
 use super::source::Source;
@@ -122,7 +121,7 @@ impl Checker {
     fn known(&self, token: &[u8], now: i64) -> Result<Option<Arc<Verified>>, Fault> {
         let known = self.memory.tokens.get(token, now).filter(|known| self.have(&known.key));
         if let Some(known) = &known {
-            self.stands(known.identity.claims.as_deref(), now)?;
+            self.stands(&known.identity, now)?;
         }
         Ok(known)
     }
@@ -134,9 +133,8 @@ impl Checker {
     }
 
     /// Whether nobody has revoked it.
-    fn stands(&self, claims: Option<&Json>, now: i64) -> Result<(), Fault> {
-        let Some(claims) = claims.and_then(Json::as_object) else { return Ok(()) };
-        match self.revoked.iter().any(|list| list.has(claims, now)) {
+    fn stands(&self, who: &Identity, now: i64) -> Result<(), Fault> {
+        match self.revoked.iter().any(|list| list.names(who, now)) {
             true => Err(refused("the token was revoked")),
             false => Ok(()),
         }
@@ -165,7 +163,7 @@ impl Checker {
         if identity.name.is_empty() {
             return Err(refused(Refused::Claims("the claim that names who it is is missing")));
         }
-        self.stands(identity.claims.as_deref(), now)?;
+        self.stands(&identity, now)?;
         let verified = Arc::new(Verified { identity: Arc::new(identity), headers, key });
         self.memory.tokens.insert(token, verified.clone(), until, now);
         Ok(verified)

@@ -2,6 +2,7 @@
 //! (RFC 7636), bound to the browser that has begun it by a sealed cookie (RFC 9700 §4.7).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -32,6 +33,9 @@ pub(super) struct Login {
     pub opened: Arc<Sessions>,
     pub reading: Reading,
 }
+
+/// How long a provider that did not answer is not asked for sessions, in seconds.
+const AGAIN: i64 = 10;
 
 /// What a request is to a login.
 pub(super) enum Outcome {
@@ -217,14 +221,22 @@ impl Login {
             let keep = self.keep(exchange, request, &newer.kept, now).unwrap_or_default();
             return Some((newer, keep));
         }
+        // the provider is away: nobody is thrown out for that, nor waits for it one after the other
+        let again = &self.opened.asked_again;
+        if seconds(SystemTime::now()) < again.load(Ordering::Relaxed) {
+            return Some((session, Vec::new()));
+        }
         let outcome = Box::pin(self.renew(exchange, &session.kept, refresh, now)).await;
-        let (newer, good) = match outcome {
-            Ok(kept) => (Arc::new(kept.session(&self.reading)?), 60),
+        let newer = match outcome {
+            Ok(kept) => Arc::new(kept.session(&self.reading)?),
             Err(failed) if failed.refused => return None,
-            // the provider is away: nobody is thrown out for that, and it is asked again later
-            Err(_) => (session.clone(), 10),
+            Err(_) => {
+                let later = seconds(SystemTime::now()).saturating_add(AGAIN);
+                again.store(later, Ordering::Relaxed);
+                return Some((session, Vec::new()));
+            }
         };
-        self.opened.renewed.insert(refresh.as_bytes(), newer.clone(), now + good, now);
+        self.opened.renewed.insert(refresh.as_bytes(), newer.clone(), now + 60, now);
         drop(turn);
         let keep = self.keep(exchange, request, &newer.kept, now).unwrap_or_default();
         Some((newer, keep))

@@ -45,7 +45,8 @@ impl CookieEdits {
         };
         let pairs = fields.all(Known::Cookie).flat_map(|line| line.split(|b| *b == b';'));
         for pair in pairs.map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty()) {
-            if stays(pair.split(|b| *b == b'=').next().unwrap_or_default()) {
+            // servers leave out spaces around a name
+            if stays(pair.split(|b| *b == b'=').next().unwrap_or_default().trim_ascii()) {
                 add(pair);
             }
         }

@@ -3,16 +3,16 @@
 use bytes::Bytes;
 use transom_proxy::body::{Body, joined};
 use transom_proxy::fault::{Code, Fault, Place, Violation};
-use transom_proxy::fields::{Fields, Known, Name};
-use transom_proxy::headers::cookie;
+use transom_proxy::fields::{Fields, Known, Name, Values};
 use transom_proxy::message::Request;
 use transom_settings::json::Value as Json;
 
 use super::{Refusal, Unknown, Validate};
 use crate::content::form::decoded;
 use crate::content::{Form, multipart};
-use crate::media;
 use crate::openapi::{Content, Document, Found, Operation, Parameter, Schema, Where, parameters};
+use crate::token::json as strict;
+use crate::{media, pairs};
 
 /// Places that an answer names at most.
 const MOST: usize = 16;
@@ -99,8 +99,10 @@ fn sent(parameter: &Parameter, request: &Request, values: &[(&str, String)]) -> 
             }
         }
         Where::Cookie => {
-            let mut lines = request.fields.all(Known::Cookie);
-            lines.find_map(|line| cookie::value(line, name)).map(text).into_iter().collect()
+            // each of them: of two, servers take one or the other
+            let cookies = request.fields.all(Known::Cookie).flat_map(pairs::of_cookie);
+            let own = cookies.filter(|(known, _)| *known == name.as_bytes());
+            own.map(|(_, value)| text(unquoted(value))).filter(|text| !text.is_empty()).collect()
         }
     }
 }
@@ -173,10 +175,14 @@ async fn held_against(
     request: &mut Request,
 ) -> Result<Vec<Violation>, Fault> {
     let bytes = whole_body(settings, request).await?;
-    let value = form.read(&bytes);
+    let value = match form {
+        // a name that stands twice is read in two ways: what fits here may be another there
+        Form::Json => strict::parse(&bytes).map_err(|why| format!("it is no JSON: {why}")),
+        _ => form.read(&bytes).map_err(|why| why.to_string()),
+    };
     request.body = Body::of(bytes);
     Ok(match value {
-        Err(why) => vec![Violation { place: whole(), detail: why.to_string() }],
+        Err(detail) => vec![Violation { place: whole(), detail }],
         Ok(value) => {
             let value: Json = match form {
                 Form::Form => parameters::typed_form(value, &schema.json),
@@ -187,9 +193,19 @@ async fn held_against(
     })
 }
 
+/// Of several types none is believed: servers take one or the other.
 fn essence(fields: &Fields) -> String {
-    let content_type = fields.get(Known::ContentType).unwrap_or_default();
+    let content_type = match fields.only(Known::ContentType) {
+        Values::One(content_type) => content_type,
+        Values::None | Values::Many => &[],
+    };
     media::essence(std::str::from_utf8(content_type).unwrap_or_default())
+}
+
+/// A cookie's value without its quotes (RFC 6265 §4.1.1).
+fn unquoted(value: &[u8]) -> &[u8] {
+    let quoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+    quoted.unwrap_or(value)
 }
 
 fn missing() -> Violation {
