@@ -78,7 +78,12 @@ fn meet(bytes: &[u8], step: usize) -> Met {
         HandshakeError::HelloTooLarge => Met::Tls("too large".into(), false),
         HandshakeError::Tls(error) => {
             let kind = format!("{error:?}");
-            let kind = kind.split(['(', ' ', '{']).next().unwrap_or_default();
+            let kind = match kind.split(['(', ' ', '{']).next().unwrap_or_default() {
+                // Of two things wrong behind a hello, TLS names the one that it comes to first, and
+                // it looks ahead in what is there.
+                "DecryptError" => "InvalidMessage",
+                kind => kind,
+            };
             Met::Tls(kind.into(), !peer.written.is_empty())
         }
     }

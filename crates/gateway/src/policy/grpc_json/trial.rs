@@ -67,3 +67,30 @@ impl Trial {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROTO: &str = r#"
+        syntax = "proto3";
+        package t;
+        message M { double value = 1; }
+        service S { rpc Call(M) returns (M); }
+    "#;
+
+    #[test]
+    fn gw_23_a_number_read_and_written_is_the_same_number() {
+        let trial = Trial::of(PROTO).unwrap();
+        let many = "7".repeat(97);
+        for number in [many.as_str(), "0.1", "1e300", "5e-324", "2.2250738585072011e-308"] {
+            let body = format!(r#"{{"value":{number}}}"#);
+            let (call, framed) =
+                trial.request("POST", "/t.S/Call", "", body.as_bytes()).unwrap().unwrap();
+            let json = trial.answer(&call, framed.slice(5..)).unwrap();
+            let text = String::from_utf8(json).unwrap();
+            let written = text.trim_start_matches(r#"{"value":"#).trim_end_matches('}');
+            assert_eq!(written.parse::<f64>(), number.parse::<f64>(), "{number} in {text}");
+        }
+    }
+}
