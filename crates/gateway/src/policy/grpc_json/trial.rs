@@ -67,3 +67,44 @@ impl Trial {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROTO: &str = r#"syntax = "proto3"; package t; import "google/api/annotations.proto";
+        message Node { Node n = 1; string some_text = 2; }
+        service S {
+            rpc Get(Node) returns (Node) { option (google.api.http) = { get: "/nodes" }; }
+            rpc Put(Node) returns (Node) {
+                option (google.api.http) = { put: "/nodes/{some_text}" body: "*" };
+            }
+        }"#;
+
+    #[test]
+    fn sl_16_messages_in_messages_of_their_kind_come_to_an_end() {
+        let trial = Trial::of(PROTO).unwrap();
+        let ask = |query: &str| trial.request("GET", "/nodes", query, b"").unwrap();
+        assert!(ask("n.n.n.some_text=x").is_ok());
+        assert!(ask(&format!("{}some_text=x", "n.".repeat(63))).is_ok());
+        for query in ["n.".repeat(64) + "some_text=x", "n.".repeat(50_000) + "n", ".".repeat(100)] {
+            let why = ask(&query).unwrap_err();
+            assert!(why.contains("names more than 64 fields"), "{why}");
+        }
+    }
+
+    #[test]
+    fn sl_16_a_field_stands_once_by_either_of_its_names() {
+        let trial = Trial::of(PROTO).unwrap();
+        for (method, path, body, right) in [
+            ("POST", "/t.S/Get", r#"{"n":{"someText":"a"}}"#, true),
+            ("POST", "/t.S/Get", r#"{"someText":"a","some_text":"b"}"#, false),
+            ("POST", "/t.S/Get", r#"{"n":{"some_text":"a","someText":"b"}}"#, false),
+            ("PUT", "/nodes/7", r#"{"some_text":"a"}"#, true),
+            ("PUT", "/nodes/7", r#"{"n":{"some_text":"a","someText":"b"}}"#, false),
+        ] {
+            let asked = trial.request(method, path, "", body.as_bytes()).unwrap();
+            assert_eq!(asked.is_ok(), right, "{method} {path} {body}: {asked:?}");
+        }
+    }
+}
