@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use transom_proxy::policy::Policy;
+use transom_proxy::stage::Stage;
 use transom_settings::{Diagnostic, Spanned};
 
 use super::Build;
 use crate::config::{ClientAuth, Listener, Route};
+
+/// Policies of later stages that may be told by others who asks.
+const MAY_FIND: [&str; 3] = ["ext-authz", "forward-auth", "opa"];
 
 impl Build<'_> {
     /// Warns of policies of a route that nothing ever comes to.
@@ -28,6 +32,18 @@ impl Build<'_> {
                 what,
                 "write `client-certificates: { mode: optional, ca: FILE }` below `tls:` of the listener",
             );
+        }
+        let finds = |policy: &Arc<dyn Policy>| {
+            policy.stage() == Stage::Identify || MAY_FIND.contains(&policy.kind())
+        };
+        if !chain.iter().any(finds) {
+            let hint = "add one that does, such as `api-key` or `jwt`; the stage is `identify`";
+            if has("access") {
+                warn("`access` refuses everybody: no policy here finds out who asks", hint);
+            }
+            if has("identity-headers") {
+                warn("`identity-headers` tells nothing: no policy here finds out who asks", hint);
+            }
         }
         if has("cors") && !takes_preflights(listener, route) {
             let what = "preflights of browsers (OPTIONS) never come to `cors` here";

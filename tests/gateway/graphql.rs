@@ -71,6 +71,8 @@ fn gw_25_what_asks_for_too_much_does_not_reach_the_endpoint() {
         ("/graphql?query=%7Ba%7Bb%7Bc%7Bd%7D%7D%7D%7D", 400),
         ("/graphql?query=mutation%7Bpay%7D", 400),
         ("/graphql?query=%7Ba%7D&query=%7Bb%7D", 400),
+        ("/graphql?query=%7Ba%7D&variables=%7B%22n%22:1%7D", 200),
+        ("/graphql?query=%7Ba%7D&variables=%7B%22n%22:9,%22n%22:1%7D", 400),
         ("/graphql", 400),
     ] {
         assert_eq!(client.get(target).status, status, "{target}");

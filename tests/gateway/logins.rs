@@ -22,6 +22,9 @@ struct Script {
     refuse: bool,
     /// Takes a question and never answers.
     silent: bool,
+    /// Does not say where it has what; how often that was asked for.
+    away: bool,
+    discovered: usize,
     /// How often each grant was asked for.
     codes: usize,
     refreshed: usize,
@@ -40,6 +43,8 @@ impl Provider {
             lasts: 3600,
             refuse: false,
             silent: false,
+            away: false,
+            discovered: 0,
             codes: 0,
             refreshed: 0,
         }));
@@ -47,11 +52,19 @@ impl Provider {
         let endpoint = Endpoint::new(move |request, line| {
             let base = format!("http://{}", request.field("host").unwrap());
             let answer = match &*request.target {
-                "/.well-known/openid-configuration" => json!({
-                    "issuer": base, "authorization_endpoint": format!("{base}/auth?a=b"),
-                    "token_endpoint": format!("{base}/token"), "jwks_uri": format!("{base}/jwks"),
-                    "end_session_endpoint": format!("{base}/end"),
-                }),
+                "/.well-known/openid-configuration" => {
+                    let mut script = its.lock().unwrap();
+                    script.discovered += 1;
+                    if script.away {
+                        return line.send("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
+                    }
+                    json!({
+                        "issuer": base, "authorization_endpoint": format!("{base}/auth?a=b"),
+                        "token_endpoint": format!("{base}/token"),
+                        "jwks_uri": format!("{base}/jwks"),
+                        "end_session_endpoint": format!("{base}/end"),
+                    })
+                }
                 "/jwks" => json!({"keys": [key.jwk("1")]}),
                 "/token" => {
                     let mut script = its.lock().unwrap();
@@ -330,6 +343,19 @@ fn gw_05_a_silent_provider_is_waited_for_once_and_not_by_each_session() {
         assert_eq!(browser.get(&rig, "/").status, 200);
     }
     assert_eq!(provider.script.lock().unwrap().refreshed, 1);
+}
+
+/// Of which nothing is known yet.
+#[test]
+fn gw_05_an_absent_provider_is_not_asked_anew_by_each_page() {
+    let provider = Provider::start();
+    let rig = provider.rig("timeout: 1s");
+    provider.script.lock().unwrap().away = true;
+    for _ in 0..6 {
+        let response = Browser::default().get(&rig, "/");
+        assert_eq!(response.status, 503, "{}", response.text());
+    }
+    assert_eq!(provider.script.lock().unwrap().discovered, 1);
 }
 
 #[test]

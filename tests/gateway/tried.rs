@@ -129,6 +129,26 @@ fn policies_that_nothing_comes_to_are_told_of() {
     let warning = "the listener asks for no certificates";
     assert!(said(mutual, plain).contains(warning), "{}", said(mutual, plain));
     assert!(!said(mutual, asking).contains(warning), "{}", said(mutual, asking));
+    for (kind, policy) in [
+        ("access", "access: { allow: { groups: [staff] } }"),
+        ("identity-headers", "identity-headers: {}"),
+    ] {
+        for (others, expected) in [
+            ("", true),
+            ("{ anonymous: { name: nobody } }, ", false),
+            ("{ api-key: {} }, ", false),
+            ("{ forward-auth: { url: 'http://127.0.0.1:9/', identity: x-user } }, ", false),
+        ] {
+            let route = format!("{{ policies: [{others}{{ {policy} }}], respond: ok }}");
+            let said = said(&route, plain);
+            let warns = said.contains("no policy here finds out who asks");
+            assert_eq!(
+                (warns, said.contains(&format!("`{kind}`"))),
+                (expected, expected),
+                "{said}"
+            );
+        }
+    }
     let warning = "preflights of browsers (OPTIONS) never come to `cors` here";
     for (route, expected) in [
         ("{ match: { path: /a, method: POST }, policies: [shared], respond: ok }", true),

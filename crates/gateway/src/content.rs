@@ -79,19 +79,22 @@ impl Form {
         }
     }
 
-    /// The value in this form.
+    /// The value in this form, of about `most` bytes at most where the form repeats names.
     ///
     /// # Errors
-    /// When it cannot be written so.
-    pub fn write(self, value: &Json) -> Result<Vec<u8>, NotIn> {
+    /// When it cannot be written so, or would be longer.
+    pub fn write(self, value: &Json, most: usize) -> Result<Vec<u8>, NotIn> {
         let not = |why: String| NotIn(self, why);
         match self {
             Form::Json => to_vec(value).map_err(|error| not(error.to_string())),
             Form::Xml => {
-                let written = xml::write(value, "root");
+                let written = xml::write(value, "root", most);
                 written.map(String::into_bytes).map_err(|error| not(error.to_string()))
             }
-            Form::Form => Ok(form::write(value).into_bytes()),
+            Form::Form => {
+                let written = form::write(value, most);
+                written.map(String::into_bytes).map_err(|error| not(error.to_string()))
+            }
             Form::Text => Ok(match value {
                 Json::String(text) => text.clone().into_bytes(),
                 other => other.to_string().into_bytes(),

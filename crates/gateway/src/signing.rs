@@ -1,6 +1,6 @@
 //! Requests that their sender has signed: with whose key, over what, and that they are not sent twice.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -139,6 +139,8 @@ pub(crate) struct Replays(Mutex<Used>);
 struct Used {
     young: HashSet<Mark>,
     old: HashSet<Mark>,
+    /// How many of the young ones are whose.
+    by_signer: HashMap<Box<str>, usize>,
     /// When the young ones began, in seconds since 1970.
     since: u64,
 }
@@ -146,8 +148,12 @@ struct Used {
 /// The SHA-256 of a signer and its nonce: of one length, however long the nonce is.
 type Mark = [u8; 32];
 
-/// Nonces in one generation.
+/// Nonces in one generation, after which only signers go on who have used few.
 const MOST: usize = 256 * 1024;
+/// Nonces of a signer that are few: whoever signs very much does not keep out all others.
+const FEW: usize = 1024;
+/// Nonces in one generation, whoever signs.
+const ALL: usize = 2 * MOST;
 
 impl Replays {
     /// Remembers a nonce of a signer for at least `window`.
@@ -164,18 +170,24 @@ impl Replays {
         let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if now.saturating_sub(used.since) > window.as_secs() {
             used.old = std::mem::take(&mut used.young);
+            used.by_signer.clear();
             used.since = now;
         }
-        if used.young.len() >= MOST {
-            return Err("too many nonces were used to remember one more");
+        let own = used.by_signer.get(signer).copied().unwrap_or(0);
+        if used.young.len() >= if own < FEW { ALL } else { MOST } {
+            return Err("more nonces were used within the window than are remembered");
         }
         let mut mark = Mark::default();
         let text = format!("{}:{signer}{nonce}", signer.len());
         mark.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
-        match used.old.contains(&mark) || !used.young.insert(mark) {
-            true => Err("the nonce was used already"),
-            false => Ok(()),
+        if used.old.contains(&mark) || !used.young.insert(mark) {
+            return Err("the nonce was used already");
         }
+        match used.by_signer.get_mut(signer) {
+            Some(count) => *count += 1,
+            None => drop(used.by_signer.insert(signer.into(), 1)),
+        }
+        Ok(())
     }
 }
 
@@ -206,6 +218,22 @@ mod tests {
             "remembered for longer than it must"
         );
         assert!(replays.take("ann", "1", 1200, window).is_ok());
+    }
+
+    #[test]
+    fn gw_09_who_signs_very_much_keeps_out_nobody_else() {
+        let (replays, window) = (Replays::default(), Duration::from_secs(60));
+        for nonce in 0..MOST {
+            assert!(replays.take("ann", &nonce.to_string(), 1000, window).is_ok());
+        }
+        let why = replays.take("ann", "one more", 1000, window).unwrap_err();
+        assert!(why.contains("than are remembered"), "{why}");
+        for nonce in 0..FEW {
+            assert!(replays.take("bob", &nonce.to_string(), 1000, window).is_ok());
+        }
+        assert!(replays.take("bob", "one more", 1000, window).is_err());
+        assert!(replays.take("eve", "1", 1000, window).is_ok());
+        assert!(replays.take("ann", "one more", 1061, window).is_ok());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Places in JSON: `order.items.*.price`.
 
 use std::fmt;
+use std::rc::Rc;
 
 use transom_settings::json::{Map, Value as Json, json};
 use transom_settings::{FromText, Refusal, quote};
@@ -18,7 +19,7 @@ pub enum Step {
 }
 
 /// What the `*` of a place stood for, from the left.
-type Stood = Vec<String>;
+type Stood = Vec<Rc<str>>;
 
 /// Steps of one place at most.
 const DEEPEST: usize = 32;
@@ -83,7 +84,8 @@ impl Place {
                 Json::Array(items) => items,
                 one => vec![one],
             };
-            match collected.iter_mut().find(|(known, _)| *known == stood) {
+            // what belongs together was taken one after the other
+            match collected.last_mut().filter(|(known, _)| *known == stood) {
                 Some((_, list)) => list.extend(moved),
                 None => collected.push((stood, moved)),
             }
@@ -200,28 +202,28 @@ fn take(steps: &[Step], value: &mut Json, stood: &mut Stood, taken: &mut Vec<(St
         }
         (Step::Every, Json::Object(map)) if last => {
             for (key, value) in std::mem::take(map) {
-                stood.push(key);
+                stood.push(key.into());
                 taken.push((stood.clone(), value));
                 stood.pop();
             }
         }
         (Step::Every, Json::Array(items)) if last => {
             for (number, value) in items.drain(..).enumerate() {
-                stood.push(number.to_string());
+                stood.push(number.to_string().into());
                 taken.push((stood.clone(), value));
                 stood.pop();
             }
         }
         (Step::Every, Json::Object(map)) => {
             for (key, value) in map {
-                stood.push(key.clone());
+                stood.push(key.as_str().into());
                 take(rest, value, stood, taken);
                 stood.pop();
             }
         }
         (Step::Every, Json::Array(items)) => {
             for (number, value) in items.iter_mut().enumerate() {
-                stood.push(number.to_string());
+                stood.push(number.to_string().into());
                 take(rest, value, stood, taken);
                 stood.pop();
             }
@@ -232,7 +234,7 @@ fn take(steps: &[Step], value: &mut Json, stood: &mut Stood, taken: &mut Vec<(St
 
 fn put<'a>(
     steps: &[Step],
-    stood: &mut impl Iterator<Item = &'a String>,
+    stood: &mut impl Iterator<Item = &'a Rc<str>>,
     value: &mut Json,
     new: Json,
 ) {
@@ -241,7 +243,7 @@ fn put<'a>(
         return;
     };
     let key = match step {
-        Step::Key(key) => key,
+        Step::Key(key) => key.as_str(),
         Step::Every => match stood.next() {
             Some(key) => key,
             None => return,
@@ -257,7 +259,12 @@ fn put<'a>(
         *value = Json::Object(Map::new());
     }
     if let Json::Object(map) = value {
-        put(rest, stood, map.entry(key.clone()).or_insert(Json::Null), new);
+        if !map.contains_key(key) {
+            map.insert(key.to_owned(), Json::Null);
+        }
+        if let Some(below) = map.get_mut(key) {
+            put(rest, stood, below, new);
+        }
     }
 }
 

@@ -32,33 +32,56 @@ pub fn read(text: &[u8]) -> Result<Json, TooMany> {
     Ok(Json::Object(map))
 }
 
+/// What is written would be longer than it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the form has more than {0} bytes")]
+pub struct TooLong(usize);
+
 /// A value as a form: lists as fields of the same name, objects within as `a[b]`. What is no object
 /// is one field `value`.
-pub fn write(value: &Json) -> String {
-    let mut out = String::new();
+///
+/// # Errors
+/// When it would have more than about `most` bytes: a long name stands before all that is below it.
+pub fn write(value: &Json, most: usize) -> Result<String, TooLong> {
+    let mut writing = Writing { out: String::new(), most, named: 0 };
     match value {
-        Json::Object(map) => map.iter().for_each(|(key, value)| field(key, value, &mut out)),
-        other => field("value", other, &mut out),
+        Json::Object(map) => map.iter().try_for_each(|(key, value)| writing.field(key, value))?,
+        other => writing.field("value", other)?,
     }
-    out
+    Ok(writing.out)
 }
 
-fn field(name: &str, value: &Json, out: &mut String) {
-    let text = match value {
-        Json::Object(map) => {
-            return map.iter().for_each(|(k, v)| field(&format!("{name}[{k}]"), v, out));
+struct Writing {
+    out: String,
+    most: usize,
+    /// The lengths of all names that were made, also of those of which nothing is written.
+    named: usize,
+}
+
+impl Writing {
+    fn field(&mut self, name: &str, value: &Json) -> Result<(), TooLong> {
+        self.named = self.named.saturating_add(name.len());
+        if self.out.len() > self.most || self.named / 8 > self.most {
+            return Err(TooLong(self.most));
         }
-        Json::Array(list) => return list.iter().for_each(|value| field(name, value, out)),
-        Json::Null => String::new(),
-        Json::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    if !out.is_empty() {
-        out.push('&');
+        let text = match value {
+            Json::Object(map) => {
+                let mut entries = map.iter();
+                return entries.try_for_each(|(k, v)| self.field(&format!("{name}[{k}]"), v));
+            }
+            Json::Array(list) => return list.iter().try_for_each(|value| self.field(name, value)),
+            Json::Null => String::new(),
+            Json::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        if !self.out.is_empty() {
+            self.out.push('&');
+        }
+        encode(name, &mut self.out);
+        self.out.push('=');
+        encode(&text, &mut self.out);
+        Ok(())
     }
-    encode(name, out);
-    out.push('=');
-    encode(&text, out);
 }
 
 /// What a name or value stands for.
@@ -91,7 +114,21 @@ mod tests {
             assert_eq!(read(text.as_bytes()), Ok(expected), "{text}");
         }
         let value = json!({ "a": 1, "b": ["x y", true], "c": { "d": null, "e": "ü&" } });
-        assert_eq!(write(&value), "a=1&b=x+y&b=true&c%5Bd%5D=&c%5Be%5D=%C3%BC%26");
+        let written = write(&value, 1000).unwrap();
+        assert_eq!(written, "a=1&b=x+y&b=true&c%5Bd%5D=&c%5Be%5D=%C3%BC%26");
         assert!(read("a&".repeat(FIELDS + 1).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn gw_22_a_long_name_before_many_values_does_not_fill_the_memory() {
+        let long = "n".repeat(100_000);
+        let many = |value: Json| -> Json {
+            (0..10_000).map(|n| (n.to_string(), value.clone())).collect::<Map<_, _>>().into()
+        };
+        for below in [many(json!(1)), many(json!({})), json!(vec![1; 10_000])] {
+            assert_eq!(write(&json!({ &long: below }), 1 << 20), Err(TooLong(1 << 20)));
+        }
+        assert!(write(&json!({ &long: 1 }), 1 << 20).is_ok());
+        assert!(write(&many(json!({ "a": { "b": 1 } })), 1 << 20).is_ok());
     }
 }

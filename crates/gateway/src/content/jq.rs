@@ -2,14 +2,16 @@
 //!
 //! The interpreter has no brake of its own, so what could run without end is refused when a program is
 //! read: definitions that call themselves, and the words that repeat. What is left ends; how soon is
-//! bounded by whoever waits for it, off the worker.
+//! bounded by whoever waits for it, off the worker. What makes much of little has bounds of its own.
 
+mod bounded;
 mod looping;
 mod nesting;
 
 use jaq_core::data::JustLut;
+use jaq_core::load::parse::Def;
 use jaq_core::load::{self, Arena, File, Loader};
-use jaq_core::{Compiler, Ctx, Cv, Exn, Filter, RunPtr, ValXs, Vars, native, unwrap_valr};
+use jaq_core::{Compiler, Ctx, Filter, RunPtr, Vars, native, unwrap_valr};
 use jaq_json::Val;
 use transom_settings::json::{Value as Json, from_str, from_value};
 
@@ -28,8 +30,8 @@ impl std::fmt::Debug for JqProgram {
 
 /// What is told of an exchange.
 const FACTS: [&str; 2] = ["$request", "$identity"];
-/// Numbers that `range` counts at most.
-const LONGEST_RANGE: usize = 100_000;
+/// What the program is called among the definitions.
+const PROGRAM: &str = "transom_program";
 
 /// Why nothing came of a program.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,21 +47,29 @@ impl JqProgram {
     /// What is wrong with it.
     pub fn new(source: &str) -> Result<Self, String> {
         nesting::check(source)?;
-        if let Some(term) = load::parse(source, |parser| parser.term()) {
-            looping::check(&term)?;
-        }
+        let Some(mut term) = load::parse(source, |parser| parser.term()) else {
+            return Err(why_not(source));
+        };
+        looping::check(&term)?;
+        bounded::with_products(&mut term);
+        let program = Def { name: PROGRAM, args: Vec::new(), body: term };
         let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+        let mut definitions: Vec<Def<&str>> = definitions.collect();
+        definitions.push(program);
         let natives = jaq_core::funs::<Data>().chain(jaq_std::funs()).chain(jaq_json::funs());
-        let natives = natives.filter(|(name, ..)| *name != "range");
-        let range: native::Filter<RunPtr<Data>> = ("range", native::v(3), |cv| range(cv));
-        let range = native::run::<Data>(range);
+        let natives = natives.filter(|(name, ..)| !["range", "fromjson"].contains(name));
+        let own: [native::Filter<RunPtr<Data>>; 3] = [
+            ("range", native::v(3), |cv| bounded::range(cv)),
+            (bounded::TIMES, native::v(2), |cv| bounded::times(cv)),
+            ("fromjson", native::v(0), |cv| bounded::from_json(cv)),
+        ];
+        let own = own.into_iter().map(native::run::<Data>);
         let arena = Arena::default();
         let loader = Loader::new(definitions);
-        let modules = loader.load(&arena, File { code: source, path: () }).map_err(|errors| {
-            errors.first().map_or_else(String::new, |(_, error)| not_read(source, error))
-        })?;
+        let file = File { code: PROGRAM, path: () };
+        let modules = loader.load(&arena, file).map_err(|_| "it cannot be read".to_owned())?;
         let filter = Compiler::default()
-            .with_funs(natives.chain([range]))
+            .with_funs(natives.chain(own))
             .with_global_vars(FACTS)
             .compile(modules)
             .map_err(|errors| {
@@ -89,30 +99,12 @@ impl JqProgram {
     }
 }
 
-/// `range` that comes to an end.
-fn range(mut cv: Cv<'_, Data>) -> ValXs<'_, Val> {
-    let (by, to, from) = (cv.0.pop_var(), cv.0.pop_var(), cv.0.pop_var());
-    let zero = Val::from(0isize);
-    let (mut next, mut left) = (from, LONGEST_RANGE);
-    Box::new(std::iter::from_fn(move || {
-        let more = match by.cmp(&zero) {
-            std::cmp::Ordering::Greater => next < to,
-            std::cmp::Ordering::Less => next > to,
-            std::cmp::Ordering::Equal => next != to,
-        };
-        left = left.checked_sub(1).filter(|_| more)?;
-        if left == 0 {
-            let why = format!("range counts more than {LONGEST_RANGE}");
-            return Some(Err(Exn::from(jaq_core::Error::new(Val::from(why)))));
-        }
-        match next.clone() + by.clone() {
-            Ok(sum) => Some(Ok(std::mem::replace(&mut next, sum))),
-            Err(error) => {
-                left = 0;
-                Some(Err(Exn::from(error)))
-            }
-        }
-    }))
+/// Why it cannot be read.
+fn why_not(source: &str) -> String {
+    let arena = Arena::default();
+    let loaded = Loader::new([]).load(&arena, File { code: source, path: () });
+    let told = loaded.err().and_then(|errors| Some(not_read(source, &errors.first()?.1)));
+    told.unwrap_or_else(|| "it is no program without directives such as `include`".to_owned())
 }
 
 /// What could not be read, and where.
@@ -177,6 +169,41 @@ mod tests {
     }
 
     #[test]
+    fn gw_22_little_input_does_not_become_much() {
+        let texts = json!({ "price": "x".repeat(1000), "count": 1_000_000_000_000_u64 });
+        for source in [
+            ".price * .count",
+            ".count * .price",
+            ".price *= .count",
+            "def f(g): g * .count; f(.price)",
+            "[.price | . * 1000000]",
+            "\"\\(.price * 18446744073709551616)\"",
+            "{ (.price * 1000000): 1 }",
+            "reduce .count as $n (.price; . * $n)",
+            "if .price * .count then 1 else 2 end",
+        ] {
+            let why = run(source, texts.clone()).unwrap_err();
+            assert!(why.contains("a text of more than"), "{source}: {why}");
+        }
+        for (source, expected) in [
+            (". * 3", json!(21)),
+            ("[.] | .[0] *= 2", json!([14])),
+            ("\"ab\" * .", json!("ab".repeat(7))),
+            ("{ a: { b: 1 } } * { a: { c: 2 } }", json!({ "a": { "b": 1, "c": 2 } })),
+            ("(1, 2) * 3", json!(3)),
+            ("\"007\" | tonumber", json!(7)),
+            ("\"[1,{\\\"a\\\":2}]\" | fromjson", json!([1, { "a": 2 }])),
+        ] {
+            assert_eq!(run(source, json!(7)), Ok(expected), "{source}");
+        }
+        for deep in ["[".repeat(100_000), r#"{"a":"#.repeat(100_000)] {
+            let why = run("fromjson", json!(deep)).unwrap_err();
+            assert!(why.contains("nested deeper"), "{why}");
+        }
+        assert!(run(". * {}", json!(1)).is_err());
+    }
+
+    #[test]
     fn gw_22_what_could_run_without_end_is_not_taken() {
         for source in [
             "def f: f; f",
@@ -196,6 +223,8 @@ mod tests {
             ".[",
             "nothing_like_this",
             "import \"a\" as a; .",
+            "module {}; repeat(1)",
+            "transom_program",
         ] {
             assert!(JqProgram::new(source).is_err(), "{source}");
         }

@@ -30,6 +30,8 @@ pub enum XmlError {
     TooMany,
     #[error("`{0}` is no name of an element")]
     Name(String),
+    #[error("it has more than {0} bytes")]
+    TooLong(usize),
 }
 
 /// The document as JSON.
@@ -118,31 +120,36 @@ pub fn add(parent: &mut Map<String, Json>, name: String, value: Json) {
 /// A value as XML. One that is no object with a single key becomes the content of an element `root`.
 ///
 /// # Errors
-/// When a key cannot be the name of an element, or it lies too deep.
-pub fn write(value: &Json, root: &str) -> Result<String, XmlError> {
+/// When a key cannot be the name of an element, or it lies too deep, or it would have more than about `most`
+/// bytes: each value of a list has the name of the list.
+pub fn write(value: &Json, root: &str, most: usize) -> Result<String, XmlError> {
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     match value {
         Json::Object(map) if map.len() == 1 && map.values().all(|one| !one.is_array()) => {
             for (name, value) in map {
-                write_element(name, value, 0, &mut out)?;
+                write_element(name, value, 0, most, &mut out)?;
             }
         }
         Json::Array(_) => {
             let items = Map::from_iter([("item".to_owned(), value.clone())]);
-            write_element(root, &Json::Object(items), 0, &mut out)?;
+            write_element(root, &Json::Object(items), 0, most, &mut out)?;
         }
-        other => write_element(root, other, 0, &mut out)?,
+        other => write_element(root, other, 0, most, &mut out)?,
     }
     Ok(out)
 }
 
 /// One element, or for a list one for each of its values.
-pub fn write_element(
+fn write_element(
     name: &str,
     value: &Json,
     depth: usize,
+    most: usize,
     out: &mut String,
 ) -> Result<(), XmlError> {
+    if out.len() > most {
+        return Err(XmlError::TooLong(most));
+    }
     if depth >= DEEPEST {
         return Err(XmlError::TooDeep);
     }
@@ -156,7 +163,7 @@ pub fn write_element(
                 let nested =
                     value.is_array().then(|| Map::from_iter([("item".to_owned(), value.clone())]));
                 let nested = nested.map(Json::Object);
-                write_element(name, nested.as_ref().unwrap_or(value), depth, out)?;
+                write_element(name, nested.as_ref().unwrap_or(value), depth, most, out)?;
             }
             return Ok(());
         }
@@ -175,7 +182,7 @@ pub fn write_element(
                 match key.as_str() {
                     "#text" => out.push_str(&in_element(&text_of(value))),
                     key if key.starts_with('@') => {}
-                    key => write_element(key, value, depth + 1, out)?,
+                    key => write_element(key, value, depth + 1, most, out)?,
                 }
             }
             out.push_str(&format!("</{name}>"));
@@ -265,7 +272,7 @@ mod tests {
             ),
             (json!({ "a": "x" }), "<a>x</a>"),
         ] {
-            let written = write(&value, "root").unwrap();
+            let written = write(&value, "root", 10_000).unwrap();
             assert_eq!(written.split_once('\n').unwrap().1, expected);
             assert_eq!(read(&written), Ok(value));
         }
@@ -274,13 +281,22 @@ mod tests {
             (json!({ "a": 1, "b": true }), "<root><a>1</a><b>true</b></root>"),
             (json!("a\u{0}b"), "<root>a\u{fffd}b</root>"),
         ] {
-            assert_eq!(write(&value, "root").unwrap().split_once('\n').unwrap().1, expected);
+            assert_eq!(
+                write(&value, "root", 10_000).unwrap().split_once('\n').unwrap().1,
+                expected
+            );
         }
         // lists are no level of their own
         let deep = format!("{}<b/><b/>{}", "<a>".repeat(DEEPEST - 1), "</a>".repeat(DEEPEST - 1));
-        assert!(write(&read(&deep).unwrap(), "root").unwrap().ends_with(&deep));
+        assert!(write(&read(&deep).unwrap(), "root", 10_000).unwrap().ends_with(&deep));
         for name in ["", "1a", "a b", "<x>", "a>"] {
-            assert!(write(&json!({ name: 1 }), "root").is_err(), "{name}");
+            assert!(write(&json!({ name: 1 }), "root", 10_000).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn gw_22_a_long_name_before_many_values_does_not_fill_the_memory() {
+        let value = json!({ "n".repeat(100_000): vec![1; 10_000] });
+        assert_eq!(write(&value, "root", 1 << 20), Err(XmlError::TooLong(1 << 20)));
     }
 }

@@ -91,19 +91,48 @@ const OF_THE_SAME: [&str; 7] = ["allOf", "anyOf", "oneOf", "not", "if", "then", 
 /// for ever; by way of properties and items values end, and so does the asking.
 pub(super) fn ends(document: &Json) -> Result<(), String> {
     let (mut all, mut seen) = (Vec::new(), HashMap::new());
-    references(document, &mut all);
+    references(document, "", &mut all);
     all.into_iter().try_for_each(|reference| follow(document, reference, &mut seen))
 }
 
+/// Keys of values that may only look like schemas.
+const VALUES: [&str; 5] = ["const", "default", "enum", "example", "examples"];
+/// Keys of maps by names, which may be those of any key: there is a response `default`.
+const BY_NAME: [&str; 13] = [
+    "$defs",
+    "callbacks",
+    "definitions",
+    "dependentSchemas",
+    "headers",
+    "links",
+    "parameters",
+    "pathItems",
+    "patternProperties",
+    "properties",
+    "requestBodies",
+    "responses",
+    "schemas",
+];
+
+/// Whether what stands under a key of a map is no value but part of the description, where the map itself
+/// stands under `above`.
+fn describes(above: &str, key: &str) -> bool {
+    BY_NAME.contains(&above) || !VALUES.contains(&key)
+}
+
+/// Under which key the map of a value stands: a name is none, also where it is `properties`.
+fn below<'k>(above: &str, key: &'k str) -> &'k str {
+    if BY_NAME.contains(&above) { "" } else { key }
+}
+
 /// Every reference in a document, but for those in values that only look like one.
-fn references<'d>(value: &'d Json, all: &mut Vec<&'d str>) {
+fn references<'d>(value: &'d Json, above: &str, all: &mut Vec<&'d str>) {
     match value {
-        Json::Array(list) => list.iter().for_each(|value| references(value, all)),
+        Json::Array(list) => list.iter().for_each(|value| references(value, "", all)),
         Json::Object(map) => {
             all.extend(map.get("$ref").and_then(Json::as_str));
-            let values = ["example", "examples", "default", "const", "enum"];
-            let schemas = map.iter().filter(|(key, _)| !values.contains(&key.as_str()));
-            schemas.for_each(|(_, value)| references(value, all));
+            let schemas = map.iter().filter(|(key, _)| describes(above, key));
+            schemas.for_each(|(key, value)| references(value, below(above, key), all));
         }
         _ => {}
     }
@@ -193,10 +222,19 @@ fn refers(value: &Json) -> bool {
 
 /// What 3.0 writes otherwise than JSON Schema: `nullable`, exclusive bounds as switches, `example`.
 pub(super) fn modernize(value: &mut Json) {
+    modernize_below(value, "");
+}
+
+fn modernize_below(value: &mut Json, above: &str) {
     match value {
-        Json::Array(list) => list.iter_mut().for_each(modernize),
+        Json::Array(list) => list.iter_mut().for_each(|value| modernize_below(value, "")),
         Json::Object(map) => {
-            map.values_mut().for_each(modernize);
+            let schemas = map.iter_mut().filter(|(key, _)| describes(above, key));
+            schemas.for_each(|(key, value)| modernize_below(value, below(above, key)));
+            // its keys are names
+            if BY_NAME.contains(&above) {
+                return;
+            }
             if map.get("nullable") == Some(&Json::Bool(true)) {
                 map.remove("nullable");
                 match map.get_mut("type") {

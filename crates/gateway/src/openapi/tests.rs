@@ -315,3 +315,48 @@ fn gw_31_documents_that_cannot_be_used_say_why() {
         assert!(found.contains(why), "{text}: {found}");
     }
 }
+
+#[test]
+fn gw_31_examples_are_no_schemas_and_names_no_keys() {
+    let written = r##"
+openapi: 3.0.3
+info: { title: Columns, version: "1" }
+paths:
+  /columns:
+    get:
+      responses:
+        "200":
+          description: all
+          content:
+            application/json:
+              example: { name: id, type: text, nullable: true, minimum: 1, exclusiveMinimum: true }
+        default:
+          description: an error
+          content: { application/json: { schema: { type: string, nullable: true } } }
+components:
+  schemas:
+    Column:
+      type: object
+      properties:
+        default: { type: string, nullable: true }
+        properties: { type: object, properties: { enum: { type: integer, nullable: true } } }
+"##;
+    let document = Document::read(written.as_bytes()).unwrap();
+    let operation = operation(&document, "GET", "/columns");
+    let example = json!({
+        "name": "id", "type": "text", "nullable": true, "minimum": 1, "exclusiveMinimum": true,
+    });
+    assert_eq!(operation.response(200).unwrap().media[0].examples[0].1, example);
+    let error = operation.response(500).unwrap().media[0].schema.as_ref().unwrap();
+    assert!(error.violations(&Json::Null, 1).is_empty());
+    let properties = &document.json["components"]["schemas"]["Column"]["properties"];
+    assert_eq!(properties["default"]["type"], json!(["string", "null"]));
+    let inner = &properties["properties"]["properties"]["enum"]["type"];
+    assert_eq!(*inner, json!(["integer", "null"]));
+    let round = written.replace(
+        "    Column:",
+        "    default: { allOf: [{ $ref: '#/components/schemas/default' }] }\n    Column:",
+    );
+    let why = Document::read(round.as_bytes()).unwrap_err();
+    assert!(why.contains("comes back to itself"), "{why}");
+}

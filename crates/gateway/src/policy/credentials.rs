@@ -120,7 +120,9 @@ settings! {
         pub audience: Option<String> = None,
         /// How long it may take.
         pub timeout: Duration = Duration::seconds(5),
-        /// How many are remembered, each until a tenth of its time is left.
+        /// How many are remembered, each until a tenth of its time is left (a minute, where the server does not
+        /// say it), and never longer than the client's own token is good: as a policy has found out, or it
+        /// says itself as a JWT.
         pub remember: u32 = 10_000,
     }
 

@@ -62,6 +62,7 @@ use crate::expression::GraphQlAsked;
 use crate::kind::Kind;
 use crate::making::Making;
 use crate::pairs;
+use crate::token::json as strict;
 
 pub use self::query::{Most, weigh};
 
@@ -293,8 +294,11 @@ impl Gate {
             let value = String::from_utf8_lossy(&value).into_owned();
             let value = match &*name {
                 "query" | "operationName" => Json::String(value),
-                "variables" | "extensions" if !value.is_empty() => json::from_str(&value)
-                    .map_err(|error| No::bad(format!("`{name}` is not JSON: {error}")))?,
+                "variables" | "extensions" if !value.is_empty() => {
+                    // it goes on as it is: a name that stands twice is read in two ways
+                    strict::parse(value.as_bytes())
+                        .map_err(|error| No::bad(format!("`{name}` is not JSON: {error}")))?
+                }
                 _ => continue,
             };
             if asked.insert(name.clone(), value).is_some() {

@@ -32,8 +32,9 @@
 //! **What the client sees.** The answer with status 200, or what HTTP calls the code of gRPC
 //! (NOT_FOUND is 404) with `application/problem+json`: `detail` is the message of the error, `code` its
 //! name, `details` what more the service tells (google.rpc.BadRequest and its like). 400 names the field that
-//! is wrong. 404 `no-route` and 405 `method-not-allowed` where no rule fits, 413 `too-large`, 502 `bad-response`
-//! where the endpoint does not speak gRPC, 503 `no-endpoint` while the server has not yet said what it has.
+//! is wrong, such as one that stands twice, also under both of its names (`page_size`, `pageSize`). 404 `no-route`
+//! and 405 `method-not-allowed` where no rule fits, 413 `too-large`, 502 `bad-response` where the endpoint does not
+//! speak gRPC, 503 `no-endpoint` while the server has not yet said what it has.
 //! A JSON list that breaks off in the middle is cut off; lines and events end with an `error`.
 //!
 //! At 3 a.m.: 502 with `ended without grpc-status` is a pool without `http: 2`. 503 with `reflection` in
@@ -41,6 +42,7 @@
 //! default value: `defaults: true` writes those, too.
 
 mod conversation;
+mod names;
 mod reflection;
 mod request;
 mod response;

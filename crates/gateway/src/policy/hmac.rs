@@ -27,6 +27,11 @@
 //!
 //! **What the client sees.** 401 `unauthenticated` with `WWW-Authenticate: Signature`; 413 `too-large`
 //! where the body is longer than `max-body`. Which rule was broken, only `detail` in the access log says.
+//!
+//! **Limits.** Nonces are remembered for as long as a signature with one could come again (twice `skew`),
+//! 262,144 of each such time. Beyond that, who has used more than 1,024 is refused until it is over, and the
+//! others once there are twice as many; `detail` says `more nonces were used within the window than are
+//! remembered`.
 
 use std::sync::Arc;
 

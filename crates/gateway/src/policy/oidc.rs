@@ -35,6 +35,8 @@
 //!   if `token` and `keys` name them: nothing that a provider says makes Transom dial a new host.
 //! - `transom token revoke ada --claim sub` refuses who is known so from the next request on (401), `--claim sid` one
 //!   session of the provider's: it is for the provider to let nobody log in again.
+//! - A provider that does not say where it has what (its metadata) is asked again after 10 seconds, once for all who
+//!   wait; meanwhile logins go by what it has said before, or are answered 503.
 //! - A new `secret` ends all sessions. A session lasts `session` at most, whatever is refreshed.
 //! - Large tokens make large cookies, cut into pieces of 3.8 KB. Raise `limits.headers` of the
 //!   listener if browsers get 431.

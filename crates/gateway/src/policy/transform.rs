@@ -28,8 +28,9 @@
 //!
 //! **Limits and cost.** Without `body` nothing is held back. A body that is changed is read whole, up to
 //! `max-body`. Programs run beside the worker, for `timeout` at most, and at most 100 of their parts lie in
-//! each other; templates have a fixed amount of steps, and 2,000 bytes between two brackets. Length, coding
-//! and digests are made right; `ETag` goes, as it was another body's.
+//! each other; in them a text times a number has 10 MiB at most, `range` counts 100,000 numbers, and `fromjson`
+//! reads 100 levels. Templates have a fixed amount of steps, and 2,000 bytes between two brackets. Length,
+//! coding and digests are made right; `ETag` goes, as it was another body's.
 //!
 //! **Traps.** Where response bodies are changed, endpoints are asked for uncompressed and whole ones
 //! (`Accept-Encoding` and `Range` go); one that compresses nevertheless is a `bad-response`.

@@ -385,7 +385,7 @@ impl<'e> Reading<'e> {
                     self.inside(home, group, optional, several, depth + 1, made)?;
                 }
                 "any" => made.open = true,
-                "attribute" => made.attributes.extend(self.attribute(home, each)?),
+                "attribute" => made.attributes.extend(self.attribute(home, each, depth)?),
                 "attributeGroup" => {
                     let name = each.attribute("ref").ok_or("an attribute group has no `ref`")?;
                     let name = meant(each, name)?;
@@ -404,6 +404,7 @@ impl<'e> Reading<'e> {
         &mut self,
         home: Home<'e>,
         element: &'e Element,
+        depth: usize,
     ) -> Result<Option<Attribute>, String> {
         if element.attribute("use") == Some("prohibited") {
             return Ok(None);
@@ -427,8 +428,8 @@ impl<'e> Reading<'e> {
             }
         };
         let of = match (declared.attribute("type"), declared.child(XSD, "simpleType")) {
-            (Some(name), _) => self.now(&meant(declared, name)?, 0)?,
-            (None, Some(inside)) => self.type_of(home, inside, 0)?,
+            (Some(name), _) => self.now(&meant(declared, name)?, depth)?,
+            (None, Some(inside)) => self.type_of(home, inside, depth + 1)?,
             (None, None) => Type::Simple(Simple::Text),
         };
         let of = if let Type::Simple(simple) = of { simple } else { Simple::Text };

@@ -25,7 +25,7 @@ const REFUSED: [&str; 14] = [
 /// # Errors
 /// What it may not do.
 pub(super) fn check(term: &Term<&str>) -> Result<(), String> {
-    Walk { inside: Vec::new() }.term(term)
+    Walk { inside: vec![(super::PROGRAM, 0)] }.term(term)
 }
 
 /// With the definitions that are being walked.

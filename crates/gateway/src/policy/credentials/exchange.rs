@@ -1,7 +1,7 @@
 //! A token in exchange for the client's (RFC 8693).
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use transom_proxy::exchange::Exchange;
 use transom_proxy::fault::{Code, Fault};
@@ -10,6 +10,7 @@ use transom_proxy::message::Request;
 use super::TokenExchange;
 use crate::making::Making;
 use crate::oauth::{Granted, Server};
+use crate::token::jws::Jws;
 use crate::token::place::{Place, Shown};
 use crate::token::remembered::Remembered;
 use crate::token::seconds;
@@ -65,8 +66,9 @@ impl Exchanging {
         };
         let granted = Box::pin(self.exchange(exchange, text)).await?;
         let token: Arc<str> = format!("Bearer {}", granted.access).into();
-        let lasts = granted.lasts.map_or(UNSAID, |lasts| lasts.as_secs() / 10 * 9);
-        let until = now.saturating_add(i64::try_from(lasts).unwrap_or(i64::MAX));
+        // nobody comes by it for longer than by its own
+        let identified = exchange.identity.as_ref().and_then(|identity| identity.until);
+        let until = remembered(granted.lasts, [identified, end_of(text)], now);
         self.memory.tokens.insert(&shown, token.clone(), until, now);
         Ok(token)
     }
@@ -89,5 +91,54 @@ impl Exchanging {
                 .challenge(r#"Bearer error="invalid_token""#),
             false => Fault::new(Code::AuthorityUnavailable, failed.why),
         })
+    }
+}
+
+/// Up to which second a token is remembered: until a tenth of its time is left, and not longer than the
+/// client's own is good.
+fn remembered(lasts: Option<Duration>, ends: [Option<i64>; 2], now: i64) -> i64 {
+    let lasts = lasts.map_or(UNSAID, |lasts| lasts.as_secs() / 10 * 9);
+    let until = now.saturating_add(i64::try_from(lasts).unwrap_or(i64::MAX));
+    ends.into_iter().flatten().fold(until, i64::min)
+}
+
+/// When a token ends by its own word. It is believed by whoever has exchanged it, and here only as far as
+/// it shortens a time.
+fn end_of(token: &str) -> Option<i64> {
+    let claims = Jws::parse(token.as_bytes()).ok()?.claims().ok()?;
+    let end = claims.get("exp")?;
+    end.as_i64().or_else(|| end.as_f64().map(|seconds| seconds as i64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gw_15_no_exchanged_token_outlives_the_clients_own() {
+        let hour = Some(Duration::from_secs(3600));
+        for (lasts, ends, expected) in [
+            (hour, [None, None], 1000 + 3240),
+            (None, [None, None], 1000 + 60),
+            (hour, [None, Some(1100)], 1100),
+            (hour, [Some(1050), Some(1100)], 1050),
+            (hour, [Some(9000), None], 1000 + 3240),
+            (hour, [None, Some(900)], 900),
+            (Some(Duration::MAX), [None, None], i64::MAX),
+        ] {
+            assert_eq!(remembered(lasts, ends, 1000), expected, "{lasts:?} {ends:?}");
+        }
+        let token = |claims: &str| {
+            let part = |text: &str| data_encoding::BASE64URL_NOPAD.encode(text.as_bytes());
+            format!("{}.{}.{}", part(r#"{"alg":"RS256"}"#), part(claims), part("x"))
+        };
+        for (token, expected) in [
+            (token(r#"{"exp":1100}"#), Some(1100)),
+            (token(r#"{"exp":1100.5}"#), Some(1100)),
+            (token(r#"{"sub":"ann"}"#), None),
+            ("opaque".to_owned(), None),
+        ] {
+            assert_eq!(end_of(&token), expected, "{token}");
+        }
     }
 }

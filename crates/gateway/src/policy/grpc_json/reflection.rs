@@ -92,11 +92,10 @@ impl Asking {
     async fn learn(&self, local: &Rc<Local>) -> Result<(), String> {
         let files = self.files(local).await?;
         {
-            let mut known = self.learned.files.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = self.learned.files.lock().unwrap_or_else(PoisonError::into_inner);
             if *known == files && self.learned.table.load().is_some() {
                 return Ok(());
             }
-            known.clone_from(&files);
         }
         let mut set = BytesMut::new();
         for file in files.values() {
@@ -109,6 +108,8 @@ impl Asking {
             return Err(format!("the server has none of the services; {}", wrong.join("; ")));
         }
         self.learned.table.store(Some(Arc::new(table)));
+        // not before: files that are wrong are told of each time
+        *self.learned.files.lock().unwrap_or_else(PoisonError::into_inner) = files;
         Ok(())
     }
 

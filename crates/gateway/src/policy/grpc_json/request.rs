@@ -7,11 +7,15 @@ use prost::Message;
 use prost_reflect::{DeserializeOptions, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor};
 use transom_settings::json::{self, Map, Value as Json};
 
+use super::names;
 use super::rules::{Binding, BodyOf, Method, leaf_of};
 use super::template::Bound;
 use crate::escapes::{self, undone_in_form};
 use crate::grpc::frame;
 use crate::token::json as strict;
+
+/// Fields inside of each other that a parameter of the query may name.
+const DEEPEST: usize = 64;
 
 /// How strict requests are read.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +83,6 @@ pub(super) fn messages(
     Ok(frame::framed(&message.encode_to_vec()))
 }
 
-/// A message for each value of a JSON list, or each of several values one after the other.
 /// One message of a stream.
 pub(super) fn message(
     input: &MessageDescriptor,
@@ -89,6 +92,7 @@ pub(super) fn message(
     Ok(frame::framed(&read(input, json, reading)?.encode_to_vec()))
 }
 
+/// A message for each value of a JSON list, or each of several values one after the other.
 fn several(method: &Method, body: &[u8], reading: Reading) -> Result<Bytes, Bad> {
     let mut out = BytesMut::new();
     let is_list = body.trim_ascii_start().first() == Some(&b'[');
@@ -116,7 +120,9 @@ fn read(input: &MessageDescriptor, body: &[u8], reading: Reading) -> Result<Dyna
         return Ok(DynamicMessage::new(input.clone()));
     }
     // of two that stand under one name, the last would be taken here and another elsewhere
-    strict::check(body).map_err(|why| Bad::body(format!("the body: {why}")))?;
+    let mut from = json::Deserializer::from_slice(body);
+    let once = names::once(input, &mut from);
+    once.map_err(|why| Bad::body(format!("the body: {why}")))?;
     let mut from = json::Deserializer::from_slice(body);
     let message =
         DynamicMessage::deserialize_with_options(input.clone(), &mut from, &options(reading));
@@ -125,6 +131,7 @@ fn read(input: &MessageDescriptor, body: &[u8], reading: Reading) -> Result<Dyna
 }
 
 fn of_tree(input: &MessageDescriptor, tree: Json, reading: Reading) -> Result<DynamicMessage, Bad> {
+    names::once(input, &tree).map_err(|why| Bad::body(format!("the body: {why}")))?;
     DynamicMessage::deserialize_with_options(input.clone(), tree, &options(reading))
         .map_err(|error| Bad::body(error.to_string()))
 }
@@ -152,6 +159,10 @@ fn tree(
     if binding.body != BodyOf::Message {
         for (name, value) in parameters(asked.query) {
             let path: Vec<String> = name.split('.').map(str::to_owned).collect();
+            // a message may lie in one of its own kind without end
+            if path.len() > DEEPEST {
+                return Err(Bad::body(format!("a parameter names more than {DEEPEST} fields")));
+            }
             // what the path has, the query cannot change
             if asked.bound.iter().any(|(bound, _)| *bound == path) {
                 return Err(Bad::of(&name, "it stands in the path already"));

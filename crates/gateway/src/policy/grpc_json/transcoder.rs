@@ -342,10 +342,11 @@ fn one(sent: Sent) -> Response {
 
 /// A response with the metadata of the call beside its own fields.
 fn with(mut response: Response, fields: Fields) -> Response {
-    for field in fields.iter() {
-        if !response.fields.has(Name::of(field.name)) {
-            response.fields.append(Name::of(field.name), field.value);
-        }
+    // looked up before any is added: a name may stand in several lines
+    let own = |name: &[u8]| response.fields.has(Name::of(name));
+    let new: Vec<_> = fields.iter().filter(|field| !own(field.name)).collect();
+    for field in new {
+        response.fields.append(Name::of(field.name), field.value);
     }
     response
 }
@@ -381,4 +382,23 @@ fn is_grpc(fields: &Fields) -> bool {
         .all(Known::ContentType)
         .flat_map(list)
         .any(|media| media.len() >= 16 && media[..16].eq_ignore_ascii_case(b"application/grpc"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_keeps_all_of_its_lines() {
+        let mut metadata = Fields::new();
+        for value in [&b"a=1"[..], b"b=2"] {
+            metadata.append("Set-Cookie", value);
+        }
+        metadata.append("Content-Type", b"application/grpc");
+        let response = with(response::json_of(200, b"{}".to_vec()), metadata);
+        let cookies: Vec<_> = response.fields.all("Set-Cookie").collect();
+        assert_eq!(cookies, [b"a=1", b"b=2"]);
+        let types: Vec<_> = response.fields.all("Content-Type").collect();
+        assert_eq!(types, [b"application/json"]);
+    }
 }

@@ -72,12 +72,41 @@ impl Trial {
 mod tests {
     use super::*;
 
-    const PROTO: &str = r#"
-        syntax = "proto3";
-        package t;
-        message M { double value = 1; }
-        service S { rpc Call(M) returns (M); }
-    "#;
+    const PROTO: &str = r#"syntax = "proto3"; package t; import "google/api/annotations.proto";
+        message Node { Node n = 1; string some_text = 2; double value = 3; }
+        service S {
+            rpc Get(Node) returns (Node) { option (google.api.http) = { get: "/nodes" }; }
+            rpc Put(Node) returns (Node) {
+                option (google.api.http) = { put: "/nodes/{some_text}" body: "*" };
+            }
+        }"#;
+
+    #[test]
+    fn sl_16_messages_in_messages_of_their_kind_come_to_an_end() {
+        let trial = Trial::of(PROTO).unwrap();
+        let ask = |query: &str| trial.request("GET", "/nodes", query, b"").unwrap();
+        assert!(ask("n.n.n.some_text=x").is_ok());
+        assert!(ask(&format!("{}some_text=x", "n.".repeat(63))).is_ok());
+        for query in ["n.".repeat(64) + "some_text=x", "n.".repeat(50_000) + "n", ".".repeat(100)] {
+            let why = ask(&query).unwrap_err();
+            assert!(why.contains("names more than 64 fields"), "{why}");
+        }
+    }
+
+    #[test]
+    fn sl_16_a_field_stands_once_by_either_of_its_names() {
+        let trial = Trial::of(PROTO).unwrap();
+        for (method, path, body, right) in [
+            ("POST", "/t.S/Get", r#"{"n":{"someText":"a"}}"#, true),
+            ("POST", "/t.S/Get", r#"{"someText":"a","some_text":"b"}"#, false),
+            ("POST", "/t.S/Get", r#"{"n":{"some_text":"a","someText":"b"}}"#, false),
+            ("PUT", "/nodes/7", r#"{"some_text":"a"}"#, true),
+            ("PUT", "/nodes/7", r#"{"n":{"some_text":"a","someText":"b"}}"#, false),
+        ] {
+            let asked = trial.request(method, path, "", body.as_bytes()).unwrap();
+            assert_eq!(asked.is_ok(), right, "{method} {path} {body}: {asked:?}");
+        }
+    }
 
     #[test]
     fn gw_23_a_number_read_and_written_is_the_same_number() {
@@ -86,7 +115,7 @@ mod tests {
         for number in [many.as_str(), "0.1", "1e300", "5e-324", "2.2250738585072011e-308"] {
             let body = format!(r#"{{"value":{number}}}"#);
             let (call, framed) =
-                trial.request("POST", "/t.S/Call", "", body.as_bytes()).unwrap().unwrap();
+                trial.request("POST", "/t.S/Get", "", body.as_bytes()).unwrap().unwrap();
             let json = trial.answer(&call, framed.slice(5..)).unwrap();
             let text = String::from_utf8(json).unwrap();
             let written = text.trim_start_matches(r#"{"value":"#).trim_end_matches('}');

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
+use tokio::sync::Mutex;
 use transom_proxy::exchange::Exchange;
 use transom_proxy::message::Method;
 use transom_settings::json::{Map, Value as Json};
@@ -26,10 +27,17 @@ use crate::token::seconds;
 /// How old what is known may become before it is asked for anew.
 const FRESH: Duration = Duration::from_secs(600);
 
+/// For how long nobody asks a provider that has not answered.
+const AGAIN: Duration = Duration::from_secs(10);
+
 /// What a provider has said. Goes on over reloads.
 pub(super) struct Known {
     provider: Url,
     metadata: ArcSwapOption<(Instant, Metadata)>,
+    /// When it was last asked for its metadata in vain, and why that was.
+    missed: ArcSwapOption<(Instant, String)>,
+    /// Who asks for it: one at a time, for all who wait.
+    asking: Mutex<()>,
     keys: ArcSwapOption<(Instant, Keys)>,
 }
 
@@ -38,12 +46,28 @@ impl Known {
         Known {
             provider: settings.provider.clone(),
             metadata: ArcSwapOption::empty(),
+            missed: ArcSwapOption::empty(),
+            asking: Mutex::new(()),
             keys: ArcSwapOption::empty(),
         }
     }
 
     pub(super) fn is_of(&self, settings: &Oidc) -> bool {
         self.provider == settings.provider
+    }
+
+    /// What is known of it, or why it is not; nothing where it should be asked.
+    fn metadata(&self, now: Instant) -> Option<Result<Metadata, String>> {
+        let (known, missed) = (self.metadata.load_full(), self.missed.load_full());
+        let is_recent = |at: Instant, time| now.saturating_duration_since(at) < time;
+        let missed = missed.filter(|missed| is_recent(missed.0, AGAIN));
+        match (known, missed) {
+            (Some(known), missed) if missed.is_some() || is_recent(known.0, FRESH) => {
+                Some(Ok(known.1.clone()))
+            }
+            (None, Some(missed)) => Some(Err(missed.1.clone())),
+            _ => None,
+        }
     }
 }
 
@@ -97,20 +121,26 @@ impl Provider {
     /// # Errors
     /// Why that is not known.
     pub(super) async fn metadata(&self, exchange: &Exchange) -> Result<Metadata, String> {
-        let now = exchange.local.worker.now();
-        let known = self.known.metadata.load_full();
-        if let Some(known) = &known
-            && now.saturating_duration_since(known.0) < FRESH
-        {
-            return Ok(known.1.clone());
+        if let Some(known) = self.known.metadata(exchange.local.worker.now()) {
+            return known;
         }
-        match (self.discover(exchange).await, known) {
-            (Ok(metadata), _) => {
+        let _turn = self.known.asking.lock().await;
+        // what somebody else has found out meanwhile
+        let now = exchange.local.worker.now();
+        if let Some(known) = self.known.metadata(now) {
+            return known;
+        }
+        match self.discover(exchange).await {
+            Ok(metadata) => {
                 self.known.metadata.store(Some(Arc::new((now, metadata.clone()))));
                 Ok(metadata)
             }
-            (Err(_), Some(known)) => Ok(known.1.clone()),
-            (Err(why), None) => Err(why),
+            Err(why) => {
+                let missed = (exchange.local.worker.now(), why.clone());
+                self.known.missed.store(Some(Arc::new(missed)));
+                let known = self.known.metadata.load_full();
+                known.map(|known| known.1.clone()).ok_or(why)
+            }
         }
     }
 

@@ -65,6 +65,23 @@ pub(super) struct Shaping {
     running: Arc<AtomicUsize>,
 }
 
+/// One program that runs: it counts until it has ended, however it does.
+struct Running(Arc<AtomicUsize>);
+
+impl Running {
+    /// Nothing where too many run already.
+    fn one_more(count: &Arc<AtomicUsize>) -> Option<Self> {
+        let running = Running(count.clone());
+        (count.fetch_add(1, Ordering::Relaxed) < AT_ONCE).then_some(running)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// What a program or template has against a body.
 enum Failed {
     /// The body is not what it should be.
@@ -225,15 +242,11 @@ impl Shaping {
         value: Json,
         facts: Json,
     ) -> Result<Json, Failed> {
-        let running = self.running.clone();
-        if running.fetch_add(1, Ordering::Relaxed) >= AT_ONCE {
-            running.fetch_sub(1, Ordering::Relaxed);
-            return Err(Failed::Time("too many programs run already"));
-        }
+        let running = Running::one_more(&self.running)
+            .ok_or(Failed::Time("too many programs run already"))?;
         let work = tokio::task::spawn_blocking(move || {
-            let made = program.run(value, &facts);
-            running.fetch_sub(1, Ordering::Relaxed);
-            made
+            let _running = running;
+            program.run(value, &facts)
         });
         match within(&exchange.local.worker, self.patience, work).await {
             None => Err(Failed::Time("the program took longer than `timeout`")),
@@ -244,7 +257,7 @@ impl Shaping {
     }
 
     fn written(&self, value: &Json, form: Form) -> Result<Bytes, Failed> {
-        let written = self.written.to.unwrap_or(form).write(value);
+        let written = self.written.to.unwrap_or(form).write(value, self.most);
         match written {
             Ok(bytes) if bytes.len() > self.most => {
                 Err(Failed::Body("what came of it is over `max-body`".to_owned()))
@@ -320,4 +333,27 @@ fn is_plain(fields: &Fields) -> bool {
 fn not_fitting(why: String) -> Fault {
     let told = Violation { place: Place::Pointer(String::new()), detail: why.clone() };
     Fault::new(Code::BadRequest, format!("transform: {why}")).violations(vec![told])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gw_22_a_program_that_breaks_gives_its_place_back() {
+        let count = Arc::default();
+        for _ in 0..2 * AT_ONCE {
+            let running = Running::one_more(&count);
+            assert!(running.is_some());
+            let broken = std::thread::spawn(move || {
+                let _running = running;
+                std::panic::resume_unwind(Box::new(()));
+            });
+            assert!(broken.join().is_err());
+        }
+        let held: Vec<_> = (0..AT_ONCE).map(|_| Running::one_more(&count)).collect();
+        assert!(held.iter().all(Option::is_some) && Running::one_more(&count).is_none());
+        drop(held);
+        assert_eq!(count.load(Ordering::Relaxed), 0);
+    }
 }
