@@ -269,6 +269,8 @@ fn ask(asking: &Asking, path: &str) -> ExitCode {
             told(text);
             ExitCode::from(BAD_CONFIG)
         }
+        // the file is right, and cannot be run here
+        Ok((503, text)) => cannot(text.trim_end()),
         Ok((status, text)) => cannot(format!("Transom answers {status}: {}", text.trim_end())),
         Err(code) => code,
     }
