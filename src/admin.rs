@@ -11,7 +11,7 @@
 //! | `GET /metrics` | numbers for Prometheus |
 //! | `GET /config` | the running configuration, without its secrets |
 //! | `GET /tasks` | what runs in the background, as JSON |
-//! | `POST /reload` | 200 and the new generation, or 422 and what is wrong with the file |
+//! | `POST /reload` | 200 and the new generation, 422 and what is wrong with the file, or 503 and why it cannot run |
 //! | `POST /stop` | 202: accepts nothing new, finishes what is open, then goes |
 //! | `GET /apis...` | APIs, their versions and who calls them: see `admin/apis.rs` |
 //! | `/pools...` | pools, and how to change them: see `admin/pools.rs` |
@@ -54,10 +54,10 @@ use gate::Gate;
 
 /// What the rest of the program does for an operator.
 pub trait Control: Send + Sync {
-    /// Reads the file anew and runs it: the generation that runs now, or the findings as they are
-    /// printed, the old configuration going on. Who asks may leave, which drops the future: what
+    /// Reads the file anew and runs it: the generation that runs now, or why the old configuration
+    /// goes on. Who asks may leave, which drops the future: what
     /// must not be left half done belongs into a task of its own.
-    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<u64, String>> + Send + '_>>;
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<u64, NotReloaded>> + Send + '_>>;
 
     /// Begins to drain; the program ends after that.
     fn stop(&self);
@@ -100,6 +100,15 @@ pub trait Control: Send + Sync {
     /// # Errors
     /// Why it cannot be; the file is as it was.
     fn save(&self, pool: &str, edit: &Edit) -> Result<String, String>;
+}
+
+/// Why the old configuration goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotReloaded {
+    /// The file is wrong: the findings, as they are printed.
+    File(String),
+    /// The file is right, but cannot be run here.
+    System(String),
 }
 
 /// What runs in the background under one name: tasks of the control side, and for each address its
@@ -174,7 +183,8 @@ async fn tasks(State(control): Operator) -> impl IntoResponse {
 async fn reload(State(control): Operator) -> (StatusCode, String) {
     match control.reload().await {
         Ok(generation) => (StatusCode::OK, format!("generation {generation} is running\n")),
-        Err(findings) => (StatusCode::UNPROCESSABLE_ENTITY, findings),
+        Err(NotReloaded::File(findings)) => (StatusCode::UNPROCESSABLE_ENTITY, findings),
+        Err(NotReloaded::System(what)) => (StatusCode::SERVICE_UNAVAILABLE, what + "\n"),
     }
 }
 

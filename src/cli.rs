@@ -15,7 +15,7 @@ mod token;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -53,10 +53,7 @@ pub fn main() -> ExitCode {
             Err(what) => refused(what),
         },
         Command::Explain(question) => explained(&question),
-        Command::Schema => {
-            shown(format!("{:#}\n", schema()));
-            ExitCode::SUCCESS
-        }
+        Command::Schema => shown(format!("{:#}\n", schema())),
         Command::Reload(asking) => ask(&asking, "/reload"),
         Command::Stop(asking) => ask(&asking, "/stop"),
         Command::Pool(pool) => pool.run(),
@@ -69,15 +66,21 @@ pub fn main() -> ExitCode {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Line::command(), "transom", &mut script);
-            shown(String::from_utf8_lossy(&script));
-            ExitCode::SUCCESS
+            shown(String::from_utf8_lossy(&script))
         }
     }
 }
 
-/// Writes what was asked for. A reader that has seen enough is no failure.
-fn shown(text: impl Display) {
-    let _ = write!(std::io::stdout().lock(), "{text}");
+/// Writes what was asked for. A reader that has seen enough is no failure, a disk that is full is one:
+/// what is lost may be a key that is told once.
+fn shown(text: impl Display) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    match write!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            cannot(format!("what was asked for cannot be written: {error}"))
+        }
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 fn told(text: impl Display) {
@@ -153,8 +156,7 @@ fn check(file: Option<&Path>, strict: bool) -> ExitCode {
         },
         compositions(&snapshot) + &bounds(&snapshot),
         hardening(&loaded.config),
-    ));
-    ExitCode::SUCCESS
+    ))
 }
 
 /// Limits of which more may pass than they say, and how much at most: those that several processes share,
@@ -188,13 +190,11 @@ fn counted(count: usize, what: &str) -> String {
 fn explained(asked: &Explain) -> ExitCode {
     let (method, url) = match (&*asked.method, &asked.url) {
         ("fault", None) => {
-            shown(explain::faults());
-            return ExitCode::SUCCESS;
+            return shown(explain::faults());
         }
         ("fault", Some(name)) => return shown_or_refused(explain::fault(name)),
         ("policy", None) => {
-            shown(explain::policies());
-            return ExitCode::SUCCESS;
+            return shown(explain::policies());
         }
         ("policy", Some(name)) => return shown_or_refused(explain::policy(name)),
         ("tcp", Some(listener)) => return explained_tcp(asked, listener),
@@ -215,20 +215,14 @@ fn explained(asked: &Explain) -> ExitCode {
         Err(code) => return code,
     };
     match explain::explain(&snapshot, &loaded.findings, &question) {
-        Ok(explanation) => {
-            shown(explanation.text);
-            ExitCode::SUCCESS
-        }
+        Ok(explanation) => shown(explanation.text),
         Err(what) => refused(what),
     }
 }
 
 fn shown_or_refused(told: Result<String, String>) -> ExitCode {
     match told {
-        Ok(text) => {
-            shown(text);
-            ExitCode::SUCCESS
-        }
+        Ok(text) => shown(text),
         Err(what) => refused(what),
     }
 }
@@ -249,10 +243,7 @@ fn explained_tcp(asked: &Explain, listener: &str) -> ExitCode {
         Err(code) => return code,
     };
     match explain::explain_tcp(&snapshot, &question) {
-        Ok((_, text)) => {
-            shown(text);
-            ExitCode::SUCCESS
-        }
+        Ok((_, text)) => shown(text),
         Err(what) => refused(what),
     }
 }
@@ -260,15 +251,14 @@ fn explained_tcp(asked: &Explain, listener: &str) -> ExitCode {
 /// Asks the running program, and shows what it answers.
 fn ask(asking: &Asking, path: &str) -> ExitCode {
     match ask_for(asking, "POST", path, "") {
-        Ok((status, text)) if (200..300).contains(&status) => {
-            shown(text);
-            ExitCode::SUCCESS
-        }
+        Ok((status, text)) if (200..300).contains(&status) => shown(text),
         // the file is wrong, and what ran goes on
         Ok((422, text)) => {
             told(text);
             ExitCode::from(BAD_CONFIG)
         }
+        // the file is right, and cannot be run here
+        Ok((503, text)) => cannot(text.trim_end()),
         Ok((status, text)) => cannot(format!("Transom answers {status}: {}", text.trim_end())),
         Err(code) => code,
     }

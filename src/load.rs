@@ -10,6 +10,10 @@ use transom_settings::{Diagnostic, Diagnostics, Outside, Span, assemble, quote};
 
 use crate::config::{self, Config};
 
+mod seen;
+
+pub use seen::{Seen, Stamp, stamp};
+
 /// Where a configuration is looked for that is not named.
 pub const DEFAULT_PATHS: [&str; 2] = ["transom.yaml", "/etc/transom/transom.yaml"];
 
@@ -23,10 +27,10 @@ pub enum Source {
 }
 
 impl Source {
-    /// Reads it to run it. The error holds every finding.
-    pub fn load(&self) -> Result<Loaded, Box<Diagnostics>> {
+    /// Reads it to run it, and tells `seen` what it looks at. The error holds every finding.
+    pub fn load(&self, seen: &mut Seen) -> Result<Loaded, Box<Diagnostics>> {
         match self {
-            Source::File(path) => load(path.as_deref(), false),
+            Source::File(path) => from_disk(path.as_deref(), false, None, seen),
             Source::Text { path, text } => {
                 from_text(path, text, false, &|name| std::env::var(name).ok())
             }
@@ -40,7 +44,7 @@ pub struct Loaded {
     pub config: Arc<Config>,
     /// Remarks; no errors.
     pub findings: Diagnostics,
-    /// Every file that was read, to be watched.
+    /// Every file that was read.
     pub files: Vec<PathBuf>,
     /// The directory of the main file. Relative paths in the configuration start here.
     pub base: PathBuf,
@@ -51,18 +55,33 @@ pub struct Loaded {
 /// The error holds every finding about it; an unreadable file is one of them. With `strict`,
 /// safe defaults that were relaxed are errors.
 pub fn load(path: Option<&Path>, strict: bool) -> Result<Loaded, Box<Diagnostics>> {
+    from_disk(path, strict, None, &mut Seen::default())
+}
+
+/// What [`load`] would give if `text` stood in `file`, one of [`Loaded::files`].
+pub fn load_with(path: Option<&Path>, file: &Path, text: &str) -> Result<Loaded, Box<Diagnostics>> {
+    from_disk(path, false, Some((file, text)), &mut Seen::default())
+}
+
+fn from_disk(
+    path: Option<&Path>,
+    strict: bool,
+    other: Other<'_>,
+    seen: &mut Seen,
+) -> Result<Loaded, Box<Diagnostics>> {
     let path = match path {
         Some(path) => path.to_owned(),
         None => find()?,
     };
-    let text = read(&path).map_err(|why| {
+    seen.note(&path);
+    let text = text_of(&path, other).map_err(|why| {
         let hint = match path.exists() {
             true => "name another file with `-c FILE`",
             false => "write it, or name another with `-c FILE`",
         };
         alone(Diagnostic::error(Span::NOWHERE, "", unreadable(&path, &why)).hint(hint))
     })?;
-    from_text(&path, &text, strict, &|name| std::env::var(name).ok())
+    assembled(&path, &text, strict, &|name| std::env::var(name).ok(), other, seen)
 }
 
 /// Checks `text` as if it stood in the file `path`; `variable` answers for the environment.
@@ -72,11 +91,23 @@ pub fn from_text(
     strict: bool,
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Loaded, Box<Diagnostics>> {
+    assembled(path, text, strict, variable, None, &mut Seen::default())
+}
+
+fn assembled(
+    path: &Path,
+    text: &str,
+    strict: bool,
+    variable: &dyn Fn(&str) -> Option<String>,
+    other: Other<'_>,
+    seen: &mut Seen,
+) -> Result<Loaded, Box<Diagnostics>> {
     let base = match path.parent() {
         Some(parent) if parent != Path::new("") => parent.to_owned(),
         _ => PathBuf::from("."),
     };
-    let disk = Disk { base: &base, read: RefCell::new(vec![path.to_owned()]), variable };
+    let read = RefCell::new(vec![path.to_owned()]);
+    let disk = Disk { base: &base, read, seen: RefCell::new(seen), variable, other };
     let mut findings = Diagnostics::new();
     let root = assemble(&path.display().to_string(), text, &disk, &mut findings);
     let mut config = root.and_then(|root| Config::decode(&root, &mut findings));
@@ -152,17 +183,30 @@ pub(crate) fn reason(error: io::Error) -> String {
     }
 }
 
+/// A file that is taken to hold another text than it does.
+type Other<'a> = Option<(&'a Path, &'a str)>;
+
+fn text_of(path: &Path, other: Other<'_>) -> Result<String, String> {
+    match other {
+        Some((file, text)) if file == path => Ok(text.to_owned()),
+        _ => read(path),
+    }
+}
+
 /// Files around the main one, and the environment.
 struct Disk<'a> {
     base: &'a Path,
     read: RefCell<Vec<PathBuf>>,
+    seen: RefCell<&'a mut Seen>,
     variable: &'a dyn Fn(&str) -> Option<String>,
+    other: Other<'a>,
 }
 
 impl Disk<'_> {
     /// A file of which routes are made.
     fn bytes(&self, path: &Path) -> Result<Vec<u8>, String> {
         let path = self.base.join(path);
+        self.seen.borrow_mut().note(&path);
         let bytes = read_bytes(&path)?;
         self.note(path);
         Ok(bytes)
@@ -179,7 +223,8 @@ impl Disk<'_> {
 impl Outside for Disk<'_> {
     fn read(&self, path: &str) -> Result<String, String> {
         let path = self.base.join(path);
-        let text = read(&path)?;
+        self.seen.borrow_mut().note(&path);
+        let text = text_of(&path, self.other)?;
         self.note(path);
         Ok(text)
     }
@@ -195,14 +240,10 @@ impl Outside for Disk<'_> {
             true => pattern.to_owned(),
             false => format!("{base}/{pattern}"),
         };
-        let found = glob::glob(&whole).map_err(|error| error.msg.to_owned())?;
-        let mut names = Vec::new();
-        for path in found {
-            let path = path.map_err(|error| error.to_string())?;
-            let inside = path.strip_prefix(self.base).unwrap_or(&path);
-            names.push(inside.display().to_string());
-        }
-        Ok(names)
+        let found = self.seen.borrow_mut().matching(&whole)?;
+        let inside =
+            |path: &PathBuf| path.strip_prefix(self.base).unwrap_or(path).display().to_string();
+        Ok(found.iter().map(inside).collect())
     }
 
     fn variable(&self, name: &str) -> Option<String> {

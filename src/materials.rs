@@ -3,10 +3,9 @@
 //! Nothing else opens them. What is served from disk while running (`files:`) is not read here.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use transom_net::blocks::Blocks;
@@ -15,6 +14,7 @@ use transom_net::tls::server::Pem;
 use transom_settings::Diagnostics;
 
 use crate::config::Config;
+use crate::load::{Seen, Stamp};
 
 mod reading;
 mod self_signed;
@@ -42,14 +42,6 @@ struct List {
     stamp: Stamp,
     /// How long reading took; none where an earlier reading goes on.
     took: Option<Duration>,
-}
-
-/// What shows that a file has changed; `None` where it cannot be looked at.
-type Stamp = Option<(SystemTime, u64)>;
-
-fn stamp(path: &Path) -> Stamp {
-    let metadata = fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
 }
 
 impl Materials {
@@ -116,9 +108,13 @@ impl Materials {
         self.seen.iter().map(|(path, _)| path.as_path())
     }
 
-    /// Whether any file that was read has another time or size than then. Looks at each.
-    pub fn changed(&self) -> bool {
-        self.seen.iter().any(|(path, then)| stamp(path) != *then)
+    /// Every file that was read, as it was before.
+    pub fn seen(&self) -> Seen {
+        let mut seen = Seen::default();
+        for (path, stamp) in &self.seen {
+            seen.add(path, *stamp);
+        }
+        seen
     }
 }
 

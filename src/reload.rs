@@ -10,10 +10,9 @@ mod usage;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, Notify};
 use transom_net::Background;
@@ -23,7 +22,7 @@ use crate::build::Snapshot;
 use crate::config::{Config, Workers as WorkerCount};
 use crate::door::Door;
 use crate::errands::Errands;
-use crate::load::{Loaded, Source};
+use crate::load::{Loaded, Seen, Source};
 use crate::log;
 use crate::materials::Materials;
 use crate::observe::metrics::Metrics;
@@ -68,15 +67,18 @@ pub struct Running {
     pub stop_asked: Notify,
 }
 
+/// By address, as the file writes it.
+type Doors = BTreeMap<String, Arc<Door>>;
+
 struct State {
     snapshot: Arc<Snapshot>,
     materials: Arc<Materials>,
-    /// By address, as the file writes it.
-    doors: BTreeMap<String, Arc<Door>>,
+    doors: Doors,
     /// No longer in the file.
     leaving: Vec<Leaving>,
     access: Option<Access>,
-    files: Vec<(PathBuf, Option<SystemTime>)>,
+    /// What it was made of, or what was looked at in vain since.
+    seen: Seen,
 }
 
 impl State {
@@ -103,6 +105,14 @@ impl State {
             fresh.push(Unopened { key: listening.key(address), listening, sockets });
         }
         Ok(fresh)
+    }
+
+    /// Lets nobody in any more at these.
+    async fn leave(&mut self, doors: Doors, workers: &Workers, grace: Duration) {
+        for door in doors.into_values() {
+            let closing = workers.close(&door, grace).await;
+            self.leaving.push(Leaving { door, closing });
+        }
     }
 }
 
@@ -138,7 +148,8 @@ impl Running {
             WorkerCount::Count(count) => count,
             WorkerCount::Auto => std::thread::available_parallelism().map_or(1, usize::from),
         };
-        let loaded = source.load().map_err(|f| StartError::Config(f.render()))?;
+        let mut seen = Seen::default();
+        let loaded = source.load(&mut seen).map_err(|f| StartError::Config(f.render()))?;
         let metrics = Metrics::new(count(&loaded));
         let prepared = prepare(loaded, &metrics, None)?;
         log::set_level(prepared.loaded.config.log.level);
@@ -160,7 +171,7 @@ impl Running {
         metrics.config_taken(prepared.snapshot.generation);
         report(&prepared);
         let snapshot = Arc::new(prepared.snapshot);
-        let files = stamps(&prepared.loaded.files);
+        seen.join(prepared.materials.seen());
         let watches = Watches::new(&background, &snapshot);
         let errands = Errands::default();
         errands.follow(&background, &snapshot.tasks);
@@ -177,7 +188,7 @@ impl Running {
                 doors,
                 leaving: Vec::new(),
                 access: prepared.access,
-                files,
+                seen,
             }),
             workers,
             pressure,
@@ -201,7 +212,7 @@ impl Running {
     /// # Errors
     /// The findings as they are printed, or what the system does not allow. Nothing has changed
     /// then.
-    pub async fn reload(self: &Arc<Self>) -> Result<u64, String> {
+    pub async fn reload(self: &Arc<Self>) -> Result<u64, StartError> {
         let outcome = self.try_reload().await;
         match &outcome {
             Ok(generation) => {
@@ -217,56 +228,61 @@ impl Running {
         outcome
     }
 
-    async fn try_reload(self: &Arc<Self>) -> Result<u64, String> {
+    async fn try_reload(self: &Arc<Self>) -> Result<u64, StartError> {
         let mut state = self.state.lock().await;
-        // A file that is wrong is looked at again only when it changes again.
-        state.files = stamps(&state.files.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>());
+        let before = state.seen.anew();
         let this = self.clone();
         let previous = Previous {
             snapshot: state.snapshot.clone(),
             materials: state.materials.clone(),
             access: state.access.clone(),
         };
-        let prepared = tokio::task::spawn_blocking(move || {
-            let loaded = this.source.load().map_err(|f| StartError::Config(f.render()))?;
-            prepare(loaded, &this.metrics, Some(&previous))
+        let (prepared, mut seen) = tokio::task::spawn_blocking(move || {
+            let mut seen = Seen::default();
+            let loaded = this.source.load(&mut seen);
+            let loaded = loaded.map_err(|f| StartError::Config(f.render()));
+            (loaded.and_then(|loaded| prepare(loaded, &this.metrics, Some(&previous))), seen)
         })
         .await
-        .map_err(|e| format!("the configuration could not be built: {e}"))?;
-        let prepared = prepared.map_err(|e| e.to_string())?;
+        .map_err(|e| StartError::System(format!("the configuration could not be built: {e}")))?;
+        // What is wrong is looked at again only when some of it changes again.
+        state.seen = seen.clone();
+        state.seen.join(before);
+        let prepared = prepared?;
+        seen.join(prepared.materials.seen());
 
         prepared.snapshot.settle(&self.background, SETTLE).await;
 
-        // 1: bind what is new. Sockets that were bound are closed again if another cannot be.
-        let fresh = state.bind_new(&prepared.snapshot, self.workers.count()).await;
-        let fresh = fresh.map_err(|e| e.to_string())?;
+        // 1: bind what is new, and let in who comes there. If one cannot be, those that were are
+        // closed again.
+        let grace = prepared.loaded.config.grace.get();
+        let mut doors = BTreeMap::new();
+        for unopened in state.bind_new(&prepared.snapshot, self.workers.count()).await? {
+            match unopened.open(&self.workers, &self.metrics).await {
+                Ok(door) => drop(doors.insert(door.address.clone(), door)),
+                Err(error) => {
+                    state.leave(doors, &self.workers, grace).await;
+                    return Err(error);
+                }
+            }
+        }
 
         // 2: swap.
-        let mut doors = BTreeMap::new();
         for (address, listening) in addresses(&prepared.snapshot) {
             if let Some(door) = state.doors.remove(&listening.key(address)) {
                 door.update(listening);
                 doors.insert(door.address.clone(), door);
             }
         }
-        for unopened in fresh {
-            match unopened.open(&self.workers, &self.metrics).await {
-                Ok(door) => drop(doors.insert(door.address.clone(), door)),
-                Err(e) => log::error(&e.to_string()),
-            }
-        }
 
         // 3: what is gone accepts nothing more and ends when it can.
-        let grace = prepared.loaded.config.grace.get();
         state.leaving.retain_mut(Leaving::is_someone_there);
-        for door in std::mem::replace(&mut state.doors, doors).into_values() {
-            let closing = self.workers.close(&door, grace).await;
-            state.leaving.push(Leaving { door, closing });
-        }
+        let gone = std::mem::replace(&mut state.doors, doors);
+        state.leave(gone, &self.workers, grace).await;
         log::set_level(prepared.loaded.config.log.level);
         report(&prepared);
         warn_of_what_needs_a_start(&state.snapshot.config, &prepared.loaded.config);
-        state.files = stamps(&prepared.loaded.files);
+        state.seen = seen;
         state.materials = Arc::new(prepared.materials);
         state.access = prepared.access;
         let earlier = std::mem::replace(&mut state.snapshot, Arc::new(prepared.snapshot));
@@ -307,8 +323,7 @@ impl Running {
 
     /// Whether a file that makes up the configuration has changed since it was read.
     pub async fn files_changed(&self) -> bool {
-        let state = self.state.lock().await;
-        state.files.iter().any(|(path, then)| modified(path) != *then) || state.materials.changed()
+        self.state.lock().await.seen.has_changed()
     }
 
     /// What is given up now.
@@ -371,12 +386,4 @@ fn warn_of_what_needs_a_start(old: &Config, new: &Config) {
     if old.admin != new.admin {
         log::warn("`admin` takes effect at the next start");
     }
-}
-
-fn stamps(files: &[PathBuf]) -> Vec<(PathBuf, Option<SystemTime>)> {
-    files.iter().map(|path| (path.clone(), modified(path))).collect()
-}
-
-fn modified(path: &std::path::Path) -> Option<SystemTime> {
-    std::fs::metadata(path).and_then(|m| m.modified()).ok()
 }

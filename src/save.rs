@@ -1,11 +1,12 @@
 //! Writes a change of a pool into the file, and leaves every other letter of it as it is.
 //!
-//! The text is changed at the places that the tree knows. What comes of it is read again and must
-//! say exactly what was wanted, else nothing is written: a file that is written in a way that is
-//! not understood here is left to its author.
+//! The text is changed at the places that the tree knows. What comes of it must say of all pools
+//! exactly what was wanted and nothing else, else nothing is written: a file that is written in a way
+//! that is not understood here is left to its author.
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use transom_balance::discovery::Listed;
@@ -14,8 +15,8 @@ use transom_settings::{
 };
 
 use crate::admin::Edit;
-use crate::config::Endpoint;
-use crate::load::{Loaded, load};
+use crate::config::{Endpoint, Pool};
+use crate::load::{Loaded, load, load_with};
 
 /// Writes `edit` into the file in which the pool stands, and gives that file.
 ///
@@ -26,13 +27,14 @@ pub fn save(path: Option<&Path>, pool: &str, edit: &Edit) -> Result<String, Stri
         load(path, false).map_err(|_| "the file has an error; `transom check` tells it")?;
     let (file, text) = file_with(&loaded, pool)?;
     let edited = edited(&text, pool, edit)?;
-    write(&file, &edited).map_err(|e| format!("`{}`: {e}", file.display()))?;
     // what the whole says is decided by all of its files together
-    let wanted = load(path, false).is_ok_and(|now| says(&now, pool, edit));
-    if !wanted {
-        write(&file, &text).map_err(|e| format!("`{}`: {e}", file.display()))?;
+    if !load_with(path, &file, &edited).is_ok_and(|then| says(&loaded, &then, pool, edit)) {
         return Err(not_understood());
     }
+    if fs::read_to_string(&file).ok().as_deref() != Some(&text) {
+        return Err(format!("`{}` was changed by somebody else just now", file.display()));
+    }
+    write(&file, &edited).map_err(|e| format!("`{}`: {e}", file.display()))?;
     Ok(file.display().to_string())
 }
 
@@ -62,18 +64,28 @@ fn endpoints<'n>(node: &'n Node, pool: &str) -> Option<&'n Node> {
     node.get("pools")?.get(pool)?.get("endpoints")
 }
 
-/// Replaces a file as a whole, with its permissions.
+/// Replaces a file as a whole, with its permissions and, as far as we may, its owner.
 fn write(file: &Path, text: &str) -> std::io::Result<()> {
     // a link stays one
     let file = fs::canonicalize(file)?;
-    let permissions = fs::metadata(&file)?.permissions();
+    let before = fs::metadata(&file)?;
     let folder = file.parent().unwrap_or(Path::new("."));
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let next = folder.join(format!(".{name}.{}", std::process::id()));
     let written = (|| {
-        let mut out = fs::File::create(&next)?;
-        out.set_permissions(permissions)?;
+        // One that a process with the same number left, as every one has in a container.
+        let _ = fs::remove_file(&next);
+        // There may be secrets in it: until it is whole, it is for nobody else.
+        let mut out =
+            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&next)?;
         out.write_all(text.as_bytes())?;
+        let now = out.metadata()?;
+        if (now.uid(), now.gid()) != (before.uid(), before.gid()) {
+            // only root gives files away, but who is in a group may leave them to it
+            let _ = fchown(&out, Some(before.uid()), Some(before.gid()))
+                .or_else(|_| fchown(&out, None, Some(before.gid())));
+        }
+        out.set_permissions(before.permissions())?;
         out.sync_all()?;
         fs::rename(&next, &file)
     })();
@@ -84,20 +96,40 @@ fn write(file: &Path, text: &str) -> std::io::Result<()> {
     written
 }
 
-/// Whether the file says what was wanted.
-fn says(loaded: &Loaded, pool: &str, edit: &Edit) -> bool {
-    let Some(pool) = loaded.config.pools.get(pool) else { return false };
-    let of = |address: &EndpointAddress| -> Option<&Endpoint> {
-        pool.endpoints.iter().find(|one| one.address.value == *address)
+/// Whether what was wanted is the only thing that is said otherwise of pools.
+fn says(before: &Loaded, after: &Loaded, pool: &str, edit: &Edit) -> bool {
+    let (before, after) = (&before.config.pools, &after.config.pools);
+    let (Some(then), Some(now)) = (before.get(pool), after.get(pool)) else { return false };
+    let others = before.len() == after.len()
+        && before.iter().all(|(name, one)| &***name == pool || after.get(&***name) == Some(one));
+    others && without(then, edit.address()) == without(now, edit.address()) && has(then, now, edit)
+}
+
+/// The pool as far as it does not concern one address.
+fn without(pool: &Pool, address: &EndpointAddress) -> Pool {
+    let others = pool.endpoints.iter().filter(|one| one.address.value != *address);
+    Pool { endpoints: others.cloned().collect(), ..pool.clone() }
+}
+
+/// Whether what is said of that address is what was wanted.
+fn has(then: &Pool, now: &Pool, edit: &Edit) -> bool {
+    let of = |pool: &Pool| -> Option<Endpoint> {
+        pool.endpoints.iter().find(|one| one.address.value == *edit.address()).cloned()
     };
-    match edit {
-        Edit::Add(listed) => {
-            of(&listed.address).is_some_and(|one| u32::from(one.weight.value) == listed.weight)
+    match (edit, of(then), of(now)) {
+        (Edit::Add(listed), _, Some(now)) => {
+            let labels = now.labels.iter().map(|(name, value)| (name.to_string(), value.clone()));
+            u32::from(now.weight.value) == listed.weight
+                && now.priority == listed.priority
+                && now.zone.as_ref().map(ToString::to_string) == listed.zone
+                && labels.collect::<std::collections::BTreeMap<_, _>>() == listed.labels
         }
-        Edit::Remove(address) => of(address).is_none(),
-        Edit::Weight(address, weight) => {
-            of(address).is_some_and(|one| u32::from(one.weight.value) == *weight)
+        (Edit::Remove(_), _, now) => now.is_none(),
+        (Edit::Weight(_, weight), Some(then), Some(now)) => {
+            u32::from(now.weight.value) == *weight
+                && Endpoint { weight: then.weight, ..now } == then
         }
+        _ => false,
     }
 }
 
@@ -111,7 +143,7 @@ fn edited(text: &str, pool: &str, edit: &Edit) -> Result<String, String> {
     };
     let changed = match edit {
         Edit::Add(listed) => match at(&listed.address) {
-            Some(_) => return Ok(text.to_owned()),
+            Some(at) => weighed(text, list.items[at], listed.weight),
             None => list.with(&shown(listed)),
         },
         Edit::Remove(address) => match at(address) {
@@ -120,22 +152,24 @@ fn edited(text: &str, pool: &str, edit: &Edit) -> Result<String, String> {
         },
         Edit::Weight(address, weight) => {
             let at = at(address).ok_or("the file does not list that endpoint")?;
-            let item = list.items[at];
-            match item.get("weight") {
-                Some(node) => Some(replaced(text, node.span, &weight.to_string())),
-                None => match &item.value {
-                    Value::Scalar(_) => {
-                        let address = address_of(item).ok_or_else(not_understood)?;
-                        let written = &text[range(address.span)];
-                        let map = format!("{{ address: {}, weight: {weight} }}", plain(written));
-                        Some(replaced(text, item.span, &map))
-                    }
-                    _ => None,
-                },
-            }
+            weighed(text, list.items[at], *weight)
         }
     };
     changed.ok_or_else(not_understood)
+}
+
+/// The text with another weight for an endpoint.
+fn weighed(text: &str, item: &Node, weight: u32) -> Option<String> {
+    match (item.get("weight"), &item.value) {
+        (Some(node), _) => Some(replaced(text, node.span, &weight.to_string())),
+        (None, _) if weight == 1 => Some(text.to_owned()),
+        (None, Value::Scalar(_)) => {
+            let written = &text[range(address_of(item)?.span)];
+            let map = format!("{{ address: {}, weight: {weight} }}", plain(written));
+            Some(replaced(text, item.span, &map))
+        }
+        _ => None,
+    }
 }
 
 /// The endpoints of a pool in a text.
@@ -148,8 +182,8 @@ struct List<'a> {
 enum Form {
     /// `endpoints: a:1`
     Single(Span),
-    /// `[a:1, b:1]`; where its brackets are.
-    Flow(usize, usize),
+    /// `[a:1, b:1]`; where its last bracket is.
+    Flow(usize),
     /// Lines with `- `; where each begins and ends.
     Block(Vec<(usize, usize)>),
 }
@@ -166,7 +200,7 @@ impl<'a> List<'a> {
             (_, Some(first)) => {
                 let before = text[..first.span.start as usize].trim_end();
                 match before.chars().last()? {
-                    '[' => Form::Flow(before.len() - 1, bracket(text, before.len())?),
+                    '[' => Form::Flow(bracket(text, before.len())?),
                     '-' => Form::Block(items.iter().map(|i| line(text, i)).collect::<Option<_>>()?),
                     _ => return None,
                 }
@@ -182,7 +216,7 @@ impl<'a> List<'a> {
                 let written = &self.text[range(*span)];
                 replaced(self.text, *span, &format!("[{written}, {item}]"))
             }
-            Form::Flow(_, close) => {
+            Form::Flow(close) => {
                 let (before, after) = self.text.split_at(*close);
                 let (before, space) = before.split_at(before.trim_end().len());
                 let comma = if before.ends_with(',') { "" } else { "," };
@@ -204,13 +238,9 @@ impl<'a> List<'a> {
         }
         match &self.form {
             Form::Single(_) => None,
-            Form::Flow(open, close) => {
-                let kept: Vec<_> = (0..self.items.len())
-                    .filter(|other| *other != at)
-                    .map(|other| self.flow_item(other, *close))
-                    .collect();
-                let (before, after) = (&self.text[..=*open], &self.text[*close..]);
-                Some(format!("{before}{}{after}", kept.join(", ")))
+            Form::Flow(_) => {
+                let (from, to) = self.place_in_flow(at)?;
+                Some(format!("{}{}", &self.text[..from], &self.text[to..]))
             }
             Form::Block(lines) => {
                 let (start, end) = lines[at];
@@ -219,21 +249,28 @@ impl<'a> List<'a> {
         }
     }
 
-    /// The text of an item between its neighbours.
-    fn flow_item(&self, at: usize, close: usize) -> &str {
-        let start = self.items[at].span.start as usize;
-        let start = match &self.items[at].value {
-            Value::Map(_) => self.text[..start].rfind('{').unwrap_or(start),
-            _ => start,
-        };
-        let end = match self.items.get(at + 1) {
-            Some(next) => {
-                let next_start = next.span.start as usize;
-                self.text[..next_start].rfind(',').unwrap_or(next_start)
+    /// From where to where an item in brackets is taken out: with what stands between it and the next
+    /// one, or, of the last one, the one before it.
+    fn place_in_flow(&self, at: usize) -> Option<(usize, usize)> {
+        let start = |at: usize| self.items.get(at).map(|item| item.span.start as usize);
+        let end = |at: usize| match &self.items.get(at)?.value {
+            Value::Map(_) => {
+                let open = start(at).filter(|at| self.text[*at..].starts_with('{'))?;
+                Some(bracket(self.text, open + 1)? + 1)
             }
-            None => close,
+            _ => Some(self.items[at].span.end as usize),
         };
-        self.text[start..end].trim().trim_end_matches(',').trim_end()
+        if let Some(next) = start(at + 1) {
+            return Some((start(at)?, next));
+        }
+        let (from, to) = (end(at.checked_sub(1)?)?, end(at)?);
+        let between = &self.text[from..start(at)?];
+        let comma = self.text[to..].starts_with(',');
+        match between.contains('\n') {
+            // what is said of the one before stays where it is
+            true => Some((from + between.trim_end().len(), to + usize::from(comma))),
+            false => Some((from, to)),
+        }
     }
 }
 
@@ -264,14 +301,18 @@ fn line(text: &str, item: &Node) -> Option<(usize, usize)> {
     if !text[start..start + column].trim().is_empty() {
         return None;
     }
-    let mut end = start;
+    let (mut end, mut seen) = (start, start);
     for (number, one) in text[start..].split_inclusive('\n').enumerate() {
         let indent = one.len() - one.trim_start().len();
+        let empty = one.trim().is_empty();
         // what is deeper than the dash still belongs to it
-        if number > 0 && (one.trim().is_empty() || indent <= column) {
+        if number > 0 && !empty && indent <= column {
             break;
         }
-        end += one.len();
+        seen += one.len();
+        if !empty {
+            end = seen;
+        }
     }
     Some((start, end))
 }
@@ -288,6 +329,10 @@ fn address_of(item: &Node) -> Option<Spanned<EndpointAddress>> {
 
 fn shown(listed: &Listed) -> String {
     let address = plain(&listed.address.to_string());
+    if (Listed { weight: 1, ..listed.clone() }) != Listed::new(listed.address.clone()) {
+        // JSON is YAML
+        return listed.to_json().to_string();
+    }
     match listed.weight {
         1 => address,
         weight => format!("{{ address: {address}, weight: {weight} }}"),
@@ -312,63 +357,4 @@ fn replaced(text: &str, span: Span, with: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_changes_is_changed() {
-        let add = |text: &str| Edit::Add(Listed::read(text).unwrap());
-        let at = |text: &str| EndpointAddress::from_text(text).unwrap();
-        for (endpoints, edit, expected) in [
-            ("endpoints: a:1 # one", add("b:1"), "endpoints: [a:1, b:1] # one"),
-            ("endpoints: [a:1, b:1]", add("c:1"), "endpoints: [a:1, b:1, c:1]"),
-            ("endpoints: [ a:1 ]", add("c:1"), "endpoints: [ a:1, c:1 ]"),
-            ("endpoints: [\"[::1]:1\"]", add("'[::2]:1'"), "endpoints: [\"[::1]:1\", \"[::2]:1\"]"),
-            (
-                "endpoints:\n      - a:1   # first\n      - b:1\n    algorithm: round-robin",
-                add("{address: c:1, weight: 2}"),
-                "endpoints:\n      - a:1   # first\n      - b:1\n      - { address: c:1, weight: 2 }\n    algorithm: round-robin",
-            ),
-            (
-                "endpoints:\n    - a:1\n    - address: b:1\n      weight: 3\n    - c:1",
-                Edit::Remove(at("b:1")),
-                "endpoints:\n    - a:1\n    - c:1",
-            ),
-            ("endpoints: [a:1, b:1, c:1]", Edit::Remove(at("b:1")), "endpoints: [a:1, c:1]"),
-            (
-                "endpoints: [a:1, { address: b:1, weight: 2 }]",
-                Edit::Remove(at("a:1")),
-                "endpoints: [{ address: b:1, weight: 2 }]",
-            ),
-            ("endpoints: [a:1, b:1]", Edit::Remove(at("b:1")), "endpoints: [a:1]"),
-            (
-                "endpoints: [a:1, b:1]",
-                Edit::Weight(at("b:1"), 5),
-                "endpoints: [a:1, { address: b:1, weight: 5 }]",
-            ),
-            (
-                "endpoints: [{ address: b:1, weight: 2 }]",
-                Edit::Weight(at("b:1"), 5),
-                "endpoints: [{ address: b:1, weight: 5 }]",
-            ),
-            ("endpoints: [a:1]", Edit::Remove(at("x:1")), "endpoints: [a:1]"),
-        ] {
-            let whole = |endpoints: &str| format!("# top\npools:\n  p:\n    {endpoints}\n# end\n");
-            let edited = edited(&whole(endpoints), "p", &edit).unwrap();
-            assert_eq!(edited, whole(expected));
-        }
-    }
-
-    #[test]
-    fn what_is_not_understood_is_left_alone() {
-        for (text, edit) in [
-            (
-                "pools: { p: { endpoints: a:1 } }",
-                Edit::Remove(EndpointAddress::from_text("a:1").unwrap()),
-            ),
-            ("pools: { p: { sources: [] } }", Edit::Add(Listed::read("a:1").unwrap())),
-        ] {
-            assert!(edited(text, "p", &edit).is_err(), "{text}");
-        }
-    }
-}
+mod tests;

@@ -25,7 +25,8 @@ use crate::door::{self, Door, Hatch};
 
 /// What a worker is told to do.
 enum Command {
-    Open(Arc<Door>, Bound),
+    /// Whether somebody accepts there now is told.
+    Open(Arc<Door>, Bound, mpsc::Sender<io::Result<()>>),
     /// Accept nothing more at this address; what is open closes when it can, and is cut off after
     /// the grace.
     Close(String, Duration, Accepting),
@@ -96,15 +97,25 @@ impl Workers {
     /// path or one from systemd, is shared.
     ///
     /// # Errors
-    /// When a socket cannot be duplicated.
+    /// When a socket cannot be duplicated or watched. Nobody accepts there then.
     pub async fn open(&self, door: &Arc<Door>, mut sockets: Vec<Bound>) -> io::Result<()> {
         while sockets.len() < self.0.len() {
             sockets.push(sockets[0].try_clone()?);
         }
+        let (opened, mut outcomes) = mpsc::channel(self.0.len().max(1));
         for (thread, socket) in self.0.iter().zip(sockets) {
-            let _ = thread.commands.send(Command::Open(door.clone(), socket)).await;
+            let open = Command::Open(door.clone(), socket, opened.clone());
+            let _ = thread.commands.send(open).await;
         }
-        Ok(())
+        drop(opened);
+        let mut outcome = Ok(());
+        while let Some(one) = outcomes.recv().await {
+            outcome = outcome.and(one);
+        }
+        if outcome.is_err() {
+            self.close(door, Duration::ZERO).await.done().await;
+        }
+        outcome
     }
 
     /// Stops accepting at an address. What is open there has this grace to finish.
@@ -183,11 +194,11 @@ async fn run(worker: Worker, mut orders: mpsc::Receiver<Command>) {
     let mut closed: Vec<Closed> = Vec::new();
     while let Some(command) = orders.recv().await {
         match command {
-            Command::Open(door, socket) if socket.is_datagram() => {
+            Command::Open(door, socket, opened) if socket.is_datagram() => {
                 let socket = match Datagrams::new(socket) {
                     Ok(socket) => socket,
-                    Err(e) => {
-                        crate::log::error(&format!("cannot receive on {}: {e}", door.address));
+                    Err(error) => {
+                        let _ = opened.send(Err(error)).await;
                         continue;
                     }
                 };
@@ -199,8 +210,9 @@ async fn run(worker: Worker, mut orders: mpsc::Receiver<Command>) {
                 let hatch = Hatch { door, worker: local.worker.id() };
                 let receive = udp::serve(socket, hatch, local.clone(), connections, stopped);
                 tasks.start("receive", receive);
+                let _ = opened.send(Ok(())).await;
             }
-            Command::Open(door, socket) => {
+            Command::Open(door, socket, opened) => {
                 // What is carried may be a protocol in which the server speaks first.
                 if !door.is_relay()
                     && let Err(e) = socket.await_first_word()
@@ -209,8 +221,8 @@ async fn run(worker: Worker, mut orders: mpsc::Receiver<Command>) {
                 }
                 let listener = match socket.listen() {
                     Ok(listener) => listener,
-                    Err(e) => {
-                        crate::log::error(&format!("cannot accept on {}: {e}", door.address));
+                    Err(error) => {
+                        let _ = opened.send(Err(error)).await;
                         continue;
                     }
                 };
@@ -223,6 +235,7 @@ async fn run(worker: Worker, mut orders: mpsc::Receiver<Command>) {
                 let turns = turns.clone();
                 let accept = door::accept(door, listener, serving, turns, connections, stopped);
                 tasks.start("accept", accept);
+                let _ = opened.send(Ok(())).await;
             }
             Command::Close(address, grace, accepting) => {
                 if let Some(post) = open.remove(&address) {

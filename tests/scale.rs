@@ -261,6 +261,17 @@ fn lb31_servers_live_on_over_a_reload() {
 /// A Docker-style server whose containers are servers of this test.
 #[test]
 fn lb31_containers_are_made_and_removed_on_demand() {
+    containers_come_and_go("200 OK");
+}
+
+/// An error of Docker's own was taken for the end of the container.
+#[test]
+fn lb31_a_container_goes_on_where_docker_fails() {
+    containers_come_and_go("500 Internal Server Error");
+}
+
+/// Its end is waited for, which Docker answers with this.
+fn containers_come_and_go(waiting: &'static str) {
     let told: Arc<Mutex<Vec<String>>> = Arc::default();
     let its = told.clone();
     let server = Server::start("container");
@@ -283,6 +294,11 @@ fn lb31_containers_are_made_and_removed_on_demand() {
                 json!({ "NetworkSettings": { "Networks": { "bridge": { "IPAddress": "127.0.0.1" } } } }),
             ),
             ("POST", "/containers/c0ffee/wait") => {
+                if waiting != "200 OK" {
+                    let text = json(waiting, json!({ "message": "it has troubles" }));
+                    let _ = stream.write_all(text.as_bytes());
+                    return;
+                }
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
                 thread::sleep(Duration::from_secs(30));
                 return;
@@ -306,6 +322,7 @@ fn lb31_containers_are_made_and_removed_on_demand() {
         told.lock().unwrap().last().is_some_and(|last| last.starts_with("DELETE"))
     });
     until("nobody is there", || scale(&transom)["leaving"] == 0);
+    assert!(!transom.said().contains("it has ended"), "{}", transom.said());
 }
 
 /// Somebody else starts the server, which then registers itself.

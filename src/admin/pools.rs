@@ -40,6 +40,16 @@ pub enum Edit {
     Weight(EndpointAddress, u32),
 }
 
+impl Edit {
+    /// Of which endpoint.
+    pub fn address(&self) -> &EndpointAddress {
+        match self {
+            Edit::Add(listed) => &listed.address,
+            Edit::Remove(address) | Edit::Weight(address, _) => address,
+        }
+    }
+}
+
 /// What the answer says, with its status.
 type Said = Result<String, (StatusCode, String)>;
 

@@ -17,11 +17,11 @@ struct Fake {
 }
 
 impl Control for Fake {
-    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<u64, String>> + Send + '_>> {
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<u64, NotReloaded>> + Send + '_>> {
         Box::pin(async {
             tokio::task::yield_now().await;
             if self.bad_file.load(Ordering::SeqCst) {
-                return Err("transom.yaml:1:1: no\n".into());
+                return Err(NotReloaded::File("transom.yaml:1:1: no\n".into()));
             }
             Ok(4)
         })

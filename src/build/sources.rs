@@ -64,7 +64,7 @@ impl Build<'_> {
         earlier: Option<&Roster>,
     ) -> (Vec<Named>, Option<Arc<Registrations>>) {
         let mut registrations = None;
-        let mut sources = Vec::new();
+        let mut sources: Vec<Named> = Vec::new();
         for (index, source) in written.sources.iter().enumerate() {
             let span = source.span;
             let path = format!("pools.{pool}.sources[{index}]");
@@ -73,6 +73,11 @@ impl Build<'_> {
             else {
                 continue;
             };
+            // By its name it is counted, and goes on over reloads: no two may be called alike.
+            let alike = |name: &str| sources.iter().any(|(other, _)| other == name);
+            let numbered = (2..).map(|number| format!("{name} ({number})"));
+            let name = std::iter::once(name.clone()).chain(numbered).find(|name| !alike(name));
+            let name = name.unwrap_or_default();
             self.origins.push(Origin {
                 pool: pool.to_string(),
                 source: name.clone(),

@@ -53,10 +53,7 @@ fn answered(
 ) -> ExitCode {
     match ask_for(asking, method, path, body) {
         Ok((status, text)) if (200..300).contains(&status) => match render(&text) {
-            Ok(text) => {
-                shown(text);
-                ExitCode::SUCCESS
-            }
+            Ok(text) => shown(text),
             Err(why) => cannot(why),
         },
         Ok((400..500, text)) => refused(text.trim_end()),

@@ -51,10 +51,7 @@ impl Import {
                 told(findings.render());
                 ExitCode::from(BAD_CONFIG)
             }
-            _ => {
-                shown(text);
-                ExitCode::SUCCESS
-            }
+            _ => shown(text),
         }
     }
 }

@@ -12,11 +12,11 @@ use transom_net::tls::client::{Roots, system_roots};
 use transom_settings::{Diagnostic, Diagnostics, Span, Spanned, StatusPattern, quote};
 
 use super::self_signed::{SelfSigned, self_signed};
-use super::{List, Materials, stamp};
+use super::{List, Materials};
 use crate::config::{
     Action, Addresses, Config, Driver, Placed, Policy, PolicyUse, Pool, Source, Target, Tls,
 };
-use crate::load::{read_bytes, reason};
+use crate::load::{read_bytes, reason, stamp};
 
 /// Reads every file that the configuration names, but what `previous` has and need not change.
 pub(super) fn read(

@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 
 fn config(text: &str) -> Arc<Config> {
@@ -41,10 +43,10 @@ fn a_change_of_a_file_is_seen_and_a_self_signed_certificate_stays() {
                 error-pages: { 404: a.html }\n    routes: [{ respond: hello }]\n";
     let config = config(text);
     let first = Materials::load(&config, folder.path()).map_err(|f| f.render()).unwrap();
-    assert!(!first.changed());
+    assert!(!first.seen().has_changed());
     assert_eq!(first.file(Path::new("a.html")).unwrap(), "one");
     fs::write(&page, "three").unwrap();
-    assert!(first.changed());
+    assert!(first.seen().has_changed());
     let second = Materials::load(&config, folder.path()).map_err(|f| f.render()).unwrap();
     let own = second.self_signed("web").unwrap().key.clone();
     let kept = first.self_signed("web").unwrap().key.clone();
@@ -53,7 +55,7 @@ fn a_change_of_a_file_is_seen_and_a_self_signed_certificate_stays() {
     let third = third.map_err(|f| f.render()).unwrap();
     assert_eq!(third.self_signed("web").unwrap().key, kept);
     fs::remove_file(&page).unwrap();
-    assert!(first.changed());
+    assert!(first.seen().has_changed());
 }
 
 #[test]
@@ -81,6 +83,6 @@ fn lists_are_read_once_and_their_wrong_lines_told() {
     assert!(Arc::ptr_eq(first.list(path).unwrap(), second.list(path).unwrap()));
     assert_eq!((first.lists_read().count(), second.lists_read().count()), (1, 0));
     fs::write(&list, "192.0.2.0/24\n10.0.0.0/8\n").unwrap();
-    assert!(second.changed());
+    assert!(second.seen().has_changed());
     assert_eq!(following(&second).list(path).unwrap().len(), 2);
 }

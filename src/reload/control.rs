@@ -15,23 +15,29 @@ use transom_gateway::token::revoked::Revoked;
 use transom_gateway::token::seconds;
 use transom_net::pressure::Level;
 
-use super::Running;
-use crate::admin::{Control, Edit, Task};
+use super::{Running, StartError};
+use crate::admin::{Control, Edit, NotReloaded, Task};
 use crate::load::Source;
 use crate::save;
 use crate::store::Store;
 
 impl Control for Running {
-    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<u64, String>> + Send + '_>> {
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<u64, NotReloaded>> + Send + '_>> {
         // A task of its own: who asked may leave, and a reload must not end half way.
         let Some(this) = self.this.upgrade() else {
-            return Box::pin(async { Err("the program is ending".into()) });
+            return Box::pin(async { Err(NotReloaded::System("the program is ending".into())) });
         };
         let (done, outcome) = tokio::sync::oneshot::channel();
         self.supervisor.start("reload", async move {
             let _ = done.send(this.reload().await);
         });
-        Box::pin(async { outcome.await.unwrap_or_else(|_| Err("the reload broke off".into())) })
+        let broken_off = || NotReloaded::System("the reload broke off".into());
+        Box::pin(async move {
+            outcome.await.map_err(|_| broken_off())?.map_err(|error| match error {
+                StartError::Config(findings) => NotReloaded::File(findings),
+                StartError::System(what) => NotReloaded::System(what),
+            })
+        })
     }
 
     fn stop(&self) {

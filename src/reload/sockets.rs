@@ -64,6 +64,13 @@ pub(super) fn bind_all(
         };
         all.push(Unopened { key: listening.key(address), listening, sockets });
     }
+    for unused in inherited.keys() {
+        let at = match unused {
+            PeerAddr::Ip(address) => address.socket().to_string(),
+            PeerAddr::Unix => "a Unix path".to_owned(),
+        };
+        log::warn(&format!("an inherited socket at {at} is closed: no listener has this address"));
+    }
     Ok(all)
 }
 

@@ -3,7 +3,10 @@
 use std::fs;
 use std::io::Write as _;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use transom_testkit::server::Server;
@@ -253,4 +256,59 @@ fn lb29_instances_of_a_consul_style_catalogue_are_followed_without_an_error() {
         *state = (state.0 + 1, now.iter().map(instance).collect());
         changed.notify_all();
     });
+}
+
+/// Asked without a pause, and nothing of its answers taken: Consul itself says that zero is its mistake.
+#[test]
+fn u10_a_catalogue_that_has_no_index_is_asked_with_pauses_and_believed() {
+    let [server, ..] = servers();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let (its, port) = (asked.clone(), server.address.port());
+    let consul = UnixServer::start(move |_, mut stream| {
+        its.fetch_add(1, Ordering::SeqCst);
+        let one = json!([{ "Service": { "ID": "a", "Address": "127.0.0.1", "Port": port } }]);
+        let body = one.to_string();
+        let head = format!("X-Consul-Index: 0\r\nContent-Length: {}\r\n\r\n", body.len());
+        let _ = stream.write_all(format!("HTTP/1.1 200 OK\r\n{head}{body}").as_bytes());
+    });
+    let pool = format!(
+        "    sources: [{{ consul: {{ service: shop, server: 'unix:{}' }} }}]",
+        consul.path().display()
+    );
+    let transom = Transom::run(TRANSOM, &config(&pool, ""));
+    assert_eq!(client::ask(transom.web(), "GET / HTTP/1.1\r\nHost: a\r\n\r\n").status, 200);
+    let before = asked.load(Ordering::SeqCst);
+    thread::sleep(Duration::from_secs(2));
+    let often = asked.load(Ordering::SeqCst) - before;
+    assert!(often <= 12, "{often} times in two seconds");
+}
+
+/// Both were called the same: a reload gave the second what the first had found, and the metrics had two
+/// samples of one name.
+#[test]
+fn lb29_a_service_in_two_places_is_two_sources() {
+    let [a, b, _] = servers();
+    let registry = |server: &Server| {
+        let one = json!([{ "Service": { "ID": "a", "Address": "127.0.0.1", "Port": server.address.port() } }]);
+        let body = one.to_string();
+        UnixServer::start(move |_, mut stream| {
+            let head = format!("X-Consul-Index: 0\r\nContent-Length: {}\r\n\r\n", body.len());
+            let _ = stream.write_all(format!("HTTP/1.1 200 OK\r\n{head}{body}").as_bytes());
+        })
+    };
+    let registries = [registry(&a), registry(&b)];
+    let source = |registry: &UnixServer| {
+        format!("{{ consul: {{ service: shop, server: 'unix:{}' }} }}", registry.path().display())
+    };
+    let pool = format!("    sources: [{}, {}]", source(&registries[0]), source(&registries[1]));
+    let transom = Transom::run(TRANSOM, &config(&pool, ""));
+    until_members_are(&transom, &[&a, &b]);
+    let metrics = transom.admin("GET", "/metrics").text();
+    let samples = metrics.lines().filter(|line| !line.starts_with('#'));
+    let mut names: Vec<_> =
+        samples.filter_map(|line| line.rsplit_once(' ')).map(|(name, _)| name).collect();
+    let all = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), all, "samples of one name");
 }

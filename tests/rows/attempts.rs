@@ -48,6 +48,21 @@ fn lb_21_a_status_that_was_chosen_is_tried_again_elsewhere() {
     check::alive(&mut transom);
 }
 
+/// It stood still for as long as one may wait in the queue: for the place of the answer that it had.
+#[test]
+fn lb_21_who_is_tried_again_does_not_wait_for_its_own_place() {
+    let (bad, good) = (answering("503 Busy", ""), Endpoint::new(|_, line| line.send(ok("good"))));
+    let pool = ", limits: { requests: 1 }, queue: { timeout: 20s }";
+    let mut transom = with(", retries: { statuses: [503] }", pool, &[&bad, &good]);
+    let start = Instant::now();
+    for _ in 0..4 {
+        assert_eq!(get(&transom), (200, "good".into()));
+    }
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert_eq!(bad.connections(), 1, "it went back for the next one");
+    check::alive(&mut transom);
+}
+
 #[test]
 fn lb_21_without_being_chosen_it_is_the_answer() {
     let (bad, good) = (answering("503 Busy", ""), Endpoint::new(|_, line| line.send(ok("good"))));

@@ -230,6 +230,30 @@ fn h2_29_a_reset_that_may_have_had_an_effect_is_not_tried_twice() {
     rig_holds(&mut transom);
 }
 
+/// As over HTTP/1.1, in `attempts.rs`.
+#[test]
+fn lb_21_who_is_tried_again_does_not_wait_for_its_own_place() {
+    let bad = H2Endpoint::new(Manners::default(), |mut exchange| async move {
+        exchange.head(503, &[], true);
+    });
+    let good = H2Endpoint::echo();
+    let config = format!(
+        "workers: 1\nlisteners:\n  web: {{ address: '@WEB', \
+         routes: [{{ forward: {{ to: o, retries: {{ statuses: [503] }} }} }}] }}\n\
+         pools:\n  o: {{ endpoints: ['{}', '{}'], http: 2, limits: {{ requests: 1 }}, \
+         queue: {{ timeout: 20s }} }}\n",
+        bad.address, good.address
+    );
+    let mut transom = Transom::run(TRANSOM, &config);
+    let start = Instant::now();
+    for _ in 0..4 {
+        assert_eq!(get(&transom, "/").status, 200);
+    }
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert_eq!(bad.requests().len(), 2);
+    rig_holds(&mut transom);
+}
+
 #[test]
 fn rs_20_trailers_reach_who_asks_for_them_from_http_2_too() {
     let endpoint = H2Endpoint::new(Manners::default(), |mut exchange| async move {

@@ -222,7 +222,7 @@ impl Guard {
     }
 
     fn limit(&self) -> Option<usize> {
-        let found = self.gradient.as_ref().map(|gradient| locked(gradient).limit());
+        let found = self.gradient.as_ref().map(|gradient| locked(gradient).limit(Instant::now()));
         match (self.rules.requests, found) {
             (Some(fixed), Some(found)) => Some(fixed.min(found)),
             (fixed, found) => fixed.or(found),
@@ -257,14 +257,16 @@ impl Guard {
         }
     }
 
+    /// The latency is known with the head: what is answered may go on for hours.
+    fn answered(self: &Arc<Self>, latency: Duration) {
+        let Some(gradient) = &self.gradient else { return };
+        locked(gradient).sample(latency, Instant::now(), self.random.unit());
+        self.hand_over();
+    }
+
     fn ended(self: &Arc<Self>, outcome: &Outcome, trial: bool) {
         self.running.fetch_sub(1, Ordering::Relaxed);
         let now = Instant::now();
-        if let Some(gradient) = &self.gradient
-            && let (AttemptResult::Answered(_), Some(latency)) = (outcome.result, outcome.latency)
-        {
-            locked(gradient).sample(latency, now, self.random.unit());
-        }
         if let Some(breaker) = &self.breaker {
             let failed = match outcome.result {
                 AttemptResult::Answered(status) => Some(status >= 500),
@@ -318,6 +320,11 @@ struct Guarded {
 impl Member for Guarded {
     fn endpoint(&self) -> &Arc<Endpoint> {
         self.member.endpoint()
+    }
+
+    fn answered(&self, latency: Duration) {
+        self.member.answered(latency);
+        self.guard.answered(latency);
     }
 
     fn heard(&self, fields: &Fields) {

@@ -136,6 +136,15 @@ impl Call {
         }
     }
 
+    /// Gives the endpoint's place to others while it is not known whether anybody wants the response,
+    /// which may still be had.
+    pub fn give_place(&mut self) {
+        match self {
+            Call::H1(call) => call.give_place(),
+            Call::H2(call) => call.give_place(),
+        }
+    }
+
     /// Ends a call whose response nobody wants; the request's body, for another one.
     pub fn discard(self) -> Body {
         match self {

@@ -178,6 +178,9 @@ impl Drop for Permit {
 pub trait Member: Send + Sync {
     fn endpoint(&self) -> &Arc<Endpoint>;
 
+    /// The head of a response has come, so long after the lease was given. Once for a lease at most.
+    fn answered(&self, _: Duration) {}
+
     /// The head of a response has come, with these fields.
     fn heard(&self, _: &Fields) {}
 
@@ -234,6 +237,9 @@ impl Lease {
     /// The head of the response is there.
     pub fn answered(&mut self, now: Instant) {
         self.answered = Some(now);
+        if let Some(member) = &self.member {
+            member.answered(now.saturating_duration_since(self.since));
+        }
     }
 
     /// What the response's head says of the endpoint, such as how busy it is.

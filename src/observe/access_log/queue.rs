@@ -24,8 +24,8 @@ const TELL: Duration = Duration::from_secs(1);
 
 /// Lines of all workers that wait for the writer.
 pub(super) struct Queue {
-    lanes: Box<[CachePadded<Lane>]>,
-    /// Lines and bytes that may wait in one lane.
+    trays: Box<[CachePadded<Tray>]>,
+    /// Lines and bytes that may wait in one tray.
     lines: usize,
     bytes: usize,
     writer: OnceLock<Thread>,
@@ -35,7 +35,7 @@ pub(super) struct Queue {
 }
 
 /// What one worker has written. Other workers never touch it.
-struct Lane {
+struct Tray {
     /// The writer holds at most one of the two, so the worker always finds one free.
     buffers: [Mutex<Buffer>; 2],
     /// Lines and bytes that are not written yet, also those that the writer has taken.
@@ -72,8 +72,8 @@ impl Queue {
     pub(super) fn new(workers: usize, lines: usize) -> Self {
         let workers = workers.max(1);
         let lines = lines.div_ceil(workers).max(1);
-        let lane = || {
-            CachePadded::new(Lane {
+        let tray = || {
+            CachePadded::new(Tray {
                 buffers: Default::default(),
                 waiting: AtomicUsize::new(0),
                 waiting_bytes: AtomicUsize::new(0),
@@ -81,7 +81,7 @@ impl Queue {
             })
         };
         Queue {
-            lanes: (0..workers).map(|_| lane()).collect(),
+            trays: (0..workers).map(|_| tray()).collect(),
             lines,
             bytes: lines.saturating_mul(LINE_ROOM).max(FULL),
             writer: OnceLock::new(),
@@ -93,23 +93,23 @@ impl Queue {
 
     /// Lets `write` append one line, or drops it where too many wait.
     pub(super) fn push(&self, worker: usize, write: impl FnOnce(&mut Vec<u8>, &mut Clock)) {
-        let lane = &self.lanes[worker % self.lanes.len()];
-        if lane.waiting.load(Ordering::Relaxed) >= self.lines
-            || lane.waiting_bytes.load(Ordering::Relaxed) >= self.bytes
+        let tray = &self.trays[worker % self.trays.len()];
+        if tray.waiting.load(Ordering::Relaxed) >= self.lines
+            || tray.waiting_bytes.load(Ordering::Relaxed) >= self.bytes
         {
-            lane.dropped.fetch_add(1, Ordering::Relaxed);
+            tray.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let mut buffer = lane.free();
+        let mut buffer = tray.free();
         let Buffer { bytes, lines, clock } = &mut *buffer;
         let before = bytes.len();
         write(bytes, clock);
         *lines += 1;
         let after = bytes.len();
-        lane.waiting_bytes.fetch_add(after - before, Ordering::Relaxed);
+        tray.waiting_bytes.fetch_add(after - before, Ordering::Relaxed);
         // Sequentially consistent with `asleep`: either the writer sees this line before it
         // sleeps, or we see that it does.
-        lane.waiting.fetch_add(1, Ordering::SeqCst);
+        tray.waiting.fetch_add(1, Ordering::SeqCst);
         drop(buffer);
         if self.orders.asleep.load(Ordering::SeqCst)
             && self.orders.asleep.swap(false, Ordering::SeqCst)
@@ -148,8 +148,8 @@ impl Queue {
     }
 
     pub(super) fn dropped(&self) -> u64 {
-        let dropped = |lane: &CachePadded<Lane>| lane.dropped.load(Ordering::Relaxed);
-        self.counts.lost.load(Ordering::Relaxed) + self.lanes.iter().map(dropped).sum::<u64>()
+        let dropped = |tray: &CachePadded<Tray>| tray.dropped.load(Ordering::Relaxed);
+        self.counts.lost.load(Ordering::Relaxed) + self.trays.iter().map(dropped).sum::<u64>()
     }
 
     pub(super) fn write_errors(&self) -> u64 {
@@ -167,7 +167,7 @@ impl Queue {
     }
 
     fn is_waiting(&self) -> bool {
-        self.lanes.iter().any(|lane| lane.waiting.load(Ordering::SeqCst) > 0)
+        self.trays.iter().any(|tray| tray.waiting.load(Ordering::SeqCst) > 0)
     }
 
     fn hurry(&self) {
@@ -182,7 +182,7 @@ impl Queue {
     }
 }
 
-impl Lane {
+impl Tray {
     /// The buffer that the writer does not hold.
     fn free(&self) -> MutexGuard<'_, Buffer> {
         for buffer in &self.buffers {
@@ -275,14 +275,14 @@ impl Writer {
 
     fn write_all(&mut self) {
         let queue = self.queue.clone();
-        for lane in &queue.lanes {
-            for buffer in &lane.buffers {
-                self.write_one(lane, buffer);
+        for tray in &queue.trays {
+            for buffer in &tray.buffers {
+                self.write_one(tray, buffer);
             }
         }
     }
 
-    fn write_one(&mut self, lane: &Lane, buffer: &Mutex<Buffer>) {
+    fn write_one(&mut self, tray: &Tray, buffer: &Mutex<Buffer>) {
         {
             let mut buffer = buffer.lock().unwrap_or_else(PoisonError::into_inner);
             if buffer.lines == 0 {
@@ -298,8 +298,8 @@ impl Writer {
         if let Some(error) = &result.error {
             self.queue.failed(error);
         }
-        lane.waiting_bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
-        lane.waiting.fetch_sub(*lines, Ordering::SeqCst);
+        tray.waiting_bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
+        tray.waiting.fetch_sub(*lines, Ordering::SeqCst);
         bytes.clear();
         bytes.shrink_to(KEEP);
         *lines = 0;

@@ -12,6 +12,9 @@ use super::{Following, Listed, News, Reach, Source};
 /// How long Consul holds a question for which there is no news.
 const WAIT: Duration = Duration::from_secs(60);
 
+/// Questions do not follow each other faster than this, whatever the answers are.
+const PAUSE: Duration = Duration::from_millis(200);
+
 pub struct Consul {
     pub server: Server,
     pub service: String,
@@ -43,7 +46,10 @@ impl Consul {
 
     async fn watch(&self, reach: &Reach, news: &News) -> Result<(), String> {
         let mut index = 0;
+        let mut beat = tokio::time::interval(PAUSE);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            beat.tick().await;
             let path = self.path(index);
             // Consul adds up to a sixteenth to the wait, so that not all come back at once
             let patience = WAIT + WAIT / 16 + PATIENCE;
@@ -51,7 +57,8 @@ impl Consul {
             let answer = self.server.call(reach, asked).await?.ok(&self.server.address).await?;
             let now = told_index(&answer.fields).ok_or("it told no X-Consul-Index")?;
             let all = answer.json().await?;
-            if now == index {
+            // Zero is none: with it, the list is all that is known.
+            if now == index && index > 0 {
                 news.confirmed();
                 continue;
             }

@@ -300,6 +300,8 @@ impl Roster {
 
     /// Looks at what the members do; to be done about every second.
     pub fn look(&self, now: Instant) {
+        // a limit that finds itself may have changed with time alone
+        self.pool.hand_over();
         let members = self.pool.members();
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.look(members.iter().map(|member| &**member), now);

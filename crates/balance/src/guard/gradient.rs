@@ -8,6 +8,9 @@
 //! gradient = (least + buffer) / median             between 0.5 and 2
 //! limit    = limit * gradient + sqrt(limit)        the root is the headroom to grow by
 //! ```
+//!
+//! Measuring the least latency ends without all its samples once none comes for [`QUIET`], or after
+//! [`LONGEST`]: the few that are let in may be streams that go on for hours.
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +20,9 @@ pub const UPDATE: Duration = Duration::from_millis(100);
 pub const LEAST_CONCURRENCY: usize = 3;
 /// How many samples that takes.
 const SAMPLES: usize = 50;
+/// How long it goes on without a sample, and altogether; or ten times the least latency, if that is more.
+pub const QUIET: Duration = Duration::from_millis(250);
+pub const LONGEST: Duration = Duration::from_secs(5);
 /// Samples that are kept for one update.
 const KEPT: usize = 512;
 
@@ -50,11 +56,21 @@ pub struct Gradient {
     /// Seconds.
     least: Option<f64>,
     /// Until there are enough samples of the least latency.
-    measuring: bool,
+    measuring: Option<Measuring>,
     samples: Vec<f64>,
     /// When the limit is worked out, or the least latency measured, next.
     update: Instant,
     measure: Instant,
+    /// By how much the next measurement is late or early, from 0 to 1.
+    spread: f64,
+}
+
+/// The least latency is being measured.
+#[derive(Clone, Copy, Debug)]
+struct Measuring {
+    since: Instant,
+    /// When the last sample came.
+    heard: Instant,
 }
 
 impl Gradient {
@@ -63,46 +79,88 @@ impl Gradient {
             limit: rule.least as f64,
             rule,
             least: None,
-            measuring: true,
+            measuring: Some(Measuring { since: now, heard: now }),
             samples: Vec::with_capacity(SAMPLES),
             update: now,
             measure: now,
+            spread: 0.5,
         }
     }
 
     /// How many may run at once.
-    pub fn limit(&self) -> usize {
-        if self.measuring {
-            return LEAST_CONCURRENCY.min(self.rule.most).max(1);
+    pub fn limit(&mut self, now: Instant) -> usize {
+        self.go_on(now);
+        match self.measuring {
+            Some(_) => self.few(),
+            None => self.limit as usize,
         }
-        self.limit as usize
     }
 
-    /// The latency of one request that has ended. `random` is from 0 to 1.
+    /// How many run while the least latency is measured.
+    fn few(&self) -> usize {
+        LEAST_CONCURRENCY.min(self.rule.most).max(1)
+    }
+
+    /// The latency of one request that was answered. `random` is from 0 to 1.
     pub fn sample(&mut self, latency: Duration, now: Instant, random: f64) {
+        self.spread = random;
+        if self.measuring.is_none() && now >= self.measure {
+            self.samples.clear();
+            self.measuring = Some(Measuring { since: now, heard: now });
+            return;
+        }
+        if let Some(measuring) = &mut self.measuring {
+            if self.least.is_none() && self.samples.is_empty() {
+                // nothing was asked before
+                measuring.since = now;
+            }
+            measuring.heard = now;
+        }
         if self.samples.len() < KEPT {
             self.samples.push(latency.as_secs_f64().max(1e-6));
         }
-        if self.measuring {
-            if self.samples.len() >= SAMPLES {
-                self.least = self.median();
-                self.measuring = false;
-                self.update = now + UPDATE;
-                let spread = 0.85 + 0.3 * random;
-                self.measure = now + self.rule.measure.mul_f64(spread);
+        self.go_on(now);
+    }
+
+    /// Does what it is time for.
+    fn go_on(&mut self, now: Instant) {
+        if let Some(measuring) = self.measuring {
+            let enough = self.samples.len() >= SAMPLES;
+            if enough || self.is_in_vain(measuring, now) {
+                self.measured(enough, now);
             }
-            return;
-        }
-        if now >= self.measure {
-            self.measuring = true;
-            self.samples.clear();
-            return;
-        }
-        if now >= self.update {
+        } else if now >= self.update && !self.samples.is_empty() {
             self.update = now + UPDATE;
             if let (Some(least), Some(median)) = (self.least, self.median()) {
                 self.learn(least, median);
             }
+        }
+    }
+
+    /// Whether there will not be enough samples, as far as can be said.
+    fn is_in_vain(&self, Measuring { since, heard }: Measuring, now: Instant) -> bool {
+        if self.least.is_none() && self.samples.len() < self.few() {
+            // nothing is known yet, so that nothing is better than waiting
+            return false;
+        }
+        let known = self.least.or_else(|| self.samples.iter().copied().reduce(f64::max));
+        let slow = Duration::from_secs_f64(known.unwrap_or_default() * 10.0);
+        now.saturating_duration_since(heard) >= QUIET.max(slow)
+            || now.saturating_duration_since(since) >= LONGEST.max(slow)
+    }
+
+    /// Ends measuring with the samples there are; too few of them say nothing.
+    fn measured(&mut self, enough: bool, now: Instant) {
+        self.measuring = None;
+        self.update = now + UPDATE;
+        self.measure = now + self.rule.measure.mul_f64(0.85 + 0.3 * self.spread);
+        if self.samples.len() >= self.few() {
+            self.least = self.median();
+        }
+        self.samples.clear();
+        if let (Some(least), false) = (self.least, enough) {
+            // what was let in may go on for so long that nothing else is heard
+            self.learn(least, least);
         }
     }
 
@@ -133,7 +191,7 @@ mod tests {
         let mut gradient = Gradient::new(rule, now);
         let end = now + time;
         while now < end {
-            let running = gradient.limit();
+            let running = gradient.limit(now);
             let latency =
                 Duration::from_millis(10).mul_f64((running as f64 / capacity as f64).max(1.0));
             for _ in 0..running {
@@ -141,7 +199,7 @@ mod tests {
             }
             now += latency;
         }
-        gradient.limit()
+        gradient.limit(now)
     }
 
     #[test]
@@ -162,12 +220,12 @@ mod tests {
         // so many rounds of as many requests as are let through, to a server that does 100 at once
         let mut rounds = |gradient: &mut Gradient, milliseconds: u64, count: usize| -> Vec<usize> {
             let round = |_| {
-                let running = gradient.limit();
+                let running = gradient.limit(now);
                 let latency =
                     Duration::from_millis(milliseconds).mul_f64((running as f64 / 100.0).max(1.0));
                 now += latency.max(UPDATE);
                 (0..running).for_each(|_| gradient.sample(latency, now, 0.5));
-                gradient.limit()
+                gradient.limit(now)
             };
             (0..count).map(round).collect()
         };
@@ -197,16 +255,53 @@ mod tests {
         let mut gradient = Gradient::new(GradientRule::default(), now);
         let ms = Duration::from_millis;
         for _ in 0..SAMPLES {
-            assert_eq!(gradient.limit(), LEAST_CONCURRENCY);
+            assert_eq!(gradient.limit(now), LEAST_CONCURRENCY);
             gradient.sample(ms(10), now, 0.5);
         }
         for _ in 0..100 {
             now += ms(100);
             gradient.sample(ms(10), now, 0.5);
         }
-        assert_eq!(gradient.limit(), 1000);
+        assert_eq!(gradient.limit(now), 1000);
         now += ms(60_000);
         gradient.sample(ms(10), now, 0.5);
-        assert_eq!(gradient.limit(), LEAST_CONCURRENCY);
+        assert_eq!(gradient.limit(now), LEAST_CONCURRENCY);
+    }
+
+    /// Streams that were let in while it measured kept everybody else out until they ended.
+    #[test]
+    fn streams_do_not_keep_it_measuring() {
+        let ms = Duration::from_millis;
+        let mut now = Instant::now();
+        let rule = GradientRule { most: 1_000_000, ..GradientRule::default() };
+        let mut gradient = Gradient::new(rule, now);
+        let mut running = 0;
+        // each is answered within 10 ms and never ends
+        let mut pass = |gradient: &mut Gradient, time: Duration| {
+            let until = now + time;
+            while now < until {
+                now += ms(10);
+                if running < gradient.limit(now) {
+                    running += 1;
+                    gradient.sample(ms(10), now, 0.5);
+                }
+            }
+            running
+        };
+        assert_eq!(pass(&mut gradient, ms(200)), LEAST_CONCURRENCY);
+        assert!(pass(&mut gradient, ms(2_000)) > 20);
+        let before = pass(&mut gradient, ms(50_000));
+        // it is measured again, when far more run than are let in then, and in vain
+        assert!(pass(&mut gradient, ms(30_000)) > before);
+    }
+
+    #[test]
+    fn a_server_that_answers_nothing_gets_no_more() {
+        let mut now = Instant::now();
+        let mut gradient = Gradient::new(GradientRule::default(), now);
+        for _ in 0..100 {
+            now += Duration::from_secs(60);
+            assert_eq!(gradient.limit(now), LEAST_CONCURRENCY);
+        }
     }
 }

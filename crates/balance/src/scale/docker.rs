@@ -122,14 +122,15 @@ impl Started for Container {
                 // the head comes at once, the body when it has ended, which may take for ever
                 let request = Request { method: "POST", ..Request::get(&path) };
                 let asked = self.server.call(&self.reach, request).await;
-                match asked {
-                    Ok(answer) if answer.status == 404 => return "it is gone".to_owned(),
-                    Ok(mut answer) => {
-                        if let Ok(Some(_)) = answer.line().await {
-                            return "it has ended".to_owned();
-                        }
+                if let Ok(mut answer) = asked {
+                    if answer.status == 404 {
+                        return "it is gone".to_owned();
                     }
-                    Err(_) => {}
+                    // any other status is Docker's own trouble
+                    let ends = (200..300).contains(&answer.status);
+                    if ends && matches!(answer.line().await, Ok(Some(_))) {
+                        return "it has ended".to_owned();
+                    }
                 }
                 // whether it lives is not known now: requests will tell
                 tokio::time::sleep(PATIENCE).await;

@@ -95,7 +95,7 @@ struct Spent {
 enum Why<'a> {
     Fault(&'a Fault),
     /// An answer with these fields.
-    Answer(&'a Fields),
+    Answer(&'a Fields, &'a mut Call),
 }
 
 impl Forward {
@@ -146,9 +146,10 @@ impl Forward {
                 note(exchange, &tried);
                 spent.tried.extend(tried.also);
                 let outcome = match tried.outcome {
-                    Ok((call, head)) if self.retry.asks(head.status) => {
+                    Ok((mut call, head)) if self.retry.asks(head.status) => {
                         // Rare, and only where it is wanted: the others stay small.
-                        let again = self.again(exchange, &mut request, &mut spent, &call, &head);
+                        let again =
+                            self.again(exchange, &mut request, &mut spent, &mut call, &head);
                         match Box::pin(again).await {
                             Some(next) => {
                                 request.body = call.discard();
@@ -198,7 +199,7 @@ impl Forward {
         exchange: &mut Exchange,
         request: &mut Request,
         spent: &mut Spent,
-        call: &Call,
+        call: &mut Call,
         head: &ResponseHead,
     ) -> Option<Lease> {
         if !self.retry.is_resendable(request) || !call.can_begin_anew() {
@@ -206,7 +207,7 @@ impl Forward {
         }
         spent.stale = false;
         spent.tried.extend(call.endpoint().map(|endpoint| endpoint.key));
-        self.next(exchange, request, spent, Why::Answer(&head.fields)).await
+        self.next(exchange, request, spent, Why::Answer(&head.fields, call)).await
     }
 
     /// A lease for another attempt at another member, if there may be one: within what the route
@@ -229,10 +230,10 @@ impl Forward {
         if *used > most {
             return None;
         }
-        let wait = match why {
+        let wait = match &why {
             _ if at_once => Duration::ZERO,
             Why::Fault(_) => self.retry.backoff.wait(spent.retries, exchange.local.random()),
-            Why::Answer(fields) => {
+            Why::Answer(fields, _) => {
                 self.retry.wait(spent.retries, fields, exchange.local.random())?
             }
         };
@@ -249,6 +250,10 @@ impl Forward {
                 self.destination.lease(&self.ask(exchange, request, &spent.tried))
             }
         };
+        if let (Leasing::Wait(_), Why::Answer(_, call)) = (&leasing, why) {
+            // Otherwise those who wait for each other's places would all stand still.
+            call.give_place();
+        }
         leased(exchange, leasing).await.ok()
     }
 

@@ -24,6 +24,8 @@ pub struct Call {
     /// Gone once the connection was given back or became a tunnel.
     connection: Option<Box<Connection>>,
     lease: Option<Lease>,
+    /// Where the connection belongs once the lease was given back before its end.
+    home: Option<Arc<Endpoint>>,
     local: Rc<Local>,
     writer: Writer,
     request_body: Body,
@@ -54,6 +56,7 @@ impl Call {
         Call {
             connection: Some(connection),
             lease: Some(lease),
+            home: None,
             local,
             writer,
             request_body,
@@ -209,6 +212,13 @@ impl Call {
         }
     }
 
+    pub(super) fn give_place(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            self.home = Some(lease.endpoint().clone());
+            lease.end(AttemptResult::Answered(self.status));
+        }
+    }
+
     /// A response that is there already leaves the connection fit for another exchange.
     pub(super) fn discard(mut self) -> Body {
         self.request_body.rewind();
@@ -252,16 +262,19 @@ impl Call {
     /// The whole response was received: the connection goes back if it is fit for another.
     fn finish(&mut self) {
         let Some(connection) = self.connection.take() else { return };
-        let Some(lease) = self.lease.take() else { return };
+        let lease = self.lease.take();
+        let Some(home) = lease.as_ref().map(Lease::endpoint).or(self.home.as_ref()) else { return };
         let fit = self.keep
             && self.upload == Upload::Done
             && connection.stream.filled().is_empty()
             && !connection.stream.ended();
         if fit {
             let now = self.local.worker.now();
-            self.local.idle.borrow_mut().put(lease.endpoint(), connection, now);
+            self.local.idle.borrow_mut().put(home, connection, now);
         }
-        lease.end(AttemptResult::Answered(self.status));
+        if let Some(lease) = lease {
+            lease.end(AttemptResult::Answered(self.status));
+        }
     }
 
     /// The response broke off.

@@ -36,6 +36,8 @@ pub struct Call {
     /// Gone once all has come: then the stream counts no more.
     slot: Option<Slot>,
     lease: Option<Lease>,
+    /// The lease was given back before the end.
+    place_given: bool,
     request_body: Body,
     upload: Upload,
     send: SendStream<Bytes>,
@@ -102,6 +104,7 @@ impl Call {
         Ok(Call {
             slot: Some(slot),
             lease: Some(lease),
+            place_given: false,
             upload: if request_body.is_empty() { Upload::Done } else { Upload::Going },
             request_body,
             send,
@@ -323,6 +326,13 @@ impl Call {
         }
     }
 
+    pub(in crate::client) fn give_place(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            self.place_given = true;
+            lease.end(AttemptResult::Answered(self.status));
+        }
+    }
+
     pub(in crate::client) fn discard(mut self: Box<Self>) -> Body {
         self.request_body.rewind();
         let body = std::mem::take(&mut self.request_body);
@@ -343,7 +353,10 @@ impl Call {
 
     /// The whole response was received.
     fn finish(&mut self) {
-        let Some(lease) = self.lease.take() else { return };
+        let lease = self.lease.take();
+        if lease.is_none() && !std::mem::take(&mut self.place_given) {
+            return;
+        }
         if self.upload == Upload::Going {
             // RFC 9113 §8.1: a response that needs no more of the request ends both.
             self.upload = Upload::Broken;
@@ -355,7 +368,9 @@ impl Call {
             slot.line.await_end(stream);
         }
         self.slot = None;
-        lease.end(AttemptResult::Answered(self.status));
+        if let Some(lease) = lease {
+            lease.end(AttemptResult::Answered(self.status));
+        }
     }
 
     /// Lets the endpoint send as much as was taken.
