@@ -91,8 +91,10 @@ impl Published {
         if let Some(keys) = self.keys.load_full() {
             return Some(keys);
         }
-        let first = self.under_way()?;
-        self.wait(first, worker, rhythm).await;
+        if let Some(first) = self.under_way() {
+            self.wait(first, worker, rhythm).await;
+        }
+        // the fetch may have ended since they were looked for
         self.keys.load_full()
     }
 
@@ -113,8 +115,9 @@ impl Published {
         if let Some(keys) = self.keys.load_full().filter(newer) {
             return Some(keys);
         }
-        let fetch = self.ask(worker.now(), rhythm.pause)?;
-        self.wait(fetch, worker, rhythm).await;
+        if let Some(fetch) = self.ask(worker.now(), rhythm.pause) {
+            self.wait(fetch, worker, rhythm).await;
+        }
         self.keys.load_full().filter(newer)
     }
 
