@@ -7,6 +7,7 @@ pub mod jq;
 pub mod literal;
 pub mod multipart;
 pub mod path;
+pub mod strict;
 pub mod template;
 pub mod xml;
 

@@ -15,7 +15,7 @@ use transom_settings::json::{Map, Value as Json};
 use transom_settings::{Secret, Url, settings};
 
 use crate::call::{self, Called, Caller};
-use crate::token::json;
+use crate::content::strict;
 
 settings! {
     /// Who we are to an authorization server.
@@ -138,7 +138,7 @@ impl Server {
     }
 
     fn answer(&self, called: Called) -> Result<Map<String, Json>, Failed> {
-        let answer = json::parse(&called.body);
+        let answer = strict::parse(&called.body);
         match (called.status, answer) {
             (200, Ok(Json::Object(answer))) => Ok(answer),
             (200, _) => Err(format!("what {} answers is no JSON object", self.url).into()),

@@ -8,7 +8,6 @@
 
 pub mod algorithm;
 pub mod claims;
-pub mod json;
 pub mod jws;
 pub mod key;
 pub mod keys;

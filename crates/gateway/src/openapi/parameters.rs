@@ -5,7 +5,7 @@ use transom_settings::json::{Map, Number, Value as Json};
 
 use super::Schema;
 use crate::content::multipart::Part;
-use crate::token::json as strict;
+use crate::content::strict;
 use crate::{escapes, media};
 
 /// What a request may have beside its body.

@@ -58,11 +58,11 @@ use transom_settings::json::{self, Value as Json, json};
 use transom_settings::{ByteSize, Spanned, settings};
 
 use self::query::{Kind as Operation, Refused};
+use crate::content::strict;
 use crate::expression::GraphQlAsked;
 use crate::kind::Kind;
 use crate::making::Making;
 use crate::pairs;
-use crate::token::json as strict;
 
 pub use self::query::{Most, weigh};
 

@@ -56,11 +56,11 @@ use crate::authority::{
     Asking, Authority, Changes, LONGEST_ANSWER, Memory, Refusal, Unanswered, Verdict, may_set,
 };
 use crate::call::{self, Called, Caller};
+use crate::content::strict;
 use crate::kind::Kind;
 use crate::making::Making;
 use crate::media;
 use crate::pairs;
-use crate::token::json as strict;
 
 settings! {
     /// Asks an Open Policy Agent whether a request may pass.

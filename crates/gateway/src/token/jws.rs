@@ -10,7 +10,7 @@ use transom_settings::json::{Map, Value as Json};
 
 use super::Refused;
 use super::algorithm::Algorithm;
-use super::json;
+use crate::content::strict;
 
 /// A token of which nothing is believed yet.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl<'t> Jws<'t> {
             (Some(first), Some(second), None) => (first, second),
             _ => return Err(Refused::Malformed("it does not have three parts")),
         };
-        let header = json::parse(&decoded(&token[..first])?);
+        let header = strict::parse(&decoded(&token[..first])?);
         let Ok(Json::Object(header)) = header else {
             return Err(Refused::Malformed("its header is no JSON object, or has a name twice"));
         };
@@ -67,7 +67,7 @@ impl<'t> Jws<'t> {
     /// # Errors
     /// When it says nothing that can be read in one way.
     pub fn claims(&self) -> Result<Map<String, Json>, Refused> {
-        match json::parse(&decoded(self.payload)?) {
+        match strict::parse(&decoded(self.payload)?) {
             Ok(Json::Object(claims)) => Ok(claims),
             _ => Err(Refused::Malformed("its payload is no JSON object, or has a name twice")),
         }

@@ -4,9 +4,9 @@ use transom_settings::json::Value as Json;
 
 use super::Refused;
 use super::algorithm::Algorithm;
-use super::json;
 use super::jws::Jws;
 use super::key::{Key, Print};
+use crate::content::strict;
 
 /// Keys, found by what a token names. Their number is bounded, and so are the attempts at a token
 /// that names none.
@@ -29,7 +29,7 @@ impl Keys {
     /// # Errors
     /// Why there is none.
     pub fn of_jwks(text: &[u8], allowed: &[Algorithm]) -> Result<(Self, Vec<String>), String> {
-        let set = json::parse(text).map_err(|error| format!("it is no JSON: {error}"))?;
+        let set = strict::parse(text).map_err(|error| format!("it is no JSON: {error}"))?;
         let Some(list) = set.get("keys").and_then(Json::as_array) else {
             return Err("it has no list `keys`".to_owned());
         };

@@ -2,14 +2,13 @@
 //! and that of JSON: of `{"page_size": 1, "pageSize": 2}` one would be taken here, and the other by whoever has
 //! looked at the request before.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use transom_settings::json;
-
-use crate::token::json::Name;
 
 /// Whether every field of JSON for this message stands once, and every name where there are no fields.
 ///
@@ -127,6 +126,33 @@ impl<'de> Visitor<'de> for Seen {
             entries.next_value_seed(below)?;
         }
         Ok(())
+    }
+}
+
+/// A name, of the text itself where it has no escapes.
+struct Name<'de>(Cow<'de, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Naming)
+    }
+}
+
+struct Naming;
+
+impl<'de> Visitor<'de> for Naming {
+    type Value = Name<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Name<'de>, E> {
+        Ok(Name(Cow::Borrowed(name)))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Name<'de>, E> {
+        Ok(Name(Cow::Owned(name.to_owned())))
     }
 }
 

@@ -10,9 +10,9 @@ use transom_settings::json::{self, Map, Value as Json};
 use super::names;
 use super::rules::{Binding, BodyOf, Method, leaf_of};
 use super::template::Bound;
+use crate::content::strict;
 use crate::escapes::{self, undone_in_form};
 use crate::grpc::frame;
-use crate::token::json as strict;
 
 /// Fields inside of each other that a parameter of the query may name.
 const DEEPEST: usize = 64;

@@ -18,10 +18,10 @@ use super::cookies::{self, Rules};
 use super::provider::Provider;
 use super::session::{Kept, Session};
 use super::{Oidc, Sessions};
+use crate::content::strict;
 use crate::oauth::{Failed, Granted, escape};
 use crate::pairs;
 use crate::seal::Seal;
-use crate::token::json;
 use crate::token::reading::Reading;
 use crate::token::seconds;
 
@@ -324,7 +324,7 @@ impl Begun {
     }
 
     fn read(text: &[u8], now: i64) -> Option<Self> {
-        let begun = json::parse(text).ok()?;
+        let begun = strict::parse(text).ok()?;
         let text = |name: &str| begun.get(name).and_then(Json::as_str).map(str::to_owned);
         let until = begun.get("until")?.as_i64()?;
         let (state, nonce) = (text("state")?, text("nonce")?);

@@ -15,11 +15,11 @@ use transom_settings::{Target, Url};
 
 use super::Oidc;
 use crate::call::{self, Called, Caller};
+use crate::content::strict;
 use crate::making::Making;
 use crate::oauth::{Failed, Granted, LONGEST, Server};
 use crate::token::algorithm::Algorithm;
 use crate::token::claims::Rules;
-use crate::token::json;
 use crate::token::jws::Jws;
 use crate::token::keys::Keys;
 use crate::token::seconds;
@@ -150,7 +150,7 @@ impl Provider {
             format!("{}/.well-known/openid-configuration", provider.path.trim_end_matches('/'));
         let url = Url { path, ..provider.clone() };
         let said = get(&self.calls.own, exchange, &url).await?;
-        let said = json::parse(&said.body).map_err(|error| format!("{url}: {error}"))?;
+        let said = strict::parse(&said.body).map_err(|error| format!("{url}: {error}"))?;
         let text = |name: &str| said.get(name).and_then(Json::as_str).map(str::to_owned);
         let needed = |name: &str| text(name).ok_or_else(|| format!("{url} does not say `{name}`"));
         let issuer = needed("issuer")?;

@@ -6,8 +6,8 @@ use transom_proxy::exchange::Identity;
 use transom_settings::json::{Map, Value as Json, json};
 
 use super::Oidc;
+use crate::content::strict;
 use crate::kind::Kind;
-use crate::token::json;
 use crate::token::reading::{Headers, Reading};
 
 /// What a cookie holds.
@@ -43,7 +43,7 @@ impl Kept {
     }
 
     pub(super) fn read(text: &[u8]) -> Option<Self> {
-        let kept = json::parse(text).ok()?;
+        let kept = strict::parse(text).ok()?;
         let text = |name: &str| kept.get(name).and_then(Json::as_str).map(str::to_owned);
         Some(Kept {
             claims: kept.get("claims")?.as_object()?.clone(),

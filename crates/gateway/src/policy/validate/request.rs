@@ -9,9 +9,9 @@ use transom_settings::json::Value as Json;
 
 use super::{Refusal, Unknown, Validate};
 use crate::content::form::decoded;
+use crate::content::strict;
 use crate::content::{Form, multipart};
 use crate::openapi::{Content, Document, Found, Operation, Parameter, Schema, Where, parameters};
-use crate::token::json as strict;
 use crate::{media, pairs};
 
 /// Places that an answer names at most.
