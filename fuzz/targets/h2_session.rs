@@ -111,6 +111,7 @@ fn site() -> Site {
         pages: Default::default(),
     };
     Site {
+        client_auth: None,
         name: "web".into(),
         generation: 1,
         router: Router::build(vec![rule]).expect("one rule without conditions is a router"),
