@@ -26,7 +26,9 @@ impl Outside for Nowhere {
     fn read(&self, path: &str) -> Result<String, String> {
         match path {
             "secret" => Ok("hunter2-very-secret\n".into()),
-            "part.yaml" => Ok("pools: { part: { endpoints: 127.0.0.1:1 } }\ninclude: part.yaml".into()),
+            "part.yaml" => {
+                Ok("pools: { part: { endpoints: 127.0.0.1:1 } }\ninclude: part.yaml".into())
+            }
             _ => Err("there is no such file".into()),
         }
     }

@@ -32,7 +32,7 @@ fn check_path(raw: &[u8], rules: PathRules) {
         assert_eq!(expected, None, "{rules:?}");
         return;
     };
-        assert_eq!(matches!(form, Canonical::Borrowed(_)), once == raw);
+    assert_eq!(matches!(form, Canonical::Borrowed(_)), once == raw);
     let text = std::str::from_utf8(&once).unwrap();
     assert_eq!(Some(text), expected.as_deref(), "{rules:?}");
     assert!(text.starts_with('/') && text.bytes().all(|b| (0x21..=0x7e).contains(&b)));
@@ -157,7 +157,9 @@ fn check_target(method: &[u8], raw: &[u8]) {
             let without_path = [b"://", authority, &tail[1..]].concat();
             assert!(raw.ends_with(&written) || raw.ends_with(&without_path));
         }
-        Target::Asterisk { authority: None } => assert_eq!((method, raw), (&b"OPTIONS"[..], &b"*"[..])),
+        Target::Asterisk { authority: None } => {
+            assert_eq!((method, raw), (&b"OPTIONS"[..], &b"*"[..]))
+        }
         Target::Asterisk { authority: Some(authority) } => {
             assert!(method == b"OPTIONS" && raw.ends_with(authority));
         }

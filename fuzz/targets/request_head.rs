@@ -116,7 +116,10 @@ fn written_again_it_is_the_same(head: &RequestHead<'_>) {
     let limits = HeadLimits { start_line: 1 << 16, line: 1 << 16, fields: 1 << 17, count: 1000 };
     let again = request(&out, &limits).unwrap().unwrap();
     assert_eq!(again.length, out.len());
-    assert_eq!((&again.method, again.target, again.version), (&head.method, head.target, head.version));
+    assert_eq!(
+        (&again.method, again.target, again.version),
+        (&head.method, head.target, head.version)
+    );
     assert!(again.fields.iter().eq(head.fields.iter()));
 }
 

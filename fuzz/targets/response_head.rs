@@ -48,9 +48,8 @@ fn cuts(length: usize) -> impl Iterator<Item = usize> {
 }
 
 fn framing_is_certain(head: &ResponseHead) {
-    let count = |name: &[u8]| {
-        head.fields.iter().filter(|f| f.name.eq_ignore_ascii_case(name)).count()
-    };
+    let count =
+        |name: &[u8]| head.fields.iter().filter(|f| f.name.eq_ignore_ascii_case(name)).count();
     let (lengths, encodings) = (count(b"content-length"), count(b"transfer-encoding"));
     for method in [Method::Get, Method::Head, Method::Connect] {
         match framing::of_response(head.version, head.status, &head.fields, &method) {

@@ -23,12 +23,15 @@ fuzz_target!(|text: &str| {
     if !path.starts_with('/') {
         return;
     }
-    let Some(Ok((call, framed))) = trial().request(method, path, query, body.as_bytes()) else { return };
+    let Some(Ok((call, framed))) = trial().request(method, path, query, body.as_bytes()) else {
+        return;
+    };
     let mut rest = &framed[..];
     while let Some((head, after)) = rest.split_first_chunk::<5>() {
         let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
         let (message, after) = after.split_at(length);
-        let json = trial().answer(&call, message.to_vec().into()).expect("what was made is a message");
+        let json =
+            trial().answer(&call, message.to_vec().into()).expect("what was made is a message");
         let again = trial().request("POST", &call, "", &json).expect("every method has a name");
         let (_, again) = again.expect("what was written is read");
         let json_again = trial().answer(&call, again.slice(5..)).expect("a message");
