@@ -18,9 +18,6 @@ use transom_proxy::serve::admit;
 use transom_proxy::stage::Stage;
 use transom_settings::{HeaderName, Percent, settings};
 
-use crate::kind::Kind as _;
-use crate::policy::anonymous::Anonymous;
-
 settings! {
     /// Who stays on one side of a share.
     pub enum Whom {
@@ -59,7 +56,7 @@ impl Canary {
     /// Whether it moves who asks.
     fn moves(&self, exchange: &Exchange) -> bool {
         let known = exchange.identity.as_deref().filter(|_| self.by == Whom::Consumer);
-        let known = known.filter(|identity| identity.by != Anonymous::NAME);
+        let known = known.filter(|identity| !identity.is_anonymous);
         let place = place(&self.api, known.map(|identity| &*identity.name), exchange.client);
         place < self.share.of_ten_thousand()
     }

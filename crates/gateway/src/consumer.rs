@@ -55,6 +55,7 @@ impl Consumer {
             scopes: scopes.unwrap_or(&self.scopes).to_vec(),
             plan: self.plan.clone(),
             is_consumer: true,
+            is_anonymous: false,
             by,
             until,
             claims: None,

@@ -165,6 +165,8 @@ pub struct Identity {
     pub plan: Option<Arc<str>>,
     /// Whether it is a consumer, and not only called like one.
     pub is_consumer: bool,
+    /// Whether it stands for everybody who shows nothing: such people have only the name in common.
+    pub is_anonymous: bool,
     /// The kind of the policy that found out, such as `jwt`.
     pub by: &'static str,
     /// When the credential ends, in seconds since 1970, where it is known to.

@@ -73,6 +73,7 @@ mod tests {
                 scopes: texts(scopes),
                 plan: plan.map(Arc::from),
                 is_consumer: false,
+                is_anonymous: false,
                 by: "jwt",
                 until: None,
                 claims: None,

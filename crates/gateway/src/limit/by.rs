@@ -15,8 +15,6 @@ use transom_settings::{
 };
 
 use crate::expression::{Anything, Expression, Facts};
-use crate::kind::Kind as _;
-use crate::policy::anonymous::Anonymous;
 
 settings! {
     /// What an expression says of a request, such as `identity.claims.tenant`.
@@ -46,7 +44,7 @@ impl By {
     /// What must not be the same for two: each begins with a letter of its own, so that nobody can be
     /// called like somebody's address.
     pub fn write(&self, exchange: &Exchange, request: &Request, out: &mut Vec<u8>) {
-        match (self, exchange.identity.as_ref().filter(|who| who.by != Anonymous::NAME)) {
+        match (self, exchange.identity.as_ref().filter(|who| !who.is_anonymous)) {
             (By::All, _) => out.push(b'*'),
             (By::Consumer, Some(identity)) => out.extend(By::consumer(&identity.name)),
             (By::Client | By::Consumer, _) => {
@@ -194,19 +192,20 @@ mod tests {
     fn l_02_strangers_are_told_apart_by_their_addresses() {
         let mut exchange = Exchange::alone(&Rc::new(Local::new(Worker::new(0))));
         let request = Request::new(Method::Get, "a", "/");
-        let mut key = |by: Option<&'static str>, name: &str, address: &str| {
+        let mut key = |is_anonymous: Option<bool>, name: &str, address: &str| {
             exchange.client = address.parse().unwrap();
-            let who = |by| Arc::new(Identity { name: name.into(), by, ..Identity::default() });
-            exchange.identity = by.map(who);
+            let name = name.into();
+            let who = |is_anonymous| Identity { name, is_anonymous, ..Identity::default() };
+            exchange.identity = is_anonymous.map(who).map(Arc::new);
             let mut out = Vec::new();
             By::Consumer.write(&exchange, &request, &mut out);
             out
         };
-        let anonymous = Some(Anonymous::NAME);
-        assert_eq!(key(Some("jwt"), "ada", "10.0.0.1"), key(Some("jwt"), "ada", "10.0.0.2"));
+        let (known, anonymous) = (Some(false), Some(true));
+        assert_eq!(key(known, "ada", "10.0.0.1"), key(known, "ada", "10.0.0.2"));
         assert_eq!(key(anonymous, "visitor", "10.0.0.1"), key(None, "", "10.0.0.1"));
         assert_ne!(key(anonymous, "visitor", "10.0.0.1"), key(anonymous, "visitor", "10.0.0.2"));
-        assert_ne!(key(Some("jwt"), "visitor", "10.0.0.1"), key(anonymous, "visitor", "10.0.0.1"));
+        assert_ne!(key(known, "visitor", "10.0.0.1"), key(anonymous, "visitor", "10.0.0.1"));
     }
 
     #[test]

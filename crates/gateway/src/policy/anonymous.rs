@@ -68,6 +68,7 @@ impl Kind for Anonymous {
             scopes: self.scopes.clone(),
             plan: self.plan.as_ref().map(|plan| Arc::from(&***plan)),
             is_consumer: false,
+            is_anonymous: true,
             by: Anonymous::NAME,
             until: None,
             claims: None,

@@ -40,6 +40,7 @@ impl Reading {
             scopes,
             plan: plan.map(Arc::from),
             is_consumer: false,
+            is_anonymous: false,
             by,
             until: claims.get("exp").and_then(seconds),
             claims: Some(Arc::new(Json::Object(claims))),

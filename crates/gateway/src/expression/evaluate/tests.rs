@@ -21,6 +21,7 @@ fn asked() -> (Exchange, Request) {
         scopes: vec!["orders:read".into()],
         plan: None,
         is_consumer: false,
+        is_anonymous: false,
         by: "jwt",
         until: None,
         claims: Some(Arc::new(json!({
