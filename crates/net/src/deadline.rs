@@ -14,6 +14,8 @@ use tokio::sync::Notify;
 
 /// How finely deadlines are told apart.
 pub const TICK: Duration = Duration::from_millis(20);
+/// How many of them are a second.
+const TICKS_PER_SECOND: u64 = 1000 / TICK.as_millis() as u64;
 /// How far the coarse clock may lag: one tick of a kernel with 100 of them a second.
 const COARSE: Duration = Duration::from_millis(10);
 const SLOTS: usize = 256;
@@ -151,7 +153,8 @@ impl Wheel {
     }
 
     fn tick_before(&self, at: Instant) -> u64 {
-        (at.saturating_duration_since(self.origin).as_micros() / TICK.as_micros()) as u64
+        let since = at.saturating_duration_since(self.origin);
+        since.as_secs() * TICKS_PER_SECOND + u64::from(since.subsec_nanos() / TICK.subsec_nanos())
     }
 
     fn tick_after(&self, at: Instant) -> u64 {

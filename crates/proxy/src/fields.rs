@@ -104,6 +104,9 @@ pub(crate) struct Place {
     pub(crate) value: Range<usize>,
 }
 
+/// Room for the bytes of what is usually added to a head.
+const ADDED: usize = 256;
+
 /// The fields of one message, in order.
 #[derive(Clone, Default)]
 pub struct Fields {
@@ -121,8 +124,13 @@ impl Fields {
 
     /// Room for a head of so many bytes, and what is usually added to one.
     pub fn with_room_for(bytes: usize, lines: usize) -> Self {
-        let (bytes, lines) = (Vec::with_capacity(bytes + 256), Vec::with_capacity(lines + 8));
+        let (bytes, lines) = (Vec::with_capacity(bytes + ADDED), Vec::with_capacity(lines + 8));
         Fields { bytes, lines, known: KnownSet::NONE }
+    }
+
+    /// For the codec: room for so many lines of a block that is adopted later.
+    pub(crate) fn with_lines(lines: usize) -> Self {
+        Fields { bytes: Vec::new(), lines: Vec::with_capacity(lines + 8), known: KnownSet::NONE }
     }
 
     pub fn len(&self) -> usize {
@@ -210,7 +218,7 @@ impl Fields {
         let value = value_start..self.bytes.len();
         self.bytes.extend_from_slice(b"\r\n");
         let place = Place { line: start, value: value.clone() };
-        self.push(name.len(), place, known, true);
+        self.push_line(name.len(), place, known, true);
         value
     }
 
@@ -286,6 +294,7 @@ impl Fields {
 
     /// For the codec: takes over the bytes of a received head, to which `push_line` then points.
     pub(crate) fn adopt(&mut self, head: &[u8]) {
+        self.bytes.reserve_exact(head.len() + ADDED);
         self.bytes.extend_from_slice(head);
     }
 
@@ -299,12 +308,14 @@ impl Fields {
         self.lines.iter().map(Line::value)
     }
 
-    /// For the codec: one line of a block that is adopted later.
-    pub(crate) fn push_line(&mut self, name: &[u8], place: Place, written: bool) {
-        self.push(name.len(), place, Known::of(name), written);
-    }
-
-    fn push(&mut self, name_len: usize, place: Place, known: Option<Known>, written: bool) {
+    /// One line of the block, which the codec adopts later.
+    pub(crate) fn push_line(
+        &mut self,
+        name_len: usize,
+        place: Place,
+        known: Option<Known>,
+        written: bool,
+    ) {
         if let Some(known) = known {
             self.known.insert(known);
         }

@@ -24,6 +24,8 @@ const FILE_FROM: u64 = 32 * 1024;
 const SOCKET_FROM: u64 = 8 * 1024 * 1024;
 /// Data up to this size is copied behind the head, so that both leave in one plain write.
 const COPY_UP_TO: usize = 4 * 1024;
+/// Room for a head.
+const USUAL_HEAD: usize = 768;
 /// Most bytes waiting to be written before the source is asked for more.
 const WAITING: usize = 64 * 1024;
 /// Most bytes moved in one system call.
@@ -81,6 +83,15 @@ impl Writer {
             blocked: false,
             handed: false,
         }
+    }
+
+    /// An empty head with room for what it usually holds, and for a body that is copied behind it.
+    pub fn head_for(ending: Ending) -> Vec<u8> {
+        let copied = match ending {
+            Ending::Length(n) if n <= COPY_UP_TO as u64 => n as usize,
+            _ => 0,
+        };
+        Vec::with_capacity(USUAL_HEAD + copied)
     }
 
     /// Bytes of body passed on.

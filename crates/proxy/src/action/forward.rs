@@ -184,7 +184,9 @@ impl Forward {
                     return Err(failure.fault);
                 }
                 let why = Why::Fault(&failure.fault);
-                lease = match self.next(exchange, &request, &mut spent, why).await {
+                // Boxed, as it is rare.
+                let next = Box::pin(self.next(exchange, &request, &mut spent, why));
+                lease = match next.await {
                     Some(lease) => lease,
                     // Nowhere else to go: the first failure is the one to tell.
                     None => return Err(failure.fault),

@@ -237,7 +237,7 @@ fn status_line(line: &[u8]) -> Result<(Version, u16), HeadError> {
 /// # Errors
 /// [`HeadError`].
 pub fn field_lines(block: &[u8], limits: &HeadLimits) -> Result<Fields, HeadError> {
-    let mut fields = Fields::with_room_for(0, 16);
+    let mut fields = Fields::with_lines(16);
     let mut start = 0;
     while start < block.len() {
         let end = memchr(b'\n', &block[start..]).ok_or(HeadError::BareLineEnd)? + start;
@@ -255,7 +255,8 @@ pub fn field_lines(block: &[u8], limits: &HeadLimits) -> Result<Fields, HeadErro
         let written = block[start + name..].starts_with(b": ")
             && place.value.start == start + name + 2
             && place.value.end + 1 == end;
-        fields.push_line(&block[start..start + name], place, written);
+        let known = Known::of(&block[start..start + name]);
+        fields.push_line(name, place, known, written);
         start = end + 1;
     }
     fields.adopt(block);

@@ -22,6 +22,20 @@ pub(super) fn target_length(bytes: &[u8]) -> usize {
     before::<0x21>(bytes)
 }
 
+/// How many bytes stand before the first colon, if there is one.
+pub(super) fn name_length(bytes: &[u8]) -> Option<usize> {
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let others = u64::from_le_bytes(*word) ^ (EACH * b':' as u64);
+        let found = others.wrapping_sub(EACH) & !others & HIGH;
+        if found != 0 {
+            return Some(at * 8 + (found.trailing_zeros() / 8) as usize);
+        }
+    }
+    let in_rest = rest.iter().position(|b| *b == b':');
+    in_rest.map(|at| bytes.len() - rest.len() + at)
+}
+
 /// How many bytes stand before the first that is less than `LEAST` or DEL.
 fn before<const LEAST: u8>(bytes: &[u8]) -> usize {
     let (words, rest) = bytes.as_chunks::<8>();
@@ -54,6 +68,8 @@ mod tests {
                     assert_eq!(value_length(&bytes), if ends { at } else { length }, "{byte:#x}");
                     let ends = byte < 0x21 || byte == 0x7f;
                     assert_eq!(target_length(&bytes), if ends { at } else { length }, "{byte:#x}");
+                    let found = (byte == b':').then_some(at);
+                    assert_eq!(name_length(&bytes), found, "{byte:#x}");
                 }
             }
         }

@@ -94,7 +94,7 @@ pub async fn serve(stream: Stream, peer: Rc<Peer>, serving: Rc<Serving>) {
     close(&wire, &mut patience).await;
 }
 
-/// Waits for the first byte of a request, holding nothing. False when there will be none.
+/// Waits for the first bytes of a request, holding nothing. False when there will be none.
 async fn wait_for_request(
     wire: &Wire,
     serving: &Serving,
@@ -111,8 +111,8 @@ async fn wait_for_request(
         if first { timeouts.first_byte } else { timeouts.keep_alive }
     };
     let there_is_one = poll_fn(|cx| {
-        if let Poll::Ready(readable) = wire.state().stream.poll_readable(cx) {
-            return Poll::Ready(readable.is_ok());
+        if let Poll::Ready(filled) = wire.state().stream.poll_fill(Size::Small, cx) {
+            return Poll::Ready(filled.is_ok_and(|n| n > 0));
         }
         if serving.draining.get() && !last_call {
             last_call = true;
@@ -160,7 +160,7 @@ async fn begins_as_h2(wire: &Wire, site: &Site, patience: &mut Patience) -> bool
     .await
 }
 
-/// Serves one request.
+/// Serves one request: reads it, runs it through its route, and sends what comes of it.
 async fn one(
     wire: &Rc<Wire>,
     peer: &Rc<Peer>,
@@ -168,13 +168,46 @@ async fn one(
     site: Rc<Arc<Site>>,
     last: bool,
 ) -> Fate {
-    let read = read_head(wire, peer, serving, &site).await;
-    // Boxed at once, so that what waits holds it only once.
-    match read.map(|admitted| Box::new(begin(wire, peer, serving, &site, admitted, last))) {
-        Ok(begun) => exchange(wire, serving, begun).await,
-        Err(None) => Fate::Close,
-        Err(Some(fault)) => Box::pin(refuse(wire, peer, serving, site, fault)).await,
+    let admitted = match read_head(wire, peer, serving, &site).await {
+        Ok(admitted) => admitted,
+        Err(None) => return Fate::Close,
+        Err(Some(fault)) => return Box::pin(refuse(wire, peer, serving, site, fault)).await,
+    };
+    let (mut exchange, plan, request) = begin(wire, peer, serving, site, admitted, last);
+    let response = match request {
+        Ok(request) => chain::run(&mut exchange, request).await,
+        Err(answer) => {
+            if !ceilings::hold(&exchange).await {
+                steps::finish(&mut exchange);
+                return Fate::Vanish;
+            }
+            answer
+        }
+    };
+    let tunnel = exchange.tunnel.take().filter(|_| response.status == 101);
+    // A connection that is not kept gives back what it holds. One that has become a tunnel carries no
+    // request after this one anyway.
+    let tight = serving.local.worker.pressure().level() >= Level::Tight;
+    let keep = plan.keep && !tight && !serving.draining.get();
+    let plan = Plan { keep: keep || tunnel.is_some(), ..plan };
+    let fate = respond(wire, &mut exchange, response, plan).await;
+    let fate = match tunnel {
+        Some(tunnel) if fate == Fate::Keep => {
+            let idle = exchange.route().and_then(|route| route.timeouts.tunnel_idle);
+            exchange.record.tunnel = true;
+            steps::each_sink(&mut exchange, |sink, exchange| sink.tunnelled(exchange));
+            Box::pin(run_tunnel(wire, serving, &mut exchange, tunnel, idle)).await;
+            Fate::Close
+        }
+        _ => fate,
+    };
+    exchange.record.body_in += wire.state().body_read;
+    steps::finish(&mut exchange);
+    drop(exchange);
+    if fate == Fate::Keep && !wire.state().body.is_done() {
+        return Box::pin(drain_body(wire, serving)).await;
     }
+    fate
 }
 
 /// Reads and checks a head. `Err(None)` when the client ended before it was whole.
@@ -256,26 +289,19 @@ async fn refuse(
     if fate == Fate::Abort { fate } else { Fate::Linger }
 }
 
-/// An exchange that has begun, how its response is to be sent, and the request for its route or the
-/// answer in its place.
-struct Begun {
-    exchange: Exchange,
-    plan: Plan,
-    request: Result<Request, Response>,
-}
-
-/// Begins the exchange of an admitted request.
+/// Begins the exchange of an admitted request: how its response is to be sent, and the request for
+/// its route or the answer in its place.
 fn begin(
     wire: &Rc<Wire>,
     peer: &Rc<Peer>,
     serving: &Rc<Serving>,
-    site: &Rc<Arc<Site>>,
+    site: Rc<Arc<Site>>,
     mut admitted: Admitted,
     last: bool,
-) -> Begun {
+) -> (Box<Exchange>, Plan, Result<Request, Response>) {
     let id = admitted.take_id();
     let from = From { peer, serving, side: wire.clone(), version: Version::Http11 };
-    let mut exchange = from.begin(site.clone(), id, Some(&admitted));
+    let mut exchange = from.begin(site, id, Some(&admitted));
     {
         let mut state = wire.state();
         state.body = Decoder::new(admitted.framing);
@@ -295,44 +321,7 @@ fn begin(
         Body::Stream(Box::new(RequestBody::new(wire.clone(), rules, &serving.local.worker)))
     };
     let request = steps::route(&mut exchange, admitted, body);
-    Begun { exchange, plan, request }
-}
-
-/// Runs a request through its route and sends what comes of it.
-async fn exchange(wire: &Rc<Wire>, serving: &Rc<Serving>, mut begun: Box<Begun>) -> Fate {
-    let (plan, exchange) = (begun.plan, &mut begun.exchange);
-    let response = match begun.request {
-        Ok(request) => chain::run(exchange, request).await,
-        Err(_) if !ceilings::hold(exchange).await => {
-            steps::finish(exchange);
-            return Fate::Vanish;
-        }
-        Err(answer) => answer,
-    };
-    let tunnel = exchange.tunnel.take().filter(|_| response.status == 101);
-    // A connection that is not kept gives back what it holds. One that has become a tunnel carries no
-    // request after this one anyway.
-    let tight = serving.local.worker.pressure().level() >= Level::Tight;
-    let keep = plan.keep && !tight && !serving.draining.get();
-    let plan = Plan { keep: keep || tunnel.is_some(), ..plan };
-    let fate = respond(wire, exchange, response, plan).await;
-    let fate = match tunnel {
-        Some(tunnel) if fate == Fate::Keep => {
-            let idle = exchange.route().and_then(|route| route.timeouts.tunnel_idle);
-            exchange.record.tunnel = true;
-            steps::each_sink(exchange, |sink, exchange| sink.tunnelled(exchange));
-            Box::pin(run_tunnel(wire, serving, exchange, tunnel, idle)).await;
-            Fate::Close
-        }
-        _ => fate,
-    };
-    exchange.record.body_in += wire.state().body_read;
-    steps::finish(exchange);
-    drop(begun.exchange);
-    if fate == Fate::Keep && !wire.state().body.is_done() {
-        return Box::pin(drain_body(wire, serving)).await;
-    }
-    fate
+    (exchange, plan, request)
 }
 
 /// How a response is to be sent.
@@ -458,8 +447,10 @@ fn head_of(
     ending: Ending,
     interim: Vec<u8>,
 ) -> Vec<u8> {
-    let mut out = interim;
-    out.reserve(1024);
+    let mut out = match interim.is_empty() {
+        true => Writer::head_for(ending),
+        false => interim,
+    };
     out.extend_from_slice(b"HTTP/1.1 ");
     let mut number = itoa::Buffer::new();
     out.extend_from_slice(number.format(response.status).as_bytes());

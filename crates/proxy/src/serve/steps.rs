@@ -31,13 +31,13 @@ pub(super) struct From<'a, S> {
 
 impl<S: ClientSide + 'static> From<'_, S> {
     /// Begins the exchange of an admitted request, or of one that could not be read, and tells the
-    /// sinks.
+    /// sinks. Boxed, since it is passed through many hands.
     pub(super) fn begin(
         self,
         site: Rc<Arc<Site>>,
         id: RequestId,
         admitted: Option<&Admitted>,
-    ) -> Exchange {
+    ) -> Box<Exchange> {
         let unread = || Asked {
             method: Method::Other("-".into()),
             scheme: self.peer.scheme(),
@@ -48,7 +48,7 @@ impl<S: ClientSide + 'static> From<'_, S> {
             wants: Default::default(),
             timeout: None,
         };
-        let mut exchange = Exchange {
+        let mut exchange = Box::new(Exchange {
             id,
             started: Instant::now(),
             local: self.serving.local.clone(),
@@ -63,7 +63,7 @@ impl<S: ClientSide + 'static> From<'_, S> {
             record: Record::default(),
             client_side: Some(self.side),
             tunnel: None,
-        };
+        });
         let none = Fields::new();
         let fields = admitted.map_or(&none, |admitted| &admitted.fields);
         each_sink(&mut exchange, |sink, exchange| sink.began(exchange, fields));

@@ -7,7 +7,7 @@ use crate::body::Body;
 use crate::destination::Endpoint;
 use crate::exchange::Exchange;
 use crate::message::{Method, Request};
-use crate::writer::Ending;
+use crate::writer::{Ending, Writer};
 
 impl Forward {
     /// The request head for this endpoint, and how its body ends.
@@ -18,7 +18,8 @@ impl Forward {
         endpoint: &Endpoint,
         body: &Body,
     ) -> (Vec<u8>, Ending) {
-        let mut out = Vec::with_capacity(1024);
+        let ending = ending_of(request, body);
+        let mut out = Writer::head_for(ending);
         out.extend_from_slice(request.method.as_str().as_bytes());
         out.push(b' ');
         out.extend_from_slice(request.path.as_bytes());
@@ -51,7 +52,6 @@ impl Forward {
         } else if request.takes_trailers {
             out.extend_from_slice(b"TE: trailers\r\nConnection: TE\r\n");
         }
-        let ending = ending_of(request, body);
         match ending {
             Ending::Length(n) => {
                 out.extend_from_slice(b"Content-Length: ");

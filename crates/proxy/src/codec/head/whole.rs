@@ -6,8 +6,8 @@
 use memchr::memchr;
 
 use super::{HeadLimits, is_token_byte};
-use crate::codec::scan::value_length;
-use crate::fields::{Fields, Place};
+use crate::codec::scan::{name_length, value_length};
+use crate::fields::{Fields, Known, Place};
 
 /// The start line without its CR LF, the fields, and how long the head is.
 pub(super) fn head<'a>(bytes: &'a [u8], limits: &HeadLimits) -> Option<(&'a [u8], Fields, usize)> {
@@ -22,15 +22,17 @@ pub(super) fn head<'a>(bytes: &'a [u8], limits: &HeadLimits) -> Option<(&'a [u8]
 
 /// The fields, and how long they are with the empty line behind them.
 fn fields(block: &[u8], limits: &HeadLimits) -> Option<(Fields, usize)> {
-    let mut fields = Fields::with_room_for(0, 16);
+    let mut fields = Fields::with_lines(16);
     let mut at = 0;
     loop {
         let line = &block[at..];
         if line.starts_with(b"\r\n") {
             break;
         }
-        let name = line.iter().position(|b| !is_token_byte(*b))?;
-        if name == 0 || line[name] != b':' {
+        let name = name_length(line)?;
+        // A known name needs no look at each of its bytes.
+        let known = Known::of(&line[..name]);
+        if known.is_none() && (name == 0 || !line[..name].iter().all(|b| is_token_byte(*b))) {
             return None;
         }
         let spaces = line[name + 1..].iter().position(|b| !matches!(b, b' ' | b'\t'))?;
@@ -49,7 +51,7 @@ fn fields(block: &[u8], limits: &HeadLimits) -> Option<(Fields, usize)> {
         }
         let written = spaces == 1 && line[name + 1] == b' ' && value_end == end;
         let place = Place { line: at, value: at + value..at + value_end };
-        fields.push_line(&line[..name], place, written);
+        fields.push_line(name, place, known, written);
         at += end + 2;
     }
     if at > limits.fields {
