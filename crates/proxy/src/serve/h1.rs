@@ -71,7 +71,11 @@ pub async fn serve(stream: Stream, peer: Rc<Peer>, serving: Rc<Serving>) {
         let age = serving.local.worker.now().saturating_duration_since(opened);
         let last = served >= site.limits.requests || age >= site.limits.age;
         // Boxed, so that an idle connection costs no more than this loop.
-        match Box::pin(one(&wire, &peer, &serving, site, last)).await {
+        let fate = match Box::pin(one(&wire, &peer, &serving, &site, last)).await {
+            Ok(fate) => fate,
+            Err(unread) => Box::pin(refuse(&wire, &peer, &serving, site, unread)).await,
+        };
+        match fate {
             Fate::Keep => {}
             Fate::Close => {
                 close(&wire, &mut patience).await;
@@ -161,25 +165,28 @@ async fn begins_as_h2(wire: &Wire, site: &Site, patience: &mut Patience) -> bool
 }
 
 /// Serves one request: reads it, runs it through its route, and sends what comes of it.
+///
+/// # Errors
+/// What is wrong with a request that could not be read.
 async fn one(
     wire: &Rc<Wire>,
     peer: &Rc<Peer>,
     serving: &Rc<Serving>,
-    site: Rc<Arc<Site>>,
+    site: &Rc<Arc<Site>>,
     last: bool,
-) -> Fate {
-    let admitted = match read_head(wire, peer, serving, &site).await {
+) -> Result<Fate, Fault> {
+    let admitted = match read_head(wire, peer, serving, site).await {
         Ok(admitted) => admitted,
-        Err(None) => return Fate::Close,
-        Err(Some(fault)) => return Box::pin(refuse(wire, peer, serving, site, fault)).await,
+        Err(None) => return Ok(Fate::Close),
+        Err(Some(fault)) => return Err(fault),
     };
-    let (mut exchange, plan, request) = begin(wire, peer, serving, site, admitted, last);
+    let (mut exchange, plan, request) = begin(wire, peer, serving, site.clone(), admitted, last);
     let response = match request {
         Ok(request) => chain::run(&mut exchange, request).await,
         Err(answer) => {
             if !ceilings::hold(&exchange).await {
                 steps::finish(&mut exchange);
-                return Fate::Vanish;
+                return Ok(Fate::Vanish);
             }
             answer
         }
@@ -205,9 +212,9 @@ async fn one(
     steps::finish(&mut exchange);
     drop(exchange);
     if fate == Fate::Keep && !wire.state().body.is_done() {
-        return Box::pin(drain_body(wire, serving)).await;
+        return Ok(Box::pin(drain_body(wire, serving)).await);
     }
-    fate
+    Ok(fate)
 }
 
 /// Reads and checks a head. `Err(None)` when the client ended before it was whole.
