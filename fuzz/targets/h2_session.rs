@@ -90,7 +90,7 @@ impl Action for Echo {
         String::new()
     }
 
-    fn run<'a>(&'a self, _: &'a mut Exchange, request: Request) -> Answering<'a> {
+    fn run<'a>(&'a self, _: &'a mut Exchange, request: Box<Request>) -> Answering<'a> {
         let mut response = Response::new(200);
         response.body = request.body;
         Box::pin(std::future::ready(Ok(response)))

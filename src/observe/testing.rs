@@ -118,7 +118,7 @@ impl Action for Nothing {
         String::new()
     }
 
-    fn run<'a>(&'a self, _: &'a mut Exchange, _: Request) -> Answering<'a> {
+    fn run<'a>(&'a self, _: &'a mut Exchange, _: Box<Request>) -> Answering<'a> {
         unreachable!("the tests run no request")
     }
 }

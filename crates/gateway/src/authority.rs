@@ -269,7 +269,7 @@ impl<A: Authority> Policy for Asking<A> {
     fn handle<'a>(
         &'a self,
         exchange: &'a mut Exchange,
-        mut request: Request,
+        mut request: Box<Request>,
         next: Next,
     ) -> Answering<'a> {
         Box::pin(async move {

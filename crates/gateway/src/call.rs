@@ -102,7 +102,7 @@ impl Caller {
     async fn call(&self, exchange: &mut Exchange, request: Request) -> Result<Called, Fault> {
         let worker = exchange.local.worker.clone();
         let answer = async {
-            let mut response = self.forward.run(exchange, request).await?;
+            let mut response = self.forward.run(exchange, Box::new(request)).await?;
             match response.body.whole(self.longest).await? {
                 Some(body) => Ok(Called {
                     status: response.status,

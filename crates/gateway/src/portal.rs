@@ -189,7 +189,7 @@ impl Action for Showing {
         )
     }
 
-    fn run<'a>(&'a self, exchange: &'a mut Exchange, mut request: Request) -> Answering<'a> {
+    fn run<'a>(&'a self, exchange: &'a mut Exchange, mut request: Box<Request>) -> Answering<'a> {
         Box::pin(async move {
             let mut response = self.answer(exchange, &mut request).await?;
             let fields = &mut response.fields;

@@ -22,5 +22,5 @@ pub trait Action: Send + Sync {
     /// One line for `transom explain`: what would happen.
     fn describe(&self) -> String;
 
-    fn run<'a>(&'a self, exchange: &'a mut Exchange, request: Request) -> Answering<'a>;
+    fn run<'a>(&'a self, exchange: &'a mut Exchange, request: Box<Request>) -> Answering<'a>;
 }

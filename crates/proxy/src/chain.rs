@@ -29,7 +29,7 @@ impl Next {
     pub fn run(
         mut self,
         exchange: &mut Exchange,
-        mut request: Request,
+        mut request: Box<Request>,
     ) -> impl Future<Output = Response> {
         async move {
             let site = self.site.clone();
@@ -72,7 +72,7 @@ impl Next {
 /// Runs the whole chain of the route that `exchange` has matched. A panic in it becomes
 /// [`Code::Internal`] for this exchange only.
 #[allow(clippy::manual_async_fn, reason = "an `async fn` holds what it is given twice")]
-pub fn run(exchange: &mut Exchange, mut request: Request) -> impl Future<Output = Response> {
+pub fn run(exchange: &mut Exchange, mut request: Box<Request>) -> impl Future<Output = Response> {
     async move {
         let Some(route) = exchange.route else {
             return answer::to(exchange, Fault::new(Code::NoRoute, "no route was matched"));
@@ -144,7 +144,7 @@ mod tests {
             String::new()
         }
 
-        fn run<'a>(&'a self, _: &'a mut Exchange, _: Request) -> Answering<'a> {
+        fn run<'a>(&'a self, _: &'a mut Exchange, _: Box<Request>) -> Answering<'a> {
             Box::pin(async { panic!("on purpose") })
         }
     }
@@ -161,7 +161,7 @@ mod tests {
         fn handle<'a>(
             &'a self,
             exchange: &'a mut Exchange,
-            request: Request,
+            request: Box<Request>,
             next: Next,
         ) -> Answering<'a> {
             Box::pin(async move {
@@ -217,7 +217,7 @@ mod tests {
             let mut exchange = testing::exchange(asked, testing::site(vec![broken]));
             exchange.route = Some(0);
             let cx = &mut Context::from_waker(Waker::noop());
-            let answered = std::pin::pin!(run(&mut exchange, request)).poll(cx);
+            let answered = std::pin::pin!(run(&mut exchange, Box::new(request))).poll(cx);
             let Poll::Ready(mut response) = answered else { panic!("nothing here waits") };
             assert_eq!(response.status, 500);
             let mut said = Vec::new();

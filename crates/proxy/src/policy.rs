@@ -68,7 +68,7 @@ pub trait Policy: Send + Sync {
     fn handle<'a>(
         &'a self,
         exchange: &'a mut Exchange,
-        request: Request,
+        request: Box<Request>,
         next: Next,
     ) -> Answering<'a> {
         Box::pin(async move { Ok(next.run(exchange, request).await) })

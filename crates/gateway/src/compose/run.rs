@@ -102,7 +102,7 @@ impl Action for Composition {
         format!("compose {}: {}", names.join(", "), self.worst)
     }
 
-    fn run<'a>(&'a self, exchange: &'a mut Exchange, request: Request) -> Answering<'a> {
+    fn run<'a>(&'a self, exchange: &'a mut Exchange, request: Box<Request>) -> Answering<'a> {
         Box::pin(async move {
             let client = self.client(request).await?;
             let outcomes = self.gather(exchange, &client).await?;
@@ -113,7 +113,7 @@ impl Action for Composition {
 
 impl Composition {
     /// What of the client's request parts are sent.
-    async fn client(&self, mut request: Request) -> Result<Client, Fault> {
+    async fn client(&self, mut request: Box<Request>) -> Result<Client, Fault> {
         let bad = |what: String| Fault::new(Code::BadRequest, what);
         let body = match self.wants_body {
             false => None,

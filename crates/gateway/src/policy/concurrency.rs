@@ -132,7 +132,7 @@ impl Policy for AtOnce {
     fn handle<'a>(
         &'a self,
         exchange: &'a mut Exchange,
-        request: Request,
+        request: Box<Request>,
         next: Next,
     ) -> Answering<'a> {
         Box::pin(async move {

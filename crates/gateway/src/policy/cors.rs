@@ -139,7 +139,7 @@ impl Policy for Sharing {
     fn handle<'a>(
         &'a self,
         exchange: &'a mut Exchange,
-        request: Request,
+        request: Box<Request>,
         next: Next,
     ) -> Answering<'a> {
         Box::pin(async move {

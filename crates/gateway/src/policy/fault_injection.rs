@@ -156,7 +156,7 @@ impl Policy for Unruly {
     fn handle<'a>(
         &'a self,
         exchange: &'a mut Exchange,
-        request: Request,
+        request: Box<Request>,
         next: Next,
     ) -> Answering<'a> {
         Box::pin(async move {

@@ -279,7 +279,7 @@ impl Policy for Once {
     fn handle<'a>(
         &'a self,
         exchange: &'a mut Exchange,
-        mut request: Request,
+        mut request: Box<Request>,
         next: Next,
     ) -> Answering<'a> {
         Box::pin(async move {
@@ -347,7 +347,7 @@ impl Once {
     async fn first(
         &self,
         exchange: &mut Exchange,
-        request: Request,
+        request: Box<Request>,
         next: Next,
         (key, fingerprint): (Digest, Digest),
         first: First,

@@ -148,7 +148,7 @@ impl Policy for Mocking {
         }
     }
 
-    fn handle<'a>(&'a self, _: &'a mut Exchange, request: Request, _: Next) -> Answering<'a> {
+    fn handle<'a>(&'a self, _: &'a mut Exchange, request: Box<Request>, _: Next) -> Answering<'a> {
         Box::pin(async move {
             if !self.delay.is_zero() {
                 tokio::time::sleep(self.delay).await;

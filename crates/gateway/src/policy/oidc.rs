@@ -265,7 +265,7 @@ impl Policy for People {
     fn handle<'a>(
         &'a self,
         exchange: &'a mut Exchange,
-        request: Request,
+        request: Box<Request>,
         next: Next,
     ) -> Answering<'a> {
         Box::pin(async move {

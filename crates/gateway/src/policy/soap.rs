@@ -366,7 +366,7 @@ impl Policy for Calling {
     fn handle<'a>(
         &'a self,
         exchange: &'a mut Exchange,
-        mut request: Request,
+        mut request: Box<Request>,
         next: Next,
     ) -> Answering<'a> {
         Box::pin(async move {

@@ -278,7 +278,7 @@ impl Policy for Transforming {
     fn handle<'a>(
         &'a self,
         exchange: &'a mut Exchange,
-        mut request: Request,
+        mut request: Box<Request>,
         next: Next,
     ) -> Answering<'a> {
         Box::pin(async move {

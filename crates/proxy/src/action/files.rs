@@ -267,7 +267,7 @@ impl Action for Files {
         format!("files below {}", self.root.path().display())
     }
 
-    fn run<'a>(&'a self, exchange: &'a mut Exchange, request: Request) -> Answering<'a> {
+    fn run<'a>(&'a self, exchange: &'a mut Exchange, request: Box<Request>) -> Answering<'a> {
         Box::pin(std::future::ready(self.answer(exchange, &request)))
     }
 }

@@ -9,6 +9,7 @@ pub mod mirror;
 pub mod retry;
 
 use std::future::{Future, poll_fn};
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -74,7 +75,7 @@ impl Action for Forward {
         format!("forward to {}: {}", self.destination.name(), endpoints.join(", "))
     }
 
-    fn run<'a>(&'a self, exchange: &'a mut Exchange, request: Request) -> Answering<'a> {
+    fn run<'a>(&'a self, exchange: &'a mut Exchange, request: Box<Request>) -> Answering<'a> {
         Box::pin(self.forward(exchange, request))
     }
 }
@@ -103,7 +104,7 @@ impl Forward {
     fn forward(
         &self,
         exchange: &mut Exchange,
-        mut request: Request,
+        mut request: Box<Request>,
     ) -> impl Future<Output = Result<Response, Fault>> {
         async move {
             if !self.upgrade {
@@ -133,65 +134,82 @@ impl Forward {
                     let left = by.saturating_duration_since(Instant::now());
                     grpc::set_timeout(&mut request.fields, left);
                 }
-                let tried = match self.hedges(&request) {
-                    None => {
-                        let body = std::mem::take(&mut request.body);
-                        self.attempt(exchange, &request, body, lease, spent.stale).await
-                    }
-                    Some(after) => {
-                        let hedged = self.hedged(exchange, &request, lease, after, &spent.tried);
-                        Box::pin(hedged).await
-                    }
-                };
-                note(exchange, &tried);
-                spent.tried.extend(tried.also);
-                let outcome = match tried.outcome {
-                    Ok((mut call, head)) if self.retry.asks(head.status) => {
-                        // Rare, and only where it is wanted: the others stay small.
-                        let again =
-                            self.again(exchange, &mut request, &mut spent, &mut call, &head);
-                        match Box::pin(again).await {
-                            Some(next) => {
-                                request.body = call.discard();
-                                lease = next;
-                                continue;
-                            }
-                            None => self.response(exchange, &request, &tried.endpoint, call, head),
+                let after = {
+                    let tried = match self.hedges(&request) {
+                        None => {
+                            let body = std::mem::take(&mut request.body);
+                            self.attempt(exchange, &request, body, lease, spent.stale).await
                         }
-                    }
-                    Ok((call, head)) => {
-                        self.response(exchange, &request, &tried.endpoint, call, head)
-                    }
-                    Err(failure) => Err(failure),
+                        Some(after) => {
+                            let hedged =
+                                self.hedged(exchange, &request, lease, after, &spent.tried);
+                            Box::pin(hedged).await
+                        }
+                    };
+                    note(exchange, &tried);
+                    spent.tried.extend(tried.also);
+                    let outcome = match tried.outcome {
+                        Ok((call, head)) if !self.retry.asks(head.status) => {
+                            match self.response(exchange, &request, &tried.endpoint, call, head) {
+                                Ok(response) => return Ok(response),
+                                Err(failure) => Err(failure),
+                            }
+                        }
+                        outcome => outcome,
+                    };
+                    // Boxed, as it is rare: the others stay small.
+                    let endpoint = tried.endpoint;
+                    Box::pin(self.after(exchange, &mut request, &mut spent, endpoint, outcome))
                 };
-                let failure = match outcome {
-                    Ok(response) => return Ok(response),
-                    Err(failure) => failure,
-                };
-                let fresh_may_help = failure.broken && exchange.record.reused && !spent.stale;
-                request.body = failure.body;
-                let Some(failed) = failure.lease else { return Err(failure.fault) };
-                let can_resend = failure.untouched && self.retry.after(&request, &failure.fault);
-                if can_resend && fresh_may_help {
-                    spent.stale = true;
-                    lease = failed;
-                    continue;
-                }
-                spent.stale = false;
-                spent.tried.push(failed.endpoint().key);
-                failed.end(result_of(&failure.fault));
-                if !can_resend {
-                    return Err(failure.fault);
-                }
-                let why = Why::Fault(&failure.fault);
-                // Boxed, as it is rare.
-                let next = Box::pin(self.next(exchange, &request, &mut spent, why));
-                lease = match next.await {
-                    Some(lease) => lease,
-                    // Nowhere else to go: the first failure is the one to tell.
-                    None => return Err(failure.fault),
+                lease = match after.await {
+                    ControlFlow::Continue(lease) => lease,
+                    ControlFlow::Break(outcome) => return outcome,
                 };
             }
+        }
+    }
+
+    /// After an attempt that failed, or whose answer asks for another one: the lease to try again
+    /// with, or what is to be said.
+    async fn after(
+        &self,
+        exchange: &mut Exchange,
+        request: &mut Request,
+        spent: &mut Spent,
+        endpoint: Arc<Endpoint>,
+        outcome: Result<(Call, ResponseHead), Failure>,
+    ) -> ControlFlow<Result<Response, Fault>, Lease> {
+        let failure = match outcome {
+            Ok((mut call, head)) => {
+                if let Some(lease) = self.again(exchange, request, spent, &mut call, &head).await {
+                    request.body = call.discard();
+                    return ControlFlow::Continue(lease);
+                }
+                match self.response(exchange, request, &endpoint, call, head) {
+                    Ok(response) => return ControlFlow::Break(Ok(response)),
+                    Err(failure) => failure,
+                }
+            }
+            Err(failure) => failure,
+        };
+        let fresh_may_help = failure.broken && exchange.record.reused && !spent.stale;
+        request.body = failure.body;
+        let Some(failed) = failure.lease else { return ControlFlow::Break(Err(failure.fault)) };
+        let can_resend = failure.untouched && self.retry.after(request, &failure.fault);
+        if can_resend && fresh_may_help {
+            spent.stale = true;
+            return ControlFlow::Continue(failed);
+        }
+        spent.stale = false;
+        spent.tried.push(failed.endpoint().key);
+        failed.end(result_of(&failure.fault));
+        if !can_resend {
+            return ControlFlow::Break(Err(failure.fault));
+        }
+        match self.next(exchange, request, spent, Why::Fault(&failure.fault)).await {
+            Some(lease) => ControlFlow::Continue(lease),
+            // Nowhere else to go: the first failure is the one to tell.
+            None => ControlFlow::Break(Err(failure.fault)),
         }
     }
 

@@ -25,7 +25,7 @@ impl Action for Redirect {
         format!("redirect {} to {}", self.status, self.text)
     }
 
-    fn run<'a>(&'a self, exchange: &'a mut Exchange, _: Request) -> Answering<'a> {
+    fn run<'a>(&'a self, exchange: &'a mut Exchange, _: Box<Request>) -> Answering<'a> {
         let mut location = Vec::new();
         self.to.write(exchange, &mut location);
         Box::pin(std::future::ready(response(self.status, &location)))

@@ -25,7 +25,7 @@ impl Action for Respond {
         format!("respond {} with {} bytes", self.status, self.body.len())
     }
 
-    fn run<'a>(&'a self, _: &'a mut Exchange, _: Request) -> Answering<'a> {
+    fn run<'a>(&'a self, _: &'a mut Exchange, _: Box<Request>) -> Answering<'a> {
         let response = Response {
             status: self.status,
             fields: self.fields.clone(),

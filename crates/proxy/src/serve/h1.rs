@@ -181,15 +181,9 @@ async fn one(
         Err(Some(fault)) => return Err(fault),
     };
     let (mut exchange, plan, request) = begin(wire, peer, serving, site.clone(), admitted, last);
-    let response = match request {
-        Ok(request) => chain::run(&mut exchange, request).await,
-        Err(answer) => {
-            if !ceilings::hold(&exchange).await {
-                steps::finish(&mut exchange);
-                return Ok(Fate::Vanish);
-            }
-            answer
-        }
+    let Some(response) = routed(&mut exchange, request).await else {
+        steps::finish(&mut exchange);
+        return Ok(Fate::Vanish);
     };
     let tunnel = exchange.tunnel.take().filter(|_| response.status == 101);
     // A connection that is not kept gives back what it holds. One that has become a tunnel carries no
@@ -215,6 +209,21 @@ async fn one(
         return Ok(Box::pin(drain_body(wire, serving)).await);
     }
     Ok(fate)
+}
+
+/// What the route makes of a request, or the answer in its place; `None` where the client is to hear
+/// nothing.
+#[allow(clippy::manual_async_fn, reason = "an `async fn` holds what it is given twice")]
+fn routed(
+    exchange: &mut Exchange,
+    request: Result<Box<Request>, Response>,
+) -> impl Future<Output = Option<Response>> {
+    async move {
+        match request {
+            Ok(request) => Some(chain::run(exchange, request).await),
+            Err(answer) => ceilings::hold(exchange).await.then_some(answer),
+        }
+    }
 }
 
 /// Reads and checks a head. `Err(None)` when the client ended before it was whole.
@@ -305,7 +314,7 @@ fn begin(
     site: Rc<Arc<Site>>,
     mut admitted: Admitted,
     last: bool,
-) -> (Box<Exchange>, Plan, Result<Request, Response>) {
+) -> (Box<Exchange>, Plan, Result<Box<Request>, Response>) {
     let id = admitted.take_id();
     let from = From { peer, serving, side: wire.clone(), version: Version::Http11 };
     let mut exchange = from.begin(site, id, Some(&admitted));

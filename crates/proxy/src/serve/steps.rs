@@ -77,7 +77,7 @@ pub(super) fn route(
     exchange: &mut Exchange,
     admitted: Admitted,
     body: impl FnOnce(BodyRules) -> Body,
-) -> Result<Request, Response> {
+) -> Result<Box<Request>, Response> {
     if exchange.site.outdates(&exchange.peer) {
         let detail = "the connection was made when clients were asked for other certificates";
         return Err(answer::to(exchange, Fault::new(Code::Misdirected, detail).closing()));
@@ -123,7 +123,7 @@ pub(super) fn route(
         Framing::None | Framing::Length(0) => Body::Empty,
         _ => body(rules),
     };
-    let mut request = Request {
+    let mut request = Box::new(Request {
         method: exchange.asked.method.clone(),
         scheme: exchange.asked.scheme,
         authority: exchange.asked.authority.clone(),
@@ -134,7 +134,7 @@ pub(super) fn route(
         body,
         takes_trailers: admitted.trailers,
         upgrade: admitted.upgrade,
-    };
+    });
     request.leave_out_of_trailers(&exchange.site.vouched);
     Ok(request)
 }

@@ -72,7 +72,7 @@ impl Policy for Transcoder {
     fn handle<'a>(
         &'a self,
         exchange: &'a mut Exchange,
-        mut request: Request,
+        mut request: Box<Request>,
         next: Next,
     ) -> Answering<'a> {
         Box::pin(async move {
@@ -170,7 +170,7 @@ impl Transcoder {
     fn converse(
         &self,
         exchange: &mut Exchange,
-        mut request: Request,
+        mut request: Box<Request>,
         next: Next,
     ) -> Result<Response, Fault> {
         if request.fields.get("Sec-WebSocket-Version") != Some(b"13") {

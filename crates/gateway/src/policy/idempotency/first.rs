@@ -60,7 +60,7 @@ impl Running {
     pub(super) async fn run(
         mut self,
         exchange: &mut Exchange,
-        request: Request,
+        request: Box<Request>,
         next: Next,
     ) -> (Result<Response, Fault>, Option<Untold>) {
         let Some(remote) = self.remote.clone() else {
@@ -148,7 +148,7 @@ fn settle(first: First, outcome: &Outcome) {
 async fn done(
     rule: &Idempotency,
     exchange: &mut Exchange,
-    request: Request,
+    request: Box<Request>,
     next: Next,
 ) -> (Result<Response, Fault>, Outcome) {
     let mut response = next.run(exchange, request).await;

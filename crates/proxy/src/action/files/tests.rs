@@ -113,7 +113,7 @@ impl Scene {
         let mut exchange = testing::exchange(asked, testing::site(Vec::new()));
         let cx = &mut Context::from_waker(Waker::noop());
         let ran = {
-            let mut running = files.run(&mut exchange, request);
+            let mut running = files.run(&mut exchange, Box::new(request));
             running.as_mut().poll(cx)
         };
         let Poll::Ready(ran) = ran else { panic!("files never wait") };

@@ -67,7 +67,7 @@ impl Mirror {
         let copy = Copy {
             forward: self.forward.clone(),
             exchange: exchange.aside(),
-            request: Request {
+            request: Box::new(Request {
                 method: request.method.clone(),
                 scheme: request.scheme,
                 takes_trailers: request.takes_trailers,
@@ -78,7 +78,7 @@ impl Mirror {
                 fields,
                 body: Body::Empty,
                 upgrade: None,
-            },
+            }),
             place,
         };
         match std::mem::take(&mut request.body) {
@@ -115,7 +115,7 @@ impl Drop for Place {
 struct Copy {
     forward: Arc<Forward>,
     exchange: Exchange,
-    request: Request,
+    request: Box<Request>,
     place: Place,
 }
 
