@@ -109,6 +109,15 @@ fn gw_22_forms_xml_and_json_become_each_other() {
     }
     let bomb = "<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>";
     assert_eq!(send(&rig, "POST /", "application/xml", bomb).status, 400);
+    // what would be read otherwise than it is meant
+    for (media, body, status) in [
+        ("application/xml; charset=iso-8859-1", "<a>b</a>", 200),
+        ("application/xml; charset=iso-8859-1", "<a>\u{e4}</a>", 400),
+        ("application/xml; charset=utf-7", "<a>b</a>", 400),
+        ("application/xml", "<?xml version='1.0' encoding='utf-7'?><a>b</a>", 400),
+    ] {
+        assert_eq!(send(&rig, "POST /", media, body).status, status, "{media}: {body}");
+    }
 }
 
 #[test]

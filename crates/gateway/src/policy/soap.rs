@@ -42,7 +42,8 @@
 //! `NoSuchOrder`); without that 400 where the service blames the client, and 502.
 //!
 //! **Limits and cost.** Requests and responses are read whole, up to `max-body`, nested 64 deep at most.
-//! XML that declares a type or entities is not read.
+//! XML that declares a type or entities is not read, nor what is in another coding than UTF-8: one that extends
+//! ASCII (ISO-8859-1) is read as far as it is ASCII.
 //!
 //! **Traps.** What stands in the detail of a fault (often a stack trace) is told with `fault-detail: true` only.
 //! Of the types, order, names and simple types count; patterns and lengths are for the service to check.

@@ -35,7 +35,8 @@
 //! **Traps.** Where response bodies are changed, endpoints are asked for uncompressed and whole ones
 //! (`Accept-Encoding` and `Range` go); one that compresses nevertheless is a `bad-response`.
 //! Responses are changed only with the statuses in `response.statuses`, so that errors keep their shape.
-//! Numbers of JSON beyond 64 bits lose digits. What `template` puts in is written as a value of the form
+//! XML and texts whose `charset` or declaration names another coding than UTF-8 are read as far as they are ASCII,
+//! where it extends that, and otherwise not at all. Numbers of JSON beyond 64 bits lose digits. What `template` puts in is written as a value of the form
 //! (a text in JSON has its quotes already); `| safe` puts it in as it is.
 
 mod body;

@@ -29,8 +29,8 @@ pub(super) async fn body(request: &mut Request, most: usize) -> Result<Json, Fau
         return unsupported("soap: the body is compressed");
     }
     let content_type = request.fields.get(Known::ContentType).unwrap_or_default();
-    let essence = media::essence(std::str::from_utf8(content_type).unwrap_or_default());
-    let Some(form @ (Form::Json | Form::Form)) = Form::of(&essence) else {
+    let content_type = std::str::from_utf8(content_type).unwrap_or_default();
+    let Some(form @ (Form::Json | Form::Form)) = Form::of(&media::essence(content_type)) else {
         return unsupported("soap: the body is neither JSON nor a form");
     };
     let Some(bytes) = request.body.whole(most).await? else {
@@ -39,7 +39,7 @@ pub(super) async fn body(request: &mut Request, most: usize) -> Result<Json, Fau
     if bytes.is_empty() {
         return Ok(Json::Null);
     }
-    form.read(&bytes).map_err(|why| {
+    form.read(content_type, &bytes).map_err(|why| {
         let place = Place::Pointer(String::new());
         refused(vec![Violation { place, detail: why.to_string() }], &From::new())
     })
