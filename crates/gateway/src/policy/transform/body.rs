@@ -16,7 +16,7 @@ use transom_settings::json::{Value as Json, json};
 use transom_settings::{HeaderValue, Spanned, settings};
 
 use crate::content::edit::JsonEdits;
-use crate::content::jq::JqProgram;
+use crate::content::jq::{JqError, JqProgram};
 use crate::content::template::BodyTemplate;
 use crate::content::{Form, facts};
 use crate::making::Making;
@@ -246,12 +246,15 @@ impl Shaping {
     ) -> Result<Json, Failed> {
         let running = Running::one_more(&self.running)
             .ok_or(Failed::Time("too many programs run already"))?;
+        let patience = self.patience;
         let work = tokio::task::spawn_blocking(move || {
             let _running = running;
-            program.run(value, &facts)
+            program.run(value, &facts, patience)
         });
         match within(&exchange.local.worker, self.patience, work).await {
-            None => Err(Failed::Time("the program took longer than `timeout`")),
+            None | Some(Ok(Err(JqError::Late))) => {
+                Err(Failed::Time("the program took longer than `timeout`"))
+            }
             Some(Ok(Ok(value))) => Ok(value),
             Some(Ok(Err(error))) => Err(Failed::Body(format!("the program: {error}"))),
             Some(Err(_)) => Err(Failed::Body("the program broke".to_owned())),
