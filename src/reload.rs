@@ -151,7 +151,7 @@ impl Running {
         let mut seen = Seen::default();
         let loaded = source.load(&mut seen).map_err(|f| StartError::Config(f.render()))?;
         let metrics = Metrics::new(count(&loaded));
-        let prepared = prepare(loaded, &metrics, None)?;
+        let prepared = prepare(loaded, &metrics, None, &mut seen)?;
         log::set_level(prepared.loaded.config.log.level);
         let store = open_store(&prepared)?;
         let workers_wanted = count(&prepared.loaded);
@@ -171,7 +171,6 @@ impl Running {
         metrics.config_taken(prepared.snapshot.generation);
         report(&prepared);
         let snapshot = Arc::new(prepared.snapshot);
-        seen.join(prepared.materials.seen());
         let watches = Watches::new(&background, &snapshot);
         let errands = Errands::default();
         errands.follow(&background, &snapshot.tasks);
@@ -237,11 +236,13 @@ impl Running {
             materials: state.materials.clone(),
             access: state.access.clone(),
         };
-        let (prepared, mut seen) = tokio::task::spawn_blocking(move || {
+        let (prepared, seen) = tokio::task::spawn_blocking(move || {
             let mut seen = Seen::default();
             let loaded = this.source.load(&mut seen);
             let loaded = loaded.map_err(|f| StartError::Config(f.render()));
-            (loaded.and_then(|loaded| prepare(loaded, &this.metrics, Some(&previous))), seen)
+            let prepared = loaded
+                .and_then(|loaded| prepare(loaded, &this.metrics, Some(&previous), &mut seen));
+            (prepared, seen)
         })
         .await
         .map_err(|e| StartError::System(format!("the configuration could not be built: {e}")))?;
@@ -249,7 +250,6 @@ impl Running {
         state.seen = seen.clone();
         state.seen.join(before);
         let prepared = prepared?;
-        seen.join(prepared.materials.seen());
 
         prepared.snapshot.settle(&self.background, SETTLE).await;
 
