@@ -215,6 +215,11 @@ fn gw_26_arguments_that_do_not_fit_never_reach_the_service() {
     assert_eq!(place("application/json", "[]"), (400, json!("#")));
     assert_eq!(place("text/xml", "<a/>"), (415, json!(null)));
     assert_eq!(place("application/json", &" ".repeat(2 << 20)), (413, json!(null)));
+    // short as JSON, and too long as XML
+    let items = r#"{"sku":"","quantity":0},"#.repeat(40_000);
+    let long =
+        format!(r#"{{"id":1,"customer":null,"due":"","item":[{}]}}"#, &items[..items.len() - 1]);
+    assert_eq!(place("application/json", &long), (413, json!(null)));
     assert!(shop.service.requests().is_empty());
 }
 

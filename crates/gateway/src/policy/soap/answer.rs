@@ -62,7 +62,10 @@ impl Calling {
                 return Ok(());
             }
             Opened::Result(element) => {
-                (response.status, "application/json", self.result(operation, &element))
+                let result = self.result(operation, &element);
+                let result =
+                    result.ok_or_else(|| bad("its result is over `max-body`".to_owned()))?;
+                (response.status, "application/json", result)
             }
             Opened::Fault(fault) => {
                 let told: String = fault.reason.chars().take(LONGEST_REMARK).collect();
@@ -77,13 +80,18 @@ impl Calling {
         Ok(())
     }
 
-    fn result(&self, operation: Option<&Operation>, element: &Element) -> Json {
-        let Calls::Described { service, .. } = &self.calls else { return plain(element) };
+    /// Nothing where it would be too long.
+    fn result(&self, operation: Option<&Operation>, element: &Element) -> Option<Json> {
+        let Calls::Described { service, .. } = &self.calls else { return Some(plain(element)) };
         let expected = operation.and_then(|operation| operation.output.as_ref());
         let expected = expected.filter(|name| **name == element.name);
         match expected.and_then(|name| service.schema.element(name)) {
-            Some(field) => typed(&service.schema, field.of, element),
-            None => plain(element),
+            Some(field) => {
+                let mut left = self.written.max_body.len();
+                let result = typed(&service.schema, field.of, element, &mut left);
+                (left > 0).then_some(result)
+            }
+            None => Some(plain(element)),
         }
     }
 

@@ -15,6 +15,7 @@ use crate::escapes;
 use crate::media;
 use crate::pairs::of_query;
 use crate::soap::schema::{Field, Schema, Type};
+use crate::soap::write::Unwritten;
 
 /// Where arguments stand that are not in the body, by their names.
 pub(super) type From = HashMap<String, &'static str>;
@@ -83,6 +84,15 @@ pub(super) fn of(
         }
     }
     Ok((Json::Object(arguments), from))
+}
+
+pub(super) fn unwritten(why: Unwritten, from: &From) -> Fault {
+    match why {
+        Unwritten::Unfit(wrong) => refused(wrong, from),
+        Unwritten::TooLong => {
+            Fault::new(Code::TooLarge, "soap: as an envelope the body is over `max-body`")
+        }
+    }
 }
 
 /// What the client is told of arguments that do not fit.
