@@ -94,12 +94,14 @@ impl Workers {
     }
 
     /// Starts to serve at an address: one socket per worker. A single socket, such as one on a Unix
-    /// path or one from systemd, is shared.
+    /// path or one from systemd, is shared, unless it is for datagrams.
     ///
     /// # Errors
     /// When a socket cannot be duplicated or watched. Nobody accepts there then.
     pub async fn open(&self, door: &Arc<Door>, mut sockets: Vec<Bound>) -> io::Result<()> {
-        while sockets.len() < self.0.len() {
+        // One for datagrams that was handed over belongs to one worker: all of a flow happens there.
+        let shared = sockets.first().is_some_and(|first| !first.is_datagram());
+        while shared && sockets.len() < self.0.len() {
             sockets.push(sockets[0].try_clone()?);
         }
         let (opened, mut outcomes) = mpsc::channel(self.0.len().max(1));
