@@ -99,8 +99,9 @@ impl State {
             }
             // One that leaves now, and of which this one is a part or the whole, serves on beside
             // it until the new one does.
-            let beside = addresses(&self.snapshot)
-                .any(|(ours, other)| other.flows.is_none() && address.clashes(ours));
+            let beside = addresses(&self.snapshot).any(|(ours, other)| {
+                other.flows.is_some() == listening.flows.is_some() && address.clashes(ours)
+            });
             let sockets = bind(address, listening, workers, beside)?;
             fresh.push(Unopened { key: listening.key(address), listening, sockets });
         }
@@ -110,7 +111,8 @@ impl State {
     /// Lets nobody in any more at these.
     async fn leave(&mut self, doors: Doors, workers: &Workers, grace: Duration) {
         for door in doors.into_values() {
-            let closing = workers.close(&door, grace).await;
+            let replaced = self.doors.values().any(|other| other.takes_what_comes_to(&door));
+            let closing = workers.close(&door, grace, replaced).await;
             self.leaving.push(Leaving { door, closing });
         }
     }

@@ -81,6 +81,7 @@ pub(super) fn bind(
 ) -> Result<Vec<Bound>, StartError> {
     let bound = match address {
         address if listening.flows.is_some() => match address.socket_address() {
+            Some(address) if beside => udp::bind_beside_own(address, workers),
             Some(address) => udp::bind(address, workers),
             None => return Err(StartError::System(format!("{address} takes no datagrams"))),
         },
