@@ -30,7 +30,7 @@ use crate::build::{Snapshot, build};
 use crate::config::{Level, hardening, schema};
 use crate::door::Listening;
 use crate::explain::{self, Connecting, Question};
-use crate::load::{Loaded, Source, load};
+use crate::load::{Loaded, Seen, Source, load};
 use crate::log;
 use crate::materials::Materials;
 use crate::run::{BAD_CONFIG, CANNOT_START, admin_socket, default_admin_socket, run};
@@ -115,7 +115,7 @@ fn prepared(file: Option<&Path>, strict: bool) -> Result<(Loaded, Snapshot), Exi
         all.extend(found);
         all
     };
-    let materials = Materials::load(&loaded.config, &loaded.base)
+    let materials = Materials::load(&loaded.config, &loaded.base, &mut Seen::default())
         .map_err(|found| bad(together(&loaded, found).render()))?;
     let snapshot = build(&loaded.config, &materials, None, &|_, _| Vec::new())
         .map_err(|found| bad(together(&loaded, found).render()))?;

@@ -119,6 +119,15 @@ impl Door {
         self.relay.load().is_some()
     }
 
+    /// Whether datagrams to an address are for this door once nobody listens there.
+    pub fn takes_what_comes_to(&self, other: &Door) -> bool {
+        let datagrams = [self, other].iter().all(|door| door.flows.load().is_some());
+        let (PeerAddr::Ip(ours), PeerAddr::Ip(theirs)) = (self.local, other.local) else {
+            return false;
+        };
+        datagrams && ours.ip().is_unspecified() && ours.port() == theirs.port()
+    }
+
     fn local_address(&self) -> SocketAddr {
         match self.local {
             PeerAddr::Ip(address) => address.socket(),

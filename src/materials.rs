@@ -32,7 +32,6 @@ pub struct Materials {
     system_roots: Option<Roots>,
     /// Blocks of addresses, by the path as it is written.
     lists: HashMap<PathBuf, List>,
-    seen: Vec<(PathBuf, Stamp)>,
 }
 
 /// A list of blocks as it was read.
@@ -45,12 +44,13 @@ struct List {
 }
 
 impl Materials {
-    /// Reads every file that the configuration names; relative paths start at `base`.
+    /// Reads every file that the configuration names; relative paths start at `base`. `seen` is told of
+    /// each, also of one that is not there: it may come.
     ///
     /// # Errors
     /// A finding for each that cannot be read, at its place in the configuration.
-    pub fn load(config: &Config, base: &Path) -> Result<Self, Diagnostics> {
-        reading::read(config, base, None)
+    pub fn load(config: &Config, base: &Path, seen: &mut Seen) -> Result<Self, Diagnostics> {
+        reading::read(config, base, None, seen)
     }
 
     /// As [`Materials::load`], going on with what an earlier run has and need not change: lists
@@ -59,8 +59,13 @@ impl Materials {
     ///
     /// # Errors
     /// As there.
-    pub fn following(config: &Config, base: &Path, previous: &Self) -> Result<Self, Diagnostics> {
-        let mut materials = reading::read(config, base, Some(previous))?;
+    pub fn following(
+        config: &Config,
+        base: &Path,
+        previous: &Self,
+        seen: &mut Seen,
+    ) -> Result<Self, Diagnostics> {
+        let mut materials = reading::read(config, base, Some(previous), seen)?;
         for (listener, made) in &mut materials.self_signed {
             let earlier = previous.self_signed.get(listener);
             if let Some(earlier) = earlier.filter(|earlier| earlier.names == made.names) {
@@ -101,20 +106,6 @@ impl Materials {
     /// The authorities that the system trusts.
     pub fn system_roots(&self) -> Roots {
         self.system_roots.clone().unwrap_or_default()
-    }
-
-    /// Every file that was read.
-    pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.seen.iter().map(|(path, _)| path.as_path())
-    }
-
-    /// Every file that was read, as it was before.
-    pub fn seen(&self) -> Seen {
-        let mut seen = Seen::default();
-        for (path, stamp) in &self.seen {
-            seen.add(path, *stamp);
-        }
-        seen
     }
 }
 

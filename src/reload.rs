@@ -99,8 +99,9 @@ impl State {
             }
             // One that leaves now, and of which this one is a part or the whole, serves on beside
             // it until the new one does.
-            let beside = addresses(&self.snapshot)
-                .any(|(ours, other)| other.flows.is_none() && address.clashes(ours));
+            let beside = addresses(&self.snapshot).any(|(ours, other)| {
+                other.flows.is_some() == listening.flows.is_some() && address.clashes(ours)
+            });
             let sockets = bind(address, listening, workers, beside)?;
             fresh.push(Unopened { key: listening.key(address), listening, sockets });
         }
@@ -110,7 +111,8 @@ impl State {
     /// Lets nobody in any more at these.
     async fn leave(&mut self, doors: Doors, workers: &Workers, grace: Duration) {
         for door in doors.into_values() {
-            let closing = workers.close(&door, grace).await;
+            let replaced = self.doors.values().any(|other| other.takes_what_comes_to(&door));
+            let closing = workers.close(&door, grace, replaced).await;
             self.leaving.push(Leaving { door, closing });
         }
     }
@@ -151,7 +153,7 @@ impl Running {
         let mut seen = Seen::default();
         let loaded = source.load(&mut seen).map_err(|f| StartError::Config(f.render()))?;
         let metrics = Metrics::new(count(&loaded));
-        let prepared = prepare(loaded, &metrics, None)?;
+        let prepared = prepare(loaded, &metrics, None, &mut seen)?;
         log::set_level(prepared.loaded.config.log.level);
         let store = open_store(&prepared)?;
         let workers_wanted = count(&prepared.loaded);
@@ -171,7 +173,6 @@ impl Running {
         metrics.config_taken(prepared.snapshot.generation);
         report(&prepared);
         let snapshot = Arc::new(prepared.snapshot);
-        seen.join(prepared.materials.seen());
         let watches = Watches::new(&background, &snapshot);
         let errands = Errands::default();
         errands.follow(&background, &snapshot.tasks);
@@ -237,11 +238,13 @@ impl Running {
             materials: state.materials.clone(),
             access: state.access.clone(),
         };
-        let (prepared, mut seen) = tokio::task::spawn_blocking(move || {
+        let (prepared, seen) = tokio::task::spawn_blocking(move || {
             let mut seen = Seen::default();
             let loaded = this.source.load(&mut seen);
             let loaded = loaded.map_err(|f| StartError::Config(f.render()));
-            (loaded.and_then(|loaded| prepare(loaded, &this.metrics, Some(&previous))), seen)
+            let prepared = loaded
+                .and_then(|loaded| prepare(loaded, &this.metrics, Some(&previous), &mut seen));
+            (prepared, seen)
         })
         .await
         .map_err(|e| StartError::System(format!("the configuration could not be built: {e}")))?;
@@ -249,7 +252,6 @@ impl Running {
         state.seen = seen.clone();
         state.seen.join(before);
         let prepared = prepared?;
-        seen.join(prepared.materials.seen());
 
         prepared.snapshot.settle(&self.background, SETTLE).await;
 

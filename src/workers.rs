@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
-use transom_balance::relay::udp;
+use transom_balance::relay::udp::{self, Stop};
 use transom_net::Worker;
 use transom_net::listen::Bound;
 use transom_net::pressure::Pressure;
@@ -29,7 +29,7 @@ enum Command {
     Open(Arc<Door>, Bound, mpsc::Sender<io::Result<()>>),
     /// Accept nothing more at this address; what is open closes when it can, and is cut off after
     /// the grace.
-    Close(String, Duration, Accepting),
+    Close(String, Duration, Stop<Accepting>),
     /// As `Close`, for every address; what is open may go on.
     CloseAll(Accepting),
     Stop,
@@ -94,12 +94,14 @@ impl Workers {
     }
 
     /// Starts to serve at an address: one socket per worker. A single socket, such as one on a Unix
-    /// path or one from systemd, is shared.
+    /// path or one from systemd, is shared, unless it is for datagrams.
     ///
     /// # Errors
     /// When a socket cannot be duplicated or watched. Nobody accepts there then.
     pub async fn open(&self, door: &Arc<Door>, mut sockets: Vec<Bound>) -> io::Result<()> {
-        while sockets.len() < self.0.len() {
+        // One for datagrams that was handed over belongs to one worker: all of a flow happens there.
+        let shared = sockets.first().is_some_and(|first| !first.is_datagram());
+        while shared && sockets.len() < self.0.len() {
             sockets.push(sockets[0].try_clone()?);
         }
         let (opened, mut outcomes) = mpsc::channel(self.0.len().max(1));
@@ -113,16 +115,18 @@ impl Workers {
             outcome = outcome.and(one);
         }
         if outcome.is_err() {
-            self.close(door, Duration::ZERO).await.done().await;
+            self.close(door, Duration::ZERO, false).await.done().await;
         }
         outcome
     }
 
-    /// Stops accepting at an address. What is open there has this grace to finish.
-    pub async fn close(&self, door: &Door, grace: Duration) -> Closing {
+    /// Stops accepting at an address. What is open there has this grace to finish. `replaced`: sockets
+    /// of another door take what comes to it from now on.
+    pub async fn close(&self, door: &Door, grace: Duration, replaced: bool) -> Closing {
         let (accepting, closing) = Closing::start();
         for thread in &self.0 {
-            let close = Command::Close(door.address.clone(), grace, accepting.clone());
+            let stop = Stop { held: accepting.clone(), replaced };
+            let close = Command::Close(door.address.clone(), grace, stop);
             let _ = thread.commands.send(close).await;
         }
         closing
@@ -152,13 +156,13 @@ impl Workers {
 struct Post {
     serving: Rc<Serving>,
     connections: Tasks,
-    stop: oneshot::Sender<Accepting>,
+    stop: oneshot::Sender<Stop<Accepting>>,
 }
 
 impl Post {
     /// Accepts nothing more, and lets what is open end.
-    fn close(self, accepting: Accepting) -> Closed {
-        let _ = self.stop.send(accepting);
+    fn close(self, stop: Stop<Accepting>) -> Closed {
+        let _ = self.stop.send(stop);
         self.serving.drain();
         Closed { serving: self.serving, connections: self.connections }
     }
@@ -237,14 +241,15 @@ async fn run(worker: Worker, mut orders: mpsc::Receiver<Command>) {
                 tasks.start("accept", accept);
                 let _ = opened.send(Ok(())).await;
             }
-            Command::Close(address, grace, accepting) => {
+            Command::Close(address, grace, stop) => {
                 if let Some(post) = open.remove(&address) {
-                    let closed = post.close(accepting);
+                    let closed = post.close(stop);
                     tasks.start("grace", cut_off(address, closed, grace));
                 }
             }
             Command::CloseAll(accepting) => {
-                closed.extend(open.drain().map(|(_, post)| post.close(accepting.clone())));
+                let stop = || Stop { held: accepting.clone(), replaced: false };
+                closed.extend(open.drain().map(|(_, post)| post.close(stop())));
             }
             Command::Stop => {
                 for closed in closed.iter().filter(|closed| closed.connections.count() > 0) {

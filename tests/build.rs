@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use transom::build::{Snapshot, build};
 use transom::config::Config;
-use transom::load::from_text;
+use transom::load::{Seen, from_text};
 use transom::materials::Materials;
 use transom_net::Background;
 use transom_proxy::destination::{Destination, Member};
@@ -20,7 +20,7 @@ fn built(text: &str, base: &Path, previous: Option<&Snapshot>) -> Result<Snapsho
         all.extend(found);
         all.render()
     };
-    let materials = Materials::load(&loaded.config, base).map_err(said)?;
+    let materials = Materials::load(&loaded.config, base, &mut Seen::default()).map_err(said)?;
     build(&loaded.config, &materials, previous, &|_, _| Vec::new()).map_err(said)
 }
 

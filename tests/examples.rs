@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rcgen::{CertificateParams, KeyPair};
 use transom::build::build;
-use transom::load::{from_text, load};
+use transom::load::{Seen, from_text, load};
 use transom::materials::Materials;
 
 fn examples() -> PathBuf {
@@ -78,7 +78,7 @@ fn every_example_is_right_strictly_and_without_a_remark() {
         };
         let loaded = load(Some(&copy), true).unwrap_or_else(|found| panic!("{}", wrong(*found)));
         assert!(loaded.findings.is_empty(), "{}", wrong(loaded.findings.clone()));
-        let materials = Materials::load(&loaded.config, &loaded.base);
+        let materials = Materials::load(&loaded.config, &loaded.base, &mut Seen::default());
         let materials = materials.unwrap_or_else(|found| panic!("{}", wrong(found)));
         let built = build(&loaded.config, &materials, None, &|_, _| Vec::new());
         let built = built.unwrap_or_else(|found| panic!("{}", wrong(found)));

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use transom::build::{Snapshot, build};
 use transom::explain::{Connecting, Question, explain, explain_tcp, fault, from};
-use transom::load::{Loaded, from_text};
+use transom::load::{Loaded, Seen, from_text};
 use transom::materials::Materials;
 
 /// The words of a line, as a shell takes them apart.
@@ -65,7 +65,7 @@ fn explanations_are_word_for_word_as_expected() {
         let text = std::fs::read_to_string(&path).unwrap();
         let loaded = from_text(Path::new(&name), &text, false, &|_| None);
         let loaded = loaded.map_err(|findings| findings.render()).unwrap();
-        let materials = Materials::load(&loaded.config, &folder).unwrap();
+        let materials = Materials::load(&loaded.config, &folder, &mut Seen::default()).unwrap();
         let snapshot = build(&loaded.config, &materials, None, &|_, _| Vec::new());
         let snapshot = snapshot.map_err(|findings| findings.render()).unwrap();
         let mut told = String::new();

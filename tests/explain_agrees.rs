@@ -11,7 +11,7 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 use transom::build::{Snapshot, build};
 use transom::explain::{Outcome, Question, explain};
-use transom::load::{Loaded, from_text, load};
+use transom::load::{Loaded, Seen, from_text, load};
 use transom::materials::Materials;
 use transom_settings::Severity;
 use transom_testkit::Transom;
@@ -134,7 +134,7 @@ fn body_fits(asked: &Asked, outcome: &Outcome, answer: &Response) -> bool {
 
 fn read(file: &Path) -> (Loaded, Snapshot) {
     let loaded = load(Some(file), false).unwrap_or_else(|findings| panic!("{}", findings.render()));
-    let materials = Materials::load(&loaded.config, &loaded.base);
+    let materials = Materials::load(&loaded.config, &loaded.base, &mut Seen::default());
     let materials = materials.unwrap_or_else(|findings| panic!("{}", findings.render()));
     let snapshot = build(&loaded.config, &materials, None, &|_, _| Vec::new());
     let snapshot = snapshot.unwrap_or_else(|findings| panic!("{}", findings.render()));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 use transom::build::build;
 use transom::config::schema;
-use transom::load::from_text;
+use transom::load::{Seen, from_text};
 use transom::materials::Materials;
 use transom::observe::metrics::{GuardRow, MemberRow, Metrics, Names, OverloadRow, VersionRow};
 use transom_gateway::policy::{POLICIES, page};
@@ -232,7 +232,7 @@ fn is_right(file: &str, kind: &str, about: &str) {
         Some("a secret from outside that is long enough".to_owned())
     });
     let loaded = loaded.unwrap_or_else(|findings| panic!("{}", wrong(*findings)));
-    let materials = Materials::load(&loaded.config, &loaded.base);
+    let materials = Materials::load(&loaded.config, &loaded.base, &mut Seen::default());
     let materials = materials.unwrap_or_else(|findings| panic!("{}", wrong(findings)));
     let built = build(&loaded.config, &materials, None, &|_, _| Vec::new());
     built.unwrap_or_else(|findings| panic!("{}", wrong(findings)));

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests wait on threads of their own")]
 
 mod relay {
+    mod handed;
     mod passthrough;
     mod peers;
     mod tcp;

@@ -241,6 +241,16 @@ fn what_is_watched_is_read_again_whenever_it_changes_and_only_then() {
     assert_eq!(failures(&transom), 2.0, "looked at again, though nothing has changed");
     std::fs::remove_file(transom.folder().join("conf.d/b.yaml")).unwrap();
     generation(&transom, 4.0);
+    // A file that is named and not there yet, such as a certificate.
+    let named = "  s: { address: '127.0.0.1:0', tls: { certificate: a.pem, key: a.key }, \
+                 routes: [{ respond: secret }] }\n";
+    transom.write(&(config("include: [extra.yaml, conf.d/*.yaml]\n") + named));
+    until("it is refused", || failures(&transom) == 3.0);
+    let own = Authority::new().issue(&["s.example"]);
+    put(&transom, "a.pem", &own.certificate);
+    until("it is refused", || failures(&transom) >= 4.0);
+    put(&transom, "a.key", &own.key);
+    generation(&transom, 5.0);
 }
 
 fn is_shop(response: &Response) -> bool {

@@ -12,7 +12,7 @@ use transom_gateway::task::Task;
 use transom_gateway::token::revoked::Revoked;
 use transom_gateway::{Kept, Lender};
 use transom_proxy::destination::Destination;
-use transom_settings::{Diagnostic, Span, Spanned, Target};
+use transom_settings::{Diagnostic, HeaderName, Span, Spanned, Target};
 
 use super::Build;
 
@@ -35,6 +35,10 @@ impl Lender for Build<'_> {
         path: &str,
     ) -> Option<Arc<dyn Destination>> {
         self.called(target, path)
+    }
+
+    fn vouched(&mut self) -> Arc<[HeaderName]> {
+        Build::vouched(self)
     }
 
     fn consumers(&self) -> Consumers {

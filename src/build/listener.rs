@@ -91,7 +91,6 @@ impl<'a> Build<'a> {
         generation: u64,
         counts: &Counts,
     ) -> Site {
-        let config = self.config;
         Site {
             ceilings: ceilings(&listener.limits, &counts.requests),
             name: Arc::from(&***name),
@@ -114,7 +113,7 @@ impl<'a> Build<'a> {
                 via: listener.forwarded.via,
             },
             request_id: request_id(&listener.request_id),
-            vouched: self.vouched.get_or_insert_with(|| Build::vouched(config).into()).clone(),
+            vouched: self.vouched(),
             pages: self.pages(&listener.error_pages),
             ..Site::of_nobody()
         }
@@ -129,28 +128,33 @@ impl<'a> Build<'a> {
     }
 
     /// Fields in which any policy of the file tells endpoints who asks.
-    fn vouched(config: &Config) -> Vec<HeaderName> {
-        let routes = config.written_routes();
-        let uses = routes.iter().flat_map(|placed| placed.route.policies.iter());
-        let inline = uses.filter_map(|policy| match policy {
-            PolicyUse::Inline(policy) => Some(policy),
-            PolicyUse::Named(_) => None,
-        });
-        let rules = config.policies.values().chain(inline).filter_map(|policy| match policy {
-            Policy::Rule(rule) => Some(rule),
-            _ => None,
-        });
-        let mut names = Vec::new();
-        for rule in rules {
-            if rule.stage() == Stage::Identify {
-                names.extend(identify::USUAL_HEADERS.map(HeaderName::known));
-            }
-            names.extend(rule.vouched().into_iter().cloned());
-        }
-        names.sort_unstable();
-        names.dedup();
-        names
+    pub(super) fn vouched(&mut self) -> Arc<[HeaderName]> {
+        let config = self.config;
+        self.vouched.get_or_insert_with(|| told_by(config).into()).clone()
     }
+}
+
+fn told_by(config: &Config) -> Vec<HeaderName> {
+    let routes = config.written_routes();
+    let uses = routes.iter().flat_map(|placed| placed.route.policies.iter());
+    let inline = uses.filter_map(|policy| match policy {
+        PolicyUse::Inline(policy) => Some(policy),
+        PolicyUse::Named(_) => None,
+    });
+    let rules = config.policies.values().chain(inline).filter_map(|policy| match policy {
+        Policy::Rule(rule) => Some(rule),
+        _ => None,
+    });
+    let mut names = Vec::new();
+    for rule in rules {
+        if rule.stage() == Stage::Identify {
+            names.extend(identify::USUAL_HEADERS.map(HeaderName::known));
+        }
+        names.extend(rule.vouched().into_iter().cloned());
+    }
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 fn pace(rate: &Limit<Rate>) -> Option<Pace> {

@@ -16,13 +16,14 @@ use super::{List, Materials};
 use crate::config::{
     Action, Addresses, Config, Driver, Placed, Policy, PolicyUse, Pool, Source, Target, Tls,
 };
-use crate::load::{read_bytes, reason, stamp};
+use crate::load::{Seen, read_bytes, reason, stamp};
 
 /// Reads every file that the configuration names, but what `previous` has and need not change.
 pub(super) fn read(
     config: &Config,
     base: &Path,
     previous: Option<&Materials>,
+    seen: &mut Seen,
 ) -> Result<Materials, Diagnostics> {
     let mut reading = Reading {
         materials: Materials {
@@ -31,8 +32,8 @@ pub(super) fn read(
             self_signed: HashMap::new(),
             system_roots: None,
             lists: HashMap::new(),
-            seen: Vec::new(),
         },
+        seen,
         earlier: previous.map(|previous| &previous.lists),
         findings: Diagnostics::new(),
     };
@@ -77,6 +78,7 @@ struct Reading<'a> {
     materials: Materials,
     /// What an earlier run has.
     earlier: Option<&'a HashMap<PathBuf, List>>,
+    seen: &'a mut Seen,
     findings: Diagnostics,
 }
 
@@ -201,12 +203,9 @@ impl Reading<'_> {
         }
         let path = self.materials.resolve(written);
         // looked at before it is read: a change meanwhile is seen next time
-        let stamp = stamp(&path);
+        self.seen.note(&path);
         match read_bytes(&path) {
-            Ok(bytes) => {
-                self.materials.files.insert(written.value.clone(), bytes.into());
-                self.materials.seen.push((path, stamp));
-            }
+            Ok(bytes) => drop(self.materials.files.insert(written.value.clone(), bytes.into())),
             Err(why) => self.unreadable(written, at, &why),
         }
     }
@@ -233,6 +232,7 @@ impl Reading<'_> {
         }
         let path = self.materials.resolve(written);
         let stamp = stamp(&path);
+        self.seen.add(&path, stamp);
         let earlier = self.earlier.and_then(|earlier| earlier.get(&written.value));
         let list = match earlier.filter(|list| list.stamp == stamp && stamp.is_some()) {
             Some(list) => List { took: None, ..list.clone() },
@@ -249,7 +249,6 @@ impl Reading<'_> {
             }
         };
         self.materials.lists.insert(written.value.clone(), list);
-        self.materials.seen.push((path, stamp));
     }
 
     fn bad_lines(

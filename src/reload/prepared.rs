@@ -8,7 +8,7 @@ use transom_settings::{Diagnostics, Switch};
 use super::StartError;
 use crate::build::{self, Snapshot};
 use crate::config::{AccessFormat, AccessLog, LogOutput};
-use crate::load::Loaded;
+use crate::load::{Loaded, Seen};
 use crate::log;
 use crate::materials::Materials;
 use crate::observe::access_log::{self, Format, Output};
@@ -38,16 +38,20 @@ pub(super) struct Access {
     pub(super) handle: access_log::Handle,
 }
 
-/// Builds everything of a configuration that does not touch what runs.
+/// Builds everything of a configuration that does not touch what runs. `seen` is told which files it
+/// looks at.
 pub(super) fn prepare(
     loaded: Loaded,
     metrics: &Arc<Metrics>,
     previous: Option<&Previous>,
+    seen: &mut Seen,
 ) -> Result<Prepared, StartError> {
     let findings = |found| StartError::Config(together(&loaded.findings, found).render());
     let materials = match previous {
-        Some(previous) => Materials::following(&loaded.config, &loaded.base, &previous.materials),
-        None => Materials::load(&loaded.config, &loaded.base),
+        Some(previous) => {
+            Materials::following(&loaded.config, &loaded.base, &previous.materials, seen)
+        }
+        None => Materials::load(&loaded.config, &loaded.base, seen),
     };
     let materials = materials.map_err(&findings)?;
     let access = match &loaded.config.log.access {

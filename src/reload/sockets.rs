@@ -1,6 +1,6 @@
 //! The addresses that are listened on: bound, taken over from who started us, opened on the workers.
 
-use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use transom_net::listen::{self, Bound};
@@ -53,21 +53,19 @@ pub(super) fn bind_all(
     let mut inherited = inherited_sockets();
     let mut all = Vec::new();
     for (address, listening) in addresses(snapshot) {
-        // systemd's sockets of UDP are not taken over: which worker would have one?
-        let socket = match listening.flows {
-            None => take_inherited(&mut inherited, address),
-            Some(_) => None,
-        };
-        let sockets = match socket {
+        let datagrams = listening.flows.is_some();
+        let sockets = match take_inherited(&mut inherited, address, datagrams) {
             Some(socket) => vec![socket],
             None => bind(address, listening, workers, false)?,
         };
         all.push(Unopened { key: listening.key(address), listening, sockets });
     }
-    for unused in inherited.keys() {
-        let at = match unused {
-            PeerAddr::Ip(address) => address.socket().to_string(),
-            PeerAddr::Unix => "a Unix path".to_owned(),
+    for unused in inherited {
+        let at = match (unused.local(), unused.path()) {
+            (PeerAddr::Ip(address), _) if unused.is_datagram() => format!("{address} (UDP)"),
+            (PeerAddr::Ip(address), _) => address.to_string(),
+            (PeerAddr::Unix, Some(path)) => format!("`{}`", path.display()),
+            (PeerAddr::Unix, None) => "no path".to_owned(),
         };
         log::warn(&format!("an inherited socket at {at} is closed: no listener has this address"));
     }
@@ -83,6 +81,7 @@ pub(super) fn bind(
 ) -> Result<Vec<Bound>, StartError> {
     let bound = match address {
         address if listening.flows.is_some() => match address.socket_address() {
+            Some(address) if beside => udp::bind_beside_own(address, workers),
             Some(address) => udp::bind(address, workers),
             None => return Err(StartError::System(format!("{address} takes no datagrams"))),
         },
@@ -99,11 +98,11 @@ pub(super) fn bind(
     })
 }
 
-/// Sockets that systemd opened for us, by where they listen.
-fn inherited_sockets() -> HashMap<PeerAddr, Bound> {
+/// Sockets that systemd opened for us.
+fn inherited_sockets() -> Vec<Bound> {
     let numbers = sd_notify::listen_fds().into_iter().flatten();
     let adopted = numbers.filter_map(|number| match Bound::adopt_number(number) {
-        Ok(bound) => Some((bound.local(), bound)),
+        Ok(bound) => Some(bound),
         Err(e) => {
             log::warn(&format!("an inherited socket cannot be used: {}", log::with_causes(&e)));
             None
@@ -112,19 +111,29 @@ fn inherited_sockets() -> HashMap<PeerAddr, Bound> {
     adopted.collect()
 }
 
+/// The one at this address, for connections or for datagrams.
 fn take_inherited(
-    inherited: &mut HashMap<PeerAddr, Bound>,
+    inherited: &mut Vec<Bound>,
     address: &ListenAddress,
+    datagrams: bool,
 ) -> Option<Bound> {
-    let address = address.socket_address()?;
-    let same = |local: &PeerAddr| match local {
-        PeerAddr::Ip(local) => {
+    let same = |bound: &Bound| match (address, bound.local()) {
+        (ListenAddress::Unix(ours), PeerAddr::Unix) => {
+            bound.path().is_some_and(|theirs| is_same_file(ours, &theirs))
+        }
+        (_, PeerAddr::Unix) => false,
+        (_, PeerAddr::Ip(local)) => address.socket_address().is_some_and(|address| {
             local.port() == address.port()
                 && (local.ip() == address.ip()
                     || local.ip().is_unspecified() && address.ip().is_unspecified())
-        }
-        PeerAddr::Unix => false,
+        }),
     };
-    let key = inherited.keys().find(|local| same(local)).copied()?;
-    inherited.remove(&key)
+    let at = inherited.iter().position(|bound| bound.is_datagram() == datagrams && same(bound))?;
+    Some(inherited.remove(at))
+}
+
+/// `/var/run` leads to `/run`.
+fn is_same_file(ours: &Path, theirs: &Path) -> bool {
+    ours == theirs
+        || matches!((ours.canonicalize(), theirs.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }

@@ -43,6 +43,40 @@ fn gw_34_bombs_are_cut_before_anybody_parses_them() {
     assert_eq!(client::ask(rig.transom.web(), zipped).status, 415);
 }
 
+#[test]
+fn gw_34_nothing_hides_in_a_coding_that_is_not_read() {
+    let rig = Rig::with(&["sane: { payload: {} }"], "");
+    // the comment ends, and a type is declared, for whoever reads UTF-7
+    let hidden =
+        "<!-- --+AD4APAAh-DOCTYPE a [+ADwAIQ-ENTITY b 'c'+AD4-]+AD4-+ADwAIQ--- --><a>b</a>";
+    let declares = "<?xml version='1.0' encoding='utf-7'?><a/>";
+    let twice = "text/xml; charset=utf-8; charset=utf-7";
+    let form = |kind: &str| {
+        let head = format!("name=x\r\nContent-Type: {kind}");
+        part(&head, hidden) + "--b--"
+    };
+    for (media, body, status) in [
+        ("text/xml", hidden, 200),
+        ("text/xml; charset=\"UTF-8\"", hidden, 200),
+        ("text/xml; charset=iso-8859-1", hidden, 200),
+        ("text/xml; charset=utf-7", hidden, 415),
+        ("application/soap+xml; action=\"x\"; Charset=utf-16", hidden, 415),
+        ("text/xml; charset=\u{e4}", hidden, 415),
+        (twice, hidden, 415),
+        ("text/xml; charset=utf-8", declares, 400),
+        ("application/json; charset=shift_jis", "{}", 415),
+        ("text/plain; charset=utf-7", "+AD4-", 200),
+        (FORM, &form("text/xml; charset=utf-8"), 200),
+        (FORM, &form("text/xml; charset=utf-7"), 400),
+    ] {
+        let response = client::ask(rig.transom.web(), post(media, body));
+        assert_eq!(response.status, status, "{media}: {body}: {}", response.text());
+    }
+    let request = http2::request("POST", "/", &[("content-type", "text/xml; charset=utf-7")]);
+    let mut client = Http2::connect(rig.transom.web());
+    assert_eq!(client.ask(request, hidden.as_bytes()).status, 415);
+}
+
 /// A part of a form with files.
 fn part(head: &str, data: &str) -> String {
     format!("--b\r\nContent-Disposition: form-data; {head}\r\n\r\n{data}\r\n")

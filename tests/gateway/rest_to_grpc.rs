@@ -10,7 +10,7 @@ use transom_testkit::{
     H2Endpoint, H2Exchange, Http2, Manners, Response, Transom, client, http2, until,
 };
 
-use super::rig::TRANSOM;
+use super::rig::{TRANSOM, check};
 
 const PROTO: &str = r#"
 syntax = "proto3";
@@ -437,6 +437,30 @@ fn gw_23_errors_come_with_their_details_and_the_status_that_http_has_for_them() 
     assert_eq!(asked.field("x-trace"), Some("t1"));
     for gone in ["x-other", "grpc-metadata-x-trace", "grpc-timeout"] {
         assert_eq!(asked.field(gone), None, "{gone}");
+    }
+}
+
+#[test]
+fn p_15_no_metadata_of_clients_says_who_they_are() {
+    let said = |metadata: &str, policies: &str| {
+        let config = format!(
+            "listeners:\n  web: {{ address: 127.0.0.1:0, routes: [{{ policies: [{policies} {{ grpc-json: \
+               {{ proto: shop.proto, metadata: [x-trace, {metadata}] }} }}], forward: 127.0.0.1:1 }}] }}\n"
+        );
+        check(&config, |folder| std::fs::write(folder.join("shop.proto"), PROTO).unwrap())
+    };
+    let told = "{ identity-headers: { fields: { X-User: name } } },";
+    let found = "{ api-key: {} },";
+    for (metadata, policies, refused) in [
+        ("X-User", "", false),
+        ("X-User", told, true),
+        ("x_user", told, true),
+        ("x-users", told, false),
+        ("X-Consumer-Name", found, true),
+    ] {
+        let said = said(metadata, policies);
+        let finding = format!("clients could say in `{metadata}` who they are");
+        assert_eq!(said.to_lowercase().contains(&finding.to_lowercase()), refused, "{said}");
     }
 }
 

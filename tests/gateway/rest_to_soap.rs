@@ -55,6 +55,8 @@ fn service() -> Endpoint {
             answer("200 OK", "text/xml", "<!DOCTYPE a [<!ENTITY b \"b\">]><a>&b;</a>")
         } else if asked.contains("<id>13</id>") {
             answer("200 OK", "text/xml", &own(&format!("<a>{}</a>", "x".repeat(70_000))))
+        } else if asked.contains("<id>14</id>") {
+            answer("200 OK", "text/xml; charset=utf-7", &own(order))
         } else if asked.contains("PlaceOrder") {
             answer("200 OK", "text/xml", &own("<Placed xmlns=\"urn:shop:orders\"><id xmlns=\"\">77</id></Placed>"))
         } else if asked.contains("Quote") {
@@ -213,6 +215,11 @@ fn gw_26_arguments_that_do_not_fit_never_reach_the_service() {
     assert_eq!(place("application/json", "[]"), (400, json!("#")));
     assert_eq!(place("text/xml", "<a/>"), (415, json!(null)));
     assert_eq!(place("application/json", &" ".repeat(2 << 20)), (413, json!(null)));
+    // short as JSON, and too long as XML
+    let items = r#"{"sku":"","quantity":0},"#.repeat(40_000);
+    let long =
+        format!(r#"{{"id":1,"customer":null,"due":"","item":[{}]}}"#, &items[..items.len() - 1]);
+    assert_eq!(place("application/json", &long), (413, json!(null)));
     assert!(shop.service.requests().is_empty());
 }
 
@@ -248,6 +255,7 @@ fn g_06_what_is_not_soap_is_no_answer() {
         ("/orders/10", 502, json!("bad-response")),
         ("/orders/12", 502, json!("bad-response")),
         ("/orders/13", 502, json!("bad-response")),
+        ("/orders/14", 502, json!("bad-response")),
     ] {
         let response = shop.get(target);
         assert_eq!((response.status, &json_of(&response)["code"]), (status, &code), "{target}");

@@ -109,6 +109,40 @@ fn gw_22_forms_xml_and_json_become_each_other() {
     }
     let bomb = "<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>";
     assert_eq!(send(&rig, "POST /", "application/xml", bomb).status, 400);
+    // what would be read otherwise than it is meant
+    for (media, body, status) in [
+        ("application/xml; charset=iso-8859-1", "<a>b</a>", 200),
+        ("application/xml; charset=iso-8859-1", "<a>\u{e4}</a>", 400),
+        ("application/xml; charset=utf-7", "<a>b</a>", 400),
+        ("application/xml", "<?xml version='1.0' encoding='utf-7'?><a>b</a>", 400),
+    ] {
+        assert_eq!(send(&rig, "POST /", media, body).status, status, "{media}: {body}");
+    }
+}
+
+#[test]
+fn gw_22_no_body_makes_a_program_end_the_process_or_outlive_its_request() {
+    let endpoint = || Endpoint::new(|_, line| line.send(answer("text/plain", "ok")));
+    let program = |name: &str, timeout: &str, jq: &str| {
+        format!(
+            "{name}: {{ transform: {{ timeout: {timeout}, request: {{ body: {{ jq: '{jq}' }} }} }} }}"
+        )
+    };
+    let deep = program("deep", "9s", "reduce .[] as $x (null; [.])");
+    let rig = Rig::over(endpoint(), &[&deep], "");
+    let many = format!("[{}1]", "1,".repeat(500_000));
+    let few = "[1,1]";
+    for (body, status) in [(few, 200), (&many, 400), (few, 200)] {
+        let response = send(&rig, "POST /", "application/json", body);
+        assert_eq!(response.status, status, "{}", response.text());
+    }
+    let join = program("join", "100ms", "[.[] as $x | .[] as $y | [$x, $y]] | length");
+    let rig = Rig::over(endpoint(), &[&join], "");
+    // more of them than there are threads for such work
+    for body in [&many, &many, &many, few] {
+        let status = send(&rig, "POST /", "application/json", body).status;
+        assert_eq!(status, if body == few { 200 } else { 503 });
+    }
 }
 
 #[test]

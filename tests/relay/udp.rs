@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -259,6 +259,53 @@ fn d01_a_reload_keeps_flows_and_the_same_port_may_carry_tcp() {
     assert_eq!(ask(&socket, b"y"), b"oy");
     assert_eq!(ask(&client(&transom), b"z"), b"nz");
     std::net::TcpStream::connect(transom.address("DNS")).unwrap();
+}
+
+/// Such a listener was refused: "already in use".
+#[test]
+fn d01_a_listener_may_move_from_one_address_to_all_of_them_and_back() {
+    let echo = Echo::named("e");
+    let mut transom = carrying(&[&echo], ", idle: 1s");
+    let address = transom.address("DNS");
+    let stop = AtomicBool::new(false);
+    let answered = AtomicUsize::new(0);
+    let asking = |kept: bool| {
+        let opened = || {
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            socket.connect(address).unwrap();
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            socket
+        };
+        let mut socket = opened();
+        while !stop.load(Ordering::Relaxed) {
+            // a client may have so many flows at once
+            std::thread::sleep(Duration::from_millis(10));
+            if !kept {
+                socket = opened();
+            }
+            assert_eq!(ask(&socket, b"x"), b"ex");
+            answered.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    std::thread::scope(|scope| {
+        for kept in [true, true, false, false] {
+            scope.spawn({
+                let asking = &asking;
+                move || asking(kept)
+            });
+        }
+        let port = address.port();
+        let places = ["@DNS".to_owned(), format!(":{port}"), format!("0.0.0.0:{port}")];
+        for n in 1..=6 {
+            let before = answered.load(Ordering::Relaxed);
+            transom.write(&config(&[&echo], ", idle: 1s", "").replace("@DNS", &places[n % 3]));
+            let reloaded = transom.admin("POST", "/reload");
+            assert_eq!(reloaded.status, 200, "to {}: {}", places[n % 3], reloaded.text());
+            until("they are answered", || answered.load(Ordering::Relaxed) > before + 100);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    check::alive(&mut transom);
 }
 
 #[test]

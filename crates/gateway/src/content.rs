@@ -1,5 +1,6 @@
 //! What bodies hold: read from the forms they come in, changed, and written again.
 
+pub mod coding;
 pub mod edit;
 pub mod facts;
 pub mod form;
@@ -16,6 +17,7 @@ use std::fmt;
 use transom_settings::json::{Value as Json, from_slice, to_vec};
 use transom_settings::settings;
 
+use self::coding::Coding;
 use crate::media;
 
 settings! {
@@ -64,14 +66,17 @@ impl Form {
         }
     }
 
-    /// What the bytes hold.
+    /// What the bytes hold, of a body with this `Content-Type`. JSON and forms are always in UTF-8
+    /// (RFC 8259 §8.1), whatever it says.
     ///
     /// # Errors
-    /// When they are not in this form.
-    pub fn read(self, bytes: &[u8]) -> Result<Json, NotIn> {
+    /// When they are not in this form, or are in a coding that is not read.
+    pub fn read(self, content_type: &str, bytes: &[u8]) -> Result<Json, NotIn> {
         let not = |why: String| NotIn(self, why);
-        let text =
-            || std::str::from_utf8(bytes).map_err(|_| not("it is no text in UTF-8".to_owned()));
+        let text = || {
+            let text = Coding::of_type(content_type).and_then(|coding| coding.text(bytes));
+            text.map_err(|why| not(why.to_string()))
+        };
         match self {
             Form::Json => from_slice(bytes).map_err(|error| not(format!("it is no JSON: {error}"))),
             Form::Xml => xml::read(text()?).map_err(|error| not(error.to_string())),

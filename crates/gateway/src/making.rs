@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use transom_balance::log::Log;
 use transom_proxy::destination::Destination;
-use transom_settings::{Span, Spanned, Target};
+use transom_settings::{HeaderName, Span, Spanned, Target};
 
 use crate::consumer::Consumers;
 use crate::limit::ledger::Ledgers;
@@ -31,6 +31,9 @@ pub trait Lender {
     /// A pool, a split or an address. What is wrong with it becomes a finding.
     fn destination(&mut self, target: &Spanned<Target>, path: &str)
     -> Option<Arc<dyn Destination>>;
+
+    /// Header fields in which any policy of the file tells endpoints who asks.
+    fn vouched(&mut self) -> Arc<[HeaderName]>;
 
     /// Everybody who may ask, and the plans.
     fn consumers(&self) -> Consumers;

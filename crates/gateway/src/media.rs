@@ -40,6 +40,44 @@ pub fn is_xml(essence: &str) -> bool {
     matches!(essence, "application/xml" | "text/xml") || essence.ends_with("+xml")
 }
 
+/// The parameters of a value, with names in lower case (RFC 9110 §5.6.6).
+///
+/// # Errors
+/// When one is none, or is read by some in another way than by others.
+pub fn parameters(value: &str) -> Result<Vec<(String, String)>, String> {
+    let bad = || "a parameter is none".to_owned();
+    let mut all = Vec::new();
+    let mut rest = value.split_once(';').map(|(_, rest)| rest);
+    while let Some(text) = rest {
+        let text = text.trim_start_matches([' ', '\t']);
+        if text.is_empty() {
+            break;
+        }
+        let (name, after) = text.split_once('=').ok_or_else(bad)?;
+        if !transom_settings::is_token(name.as_bytes()) {
+            return Err(bad());
+        }
+        let (value, after) = match after.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"').ok_or_else(bad)?,
+            None => {
+                let end = after.find([';', ' ', '\t']).unwrap_or(after.len());
+                after.split_at(end)
+            }
+        };
+        // an escape for some, and for others a letter of a path
+        if value.ends_with('\\') || value.contains("\\\\") || value.contains('"') {
+            return Err("a parameter can be read in two ways".to_owned());
+        }
+        let after = after.trim_start_matches([' ', '\t']);
+        if !after.is_empty() && !after.starts_with(';') {
+            return Err(bad());
+        }
+        all.push((name.to_ascii_lowercase(), value.to_owned()));
+        rest = after.strip_prefix(';');
+    }
+    Ok(all)
+}
+
 /// Whether a `Content-Encoding` says that nothing was done.
 pub fn is_identity(coding: &[u8]) -> bool {
     coding.is_empty() || coding.eq_ignore_ascii_case(b"identity")

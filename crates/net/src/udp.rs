@@ -35,6 +35,17 @@ pub fn bind(address: SocketAddr, workers: usize) -> Result<Vec<Bound>, ListenErr
         // SO_REUSEPORT would let a second instance of ours share the port in silence.
         drop(one(address, false).map_err(failed)?);
     }
+    bind_beside_own(address, workers)
+}
+
+/// As [`bind`], where sockets of this process take datagrams at a part of the address already, or at
+/// more than it. The kernel gives a datagram to the most specific one. Whoever else of this user has
+/// the port and would share it is not noticed.
+///
+/// # Errors
+/// When the address cannot be had.
+pub fn bind_beside_own(address: SocketAddr, workers: usize) -> Result<Vec<Bound>, ListenError> {
+    let failed = |error| ListenError::udp(address, error);
     let first = one(address, true).map_err(failed)?;
     let port = first.local().port().unwrap_or(address.port());
     let mut sockets = vec![first];
@@ -146,6 +157,20 @@ impl Datagrams {
     /// Where it listens.
     pub fn local(&self) -> SocketAddr {
         self.local
+    }
+
+    /// From now on, what comes from clients is for other sockets of ours that listen at more than its
+    /// address; what has come is still received, and replies can be sent. As it is the more specific
+    /// one, they would have nothing otherwise until it is closed.
+    ///
+    /// # Errors
+    /// When the system does not allow it.
+    pub fn give_over(&self) -> io::Result<()> {
+        match self.single {
+            // The kernel gives a connected socket what comes from the other end alone: here, itself.
+            true => SockRef::from(&self.socket).connect(&self.local.into()),
+            false => Ok(()),
+        }
     }
 
     /// Ready when at least one datagram is in `batch`.

@@ -95,14 +95,24 @@ pub trait Owner: 'static {
 /// While the listener drains, flows end after so much silence.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// Takes datagrams on one worker until told to stop, and then for as long as flows are open. What
-/// came with the order is dropped when the socket is closed.
+/// The order to begin no flow any more.
+pub struct Stop<T> {
+    /// Kept until the socket is closed.
+    pub held: T,
+    /// Other sockets of ours take what is sent to this address from now on.
+    pub replaced: bool,
+}
+
+/// How long after the order there may be datagrams that came before it.
+const UNHEARD: Duration = Duration::from_millis(50);
+
+/// Takes datagrams on one worker until told to stop, and then for as long as flows are open.
 pub async fn serve<O: Owner, T>(
     socket: Datagrams,
     owner: O,
     local: Rc<Local>,
     tasks: Tasks,
-    mut stop: oneshot::Receiver<T>,
+    mut stop: oneshot::Receiver<Stop<T>>,
 ) {
     let post = Rc::new(Post {
         socket,
@@ -117,13 +127,23 @@ pub async fn serve<O: Owner, T>(
         order = &mut stop => order,
         () = post.receive() => return,
     };
+    if order.as_ref().is_ok_and(|order| order.replaced) {
+        // where that is not allowed, they have what comes when this one is closed
+        let _ = post.socket.give_over();
+    }
+    // what came before the order is served
+    let mut receive = pin!(post.receive());
+    tokio::select! {
+        () = receive.as_mut() => {}
+        () = tokio::time::sleep(UNHEARD) => {}
+    }
     post.flows.drain();
     post.local.worker.wheel().wake_all();
     tokio::select! {
-        () = post.receive() => {}
+        () = receive => {}
         () = post.flows.are_over() => {}
     }
-    drop((post, order));
+    drop(order);
 }
 
 /// Batches of one flow, after which others have their turn.

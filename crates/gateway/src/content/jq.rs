@@ -1,29 +1,36 @@
 //! Programs in jq's language.
 //!
-//! The interpreter has no brake of its own, so what could run without end is refused when a program is
-//! read: definitions that call themselves, and the words that repeat. What is left ends; how soon is
-//! bounded by whoever waits for it, off the worker. What makes much of little has bounds of its own.
+//! The interpreter has no brake of its own. What could run without end is refused when a program is read:
+//! definitions that call themselves, and the words that repeat. What is left ends, but data may decide how
+//! soon and with what: so a program is rewritten to count its steps, and has `bounds` for each run.
 
 mod bounded;
+mod bounds;
 mod looping;
 mod nesting;
+mod rewriting;
 
-use jaq_core::data::JustLut;
+use std::fmt::{self, Write};
+use std::time::Duration;
+
 use jaq_core::load::parse::Def;
 use jaq_core::load::{self, Arena, File, Loader};
-use jaq_core::{Compiler, Ctx, Filter, RunPtr, Vars, native, unwrap_valr};
+use jaq_core::{Compiler, Ctx, Filter, Vars, unwrap_valr};
 use jaq_json::Val;
 use transom_settings::json::{Value as Json, from_str, from_value};
 
-type Data = JustLut<Val>;
+use self::bounds::{Bounds, Data, LATE, Running};
+use self::rewriting::Rewriting;
 
 /// A program that was read once.
 pub struct JqProgram {
     filter: Filter<Data>,
+    /// Places in it that can add a level to a value.
+    levels: u64,
 }
 
-impl std::fmt::Debug for JqProgram {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for JqProgram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JqProgram")
     }
 }
@@ -33,11 +40,16 @@ const FACTS: [&str; 2] = ["$request", "$identity"];
 /// What the program is called among the definitions.
 const PROGRAM: &str = "transom_program";
 
+/// Filters of the language that are no ends of a way to values, but parts of it.
+const ON_THE_WAY: [&str; 4] = ["first", "last", "limit", "skip"];
+
 /// Why nothing came of a program.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JqError {
     #[error("it gave nothing")]
     Nothing,
+    #[error("it takes longer than it may")]
+    Late,
     #[error("{0}")]
     Failed(String),
 }
@@ -51,25 +63,25 @@ impl JqProgram {
             return Err(why_not(source));
         };
         looping::check(&term)?;
-        bounded::with_products(&mut term);
-        let program = Def { name: PROGRAM, args: Vec::new(), body: term };
+        let natives = jaq_core::funs::<Data>().chain(jaq_std::funs()).chain(jaq_json::funs());
+        let natives = natives.filter(|(name, ..)| !bounded::ANEW.contains(name));
+        let natives: Vec<_> = natives.collect();
+        let names = natives.iter().map(|(name, ..)| *name);
+        let names: Vec<_> = names.filter(|name| !ON_THE_WAY.contains(name)).collect();
+        let mut rewriting = Rewriting { natives: &names, builds: false, levels: 0 };
         let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
         let mut definitions: Vec<Def<&str>> = definitions.collect();
-        definitions.push(program);
-        let natives = jaq_core::funs::<Data>().chain(jaq_std::funs()).chain(jaq_json::funs());
-        let natives = natives.filter(|(name, ..)| !["range", "fromjson"].contains(name));
-        let own: [native::Filter<RunPtr<Data>>; 3] = [
-            ("range", native::v(3), |cv| bounded::range(cv)),
-            (bounded::TIMES, native::v(2), |cv| bounded::times(cv)),
-            ("fromjson", native::v(0), |cv| bounded::from_json(cv)),
-        ];
-        let own = own.into_iter().map(native::run::<Data>);
+        definitions.iter_mut().for_each(|one| rewriting.definition(one));
+        (rewriting.builds, rewriting.levels) = (true, 0);
+        rewriting.term(&mut term);
+        definitions.push(Def { name: PROGRAM, args: Vec::new(), body: term });
+        let levels = rewriting.levels;
         let arena = Arena::default();
         let loader = Loader::new(definitions);
         let file = File { code: PROGRAM, path: () };
         let modules = loader.load(&arena, file).map_err(|_| "it cannot be read".to_owned())?;
         let filter = Compiler::default()
-            .with_funs(natives.chain(own))
+            .with_funs(natives.into_iter().chain(bounded::filters()))
             .with_global_vars(FACTS)
             .compile(modules)
             .map_err(|errors| {
@@ -78,24 +90,55 @@ impl JqProgram {
                     format!("there is no {} `{name}`", what.as_str())
                 })
             })?;
-        Ok(JqProgram { filter })
+        Ok(JqProgram { filter, levels })
     }
 
-    /// The first value that it gives for this input.
+    /// The first value that it gives for this input within this time.
     ///
     /// # Errors
-    /// When there is none, or the program itself says so.
-    pub fn run(&self, input: Json, facts: &Json) -> Result<Json, JqError> {
+    /// When there is none, it takes too much, or the program itself says so.
+    pub fn run(&self, input: Json, facts: &Json, patience: Duration) -> Result<Json, JqError> {
         let failed = |error: transom_settings::json::Error| JqError::Failed(error.to_string());
         let input: Val = from_value(input).map_err(failed)?;
         let fact = |name: &str| from_value(facts[&name[1..]].clone()).map_err(failed);
         let facts = FACTS.iter().map(|name| fact(name)).collect::<Result<Vec<Val>, _>>()?;
-        let context = Ctx::<Data>::new(&self.filter.lut, Vars::new(facts));
-        match self.filter.id.run((context, input)).map(unwrap_valr).next() {
-            None => Err(JqError::Nothing),
-            Some(Err(error)) => Err(JqError::Failed(error.to_string().chars().take(200).collect())),
-            Some(Ok(value)) => json_of(&value),
+        let bounds = Bounds::new(&input, patience, self.levels).map_err(JqError::Failed)?;
+        let running = Running { lut: &self.filter.lut, bounds: &bounds };
+        let context = Ctx::<Data>::new(running, Vars::new(facts));
+        let given = self.filter.id.run((context, input)).map(unwrap_valr).next();
+        // though the program may not have minded
+        match bounds.over() {
+            Some(LATE) => return Err(JqError::Late),
+            Some(why) => return Err(JqError::Failed(why.to_owned())),
+            None => {}
         }
+        match given {
+            None => Err(JqError::Nothing),
+            Some(Err(error)) => Err(JqError::Failed(told(error))),
+            Some(Ok(value)) => {
+                bounds.written(&value).map_err(JqError::Failed)?;
+                json_of(&value)
+            }
+        }
+    }
+}
+
+/// What the program says, of which there may be much.
+fn told(error: jaq_core::Error<Val>) -> String {
+    let mut out = Short(String::new());
+    // it ends by this where there is more
+    let _ = write!(out, "{error}");
+    out.0
+}
+
+/// The beginning of a text.
+struct Short(String);
+
+impl Write for Short {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let left = 200_usize.saturating_sub(self.0.chars().count());
+        self.0.extend(text.chars().take(left));
+        if text.chars().nth(left).is_some() { Err(fmt::Error) } else { Ok(()) }
     }
 }
 
@@ -139,7 +182,7 @@ mod tests {
     fn run(source: &str, input: Json) -> Result<Json, String> {
         let facts = json!({ "request": { "method": "GET" }, "identity": null });
         let program = JqProgram::new(source)?;
-        program.run(input, &facts).map_err(|error| error.to_string())
+        program.run(input, &facts, Duration::from_secs(20)).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -201,6 +244,102 @@ mod tests {
             assert!(why.contains("nested deeper"), "{why}");
         }
         assert!(run(". * {}", json!(1)).is_err());
+    }
+
+    #[test]
+    fn gw_22_data_decide_neither_how_deep_a_value_is_nor_how_large() {
+        let many = json!({
+            "list": vec![1; 5000],
+            "path": vec!["a"; 5000],
+            "text": "x".repeat(100_000),
+        });
+        for (source, expected) in [
+            ("reduce .list[] as $x (null; [.])", "deeper"),
+            ("reduce .list[] as $x (null; [[[[[[[[[[[[[[[[[[[[.]]]]]]]]]]]]]]]]]]]])", "deeper"),
+            ("reduce .list[] as $x (null; { a: . }) | 1", "deeper"),
+            ("reduce .list[] as $x (null; . as $y | {} | .a = $y) | 1", "deeper"),
+            ("[foreach .list[] as $x (null; [.])] | length", "deeper"),
+            ("def f: [.]; reduce .list[] as $x (null; f | f | f) | 1", "deeper"),
+            ("reduce range(99000) as $x (null; [., 1, .]) | 1", "too large"),
+            ("reduce range(40) as $x ([1]; [., .])", "too "),
+            ("reduce range(40) as $x ([1]; [., .]) | tojson | length", "too "),
+            ("reduce range(40) as $x ([1]; [., .]) | \"\\(.)\" | length", "too "),
+            ("reduce range(40) as $x ([1]; [., .]) | error", "[[["),
+            ("reduce range(60) as $x (.text; . + .) | length", "too many steps"),
+            ("reduce range(60) as $x (.list; . + .) | length", "too many steps"),
+            ("reduce range(60) as $x (.text; . += .) | length", "too many steps"),
+            ("reduce range(60) as $x (3; . * .) | 1", "a number"),
+            (".path as $p | setpath($p; 1)", "null"),
+            (".path as $p | [null | path(getpath($p))] | 1", "a path"),
+            (".path as $p | reduce $p[] as $x (null; .[$x]) |= 1", "path"),
+            (".path as $p | null | [path(reduce $p[] as $x (.; .[$x]))] | 1", "a path"),
+            ("[.list[] as $x | .list[] as $y | [$x, $y]] | length", "too many steps"),
+            ("first(.list[] as $x | .list[] as $y | select($x != $y))", "too many steps"),
+            ("[.list[] as $x | .list[] as $y | try error catch .] | length", "too many steps"),
+            ("[.. as $x | .. as $y | 1] | length", "too many steps"),
+            ("[range(99000) as $x | range(99000) as $y | 1] | length", "too many steps"),
+            (".list as $l | [range(99000) as $x | $l + [1]] | length", "too many steps"),
+            (".text as $t | [range(99000) as $x | $t + \"a\"] | length", "too many steps"),
+            (".text as $t | [range(99000) as $x | \"\\($t)a\"] | length", "too "),
+            (".text as $t | [range(99000) as $x | $t | explode] | length", "too many steps"),
+            (".text as $t | [range(99000) as $x | $t | ascii_upcase] | length", "too many steps"),
+            (".text as $t | [range(99000) as $x | $t / \"\"] | length", "too many steps"),
+            (".text as $t | [range(99000) as $x | $t * 100] | length", "too many steps"),
+            (".text as $t | [range(99000) | $t] | join(\"\") | length", "too "),
+            (".list as $l | [range(99000) as $x | $l | sort] | length", "too many steps"),
+        ] {
+            let why = run(source, many.clone()).unwrap_err();
+            assert!(why.contains(expected), "{source}: {why}");
+        }
+    }
+
+    #[test]
+    fn gw_22_a_program_ends_itself_when_its_time_is_over() {
+        let program = JqProgram::new("[range(90000) as $x | .[] | select($x == .)]").unwrap();
+        let many = json!(vec![0; 400_000]);
+        let began = std::time::Instant::now();
+        let ended = program.run(many, &json!({}), Duration::from_millis(100));
+        assert_eq!(ended, Err(JqError::Late));
+        assert!(began.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn gw_22_what_is_usual_stays_within_its_bounds() {
+        let each = |n: usize| json!({ "id": n, "kind": format!("k{}", n % 7), "tags": ["a", "b"] });
+        let many = json!({ "items": (0..3000).map(each).collect::<Vec<_>>() });
+        for (source, expected) in [
+            ("reduce .items[] as $i ({}; .[$i.kind] += 1) | length", json!(7)),
+            ("reduce .items[] as $i ({}; .[$i.kind] += [$i.id]) | .k0 | length", json!(429)),
+            ("reduce .items[] as $i ([]; . + [$i.id]) | length", json!(3000)),
+            ("[.items[].kind] | unique | join(\",\") | length", json!(20)),
+            (
+                ".items | group_by(.kind) | map({ key: .[0].kind, value: length }) | length",
+                json!(7),
+            ),
+            ("[.items[] | { (.kind): .id }] | add | length", json!(7)),
+            (
+                ".items |= map(del(.tags) | .id |= tostring) | .items[3]",
+                json!({ "id": "3", "kind": "k3" }),
+            ),
+            ("[paths(type == \"number\")] | length", json!(3000)),
+            ("[.items[] | .tags[]] | length", json!(6000)),
+            (".items | map(tojson) | map(fromjson) | length", json!(3000)),
+            ("walk(if type == \"number\" then . + 1 else . end) | .items[0].id", json!(1)),
+            (".items | map(.kind) | join(\"-\") | split(\"-\") | length", json!(3000)),
+            (
+                ".items[0] | to_entries | from_entries | setpath([\"tags\", 0]; 1) | .tags",
+                json!([1, "b"]),
+            ),
+            (".items[0] | getpath([\"tags\", 1])", json!("b")),
+            (".items[0] | pick(.id)", json!({ "id": 0 })),
+            (".items[0] | delpaths([[\"tags\"], [\"id\"]])", json!({ "kind": "k0" })),
+            ("first(.items[] | select(.id == 5)) | .kind", json!("k5")),
+            ("[limit(3; .items[])] | last | .id", json!(2)),
+            ("[.items[0:2][] | .kind | ascii_upcase]", json!(["K0", "K1"])),
+            ("(.items[] | select(.id < 2) | .kind) |= \"x\" | .items[1].kind", json!("x")),
+        ] {
+            assert_eq!(run(source, many.clone()), Ok(expected), "{source}");
+        }
     }
 
     #[test]

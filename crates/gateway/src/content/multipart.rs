@@ -6,7 +6,7 @@
 use memchr::memchr;
 use transom_settings::is_token;
 
-use crate::media;
+use crate::media::{self, parameters};
 
 /// The type of such forms.
 pub const TYPE: &str = "multipart/form-data";
@@ -20,7 +20,9 @@ pub struct Head {
     pub name: String,
     /// What the file is called, where the part is one.
     pub file: Option<String>,
-    /// In lower case and without parameters; empty where it says none.
+    /// Its `Content-Type`; empty where it says none.
+    pub content_type: String,
+    /// The same in lower case and without parameters.
     pub essence: String,
 }
 
@@ -283,43 +285,9 @@ fn head(bytes: &[u8]) -> Result<Head, String> {
         }
     }
     let name = own.ok_or("a part of the form has no name")?;
-    let essence = content_type.map(media::essence).unwrap_or_default();
-    Ok(Head { name, file, essence })
-}
-
-/// The parameters of a value, with names in lower case (RFC 9110 §5.6.6).
-fn parameters(value: &str) -> Result<Vec<(String, String)>, String> {
-    let bad = || "a parameter of the form is none".to_owned();
-    let mut all = Vec::new();
-    let mut rest = value.split_once(';').map(|(_, rest)| rest);
-    while let Some(text) = rest {
-        let text = text.trim_start_matches([' ', '\t']);
-        if text.is_empty() {
-            break;
-        }
-        let (name, after) = text.split_once('=').ok_or_else(bad)?;
-        if !is_token(name.as_bytes()) {
-            return Err(bad());
-        }
-        let (value, after) = match after.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"').ok_or_else(bad)?,
-            None => {
-                let end = after.find([';', ' ', '\t']).unwrap_or(after.len());
-                after.split_at(end)
-            }
-        };
-        // an escape for some, and for others a letter of a path
-        if value.ends_with('\\') || value.contains("\\\\") || value.contains('"') {
-            return Err("a name in the form can be read in two ways".to_owned());
-        }
-        let after = after.trim_start_matches([' ', '\t']);
-        if !after.is_empty() && !after.starts_with(';') {
-            return Err(bad());
-        }
-        all.push((name.to_ascii_lowercase(), value.to_owned()));
-        rest = after.strip_prefix(';');
-    }
-    Ok(all)
+    let content_type = content_type.unwrap_or_default().to_owned();
+    let essence = media::essence(&content_type);
+    Ok(Head { name, file, content_type, essence })
 }
 
 #[cfg(test)]
@@ -338,7 +306,7 @@ mod tests {
                     Event::Part(head) => open = Some(head),
                     Event::Data(bytes) => data.extend_from_slice(bytes),
                     Event::Over => {
-                        let Head { name, file, essence } = open.take().unwrap();
+                        let Head { name, file, essence, .. } = open.take().unwrap();
                         let file = file.map(|file| format!(" {file}")).unwrap_or_default();
                         let data = std::mem::take(&mut data);
                         all.push(format!("{name}{file} {essence}: {}", data.escape_ascii()));

@@ -13,6 +13,7 @@ use quick_xml::escape::{escape, partial_escape};
 use transom_settings::json::{Map, Value as Json};
 
 use self::walk::{Builder, walk};
+use super::coding::Unread;
 
 /// How deep elements may lie in each other.
 const DEEPEST: usize = 64;
@@ -22,6 +23,8 @@ const DEEPEST: usize = 64;
 pub enum XmlError {
     #[error("it is no XML: {0}")]
     Malformed(String),
+    #[error(transparent)]
+    Unread(Unread),
     #[error("it declares a type or entities")]
     Declares,
     #[error("it is nested deeper than {DEEPEST}")]
@@ -37,7 +40,8 @@ pub enum XmlError {
 /// The document as JSON.
 ///
 /// # Errors
-/// When it is malformed, too deep or too large, or declares what would have to be expanded.
+/// When it is malformed, too deep or too large, says that it is in another coding, or declares what
+/// would have to be expanded.
 pub fn read(text: &str) -> Result<Json, XmlError> {
     let mut reading = Reading::default();
     walk(text, &mut reading)?;
@@ -247,10 +251,31 @@ mod tests {
             ("<!DOCTYPE a><a/>", Err(XmlError::Declares)),
             ("<a>&b;</a>", Err(XmlError::Declares)),
             ("<a b='&c;'/>", Err(XmlError::Declares)),
+            (
+                "\u{feff}<?xml version='1.0' encoding='UTF-8'?><a>\u{e4}</a>",
+                Ok(json!({ "a": "\u{e4}" })),
+            ),
+            ("<?xml version='1.0' encoding='iso-8859-1'?><a>b</a>", Ok(json!({ "a": "b" }))),
+            (
+                "<?xml version='1.0' encoding='iso-8859-1'?><a>\u{e4}</a>",
+                Err(XmlError::Unread(Unread::Other)),
+            ),
+            ("<?xml version='1.0' encoding='utf-7'?><a/>", Err(XmlError::Unread(Unread::Other))),
         ] {
             assert_eq!(read(text), expected, "{text}");
         }
-        for broken in ["", "<a>", "<a></b>", "</a>", "<a/><b/>", "x", "<a/>x", "<a b='1' b='2'/>"] {
+        for broken in [
+            "",
+            "<a>",
+            "<a></b>",
+            "</a>",
+            "<a/><b/>",
+            "x",
+            "<a/>x",
+            "<a b='1' b='2'/>",
+            "<a><?xml version='1.0'?></a>",
+            "<a/><?xml version='1.0'?>",
+        ] {
             assert!(matches!(read(broken), Err(XmlError::Malformed(_))), "{broken}");
         }
         for name in ["@x", "#text", "1a", "a=b", "&a"] {

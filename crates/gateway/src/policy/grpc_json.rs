@@ -104,8 +104,9 @@ settings! {
         pub proto_names: bool = false,
         /// In which form errors are sent.
         pub errors: Errors = Errors::Problem,
-        /// Metadata that clients may give as `Grpc-Metadata-NAME`; what is set already stays.
-        pub metadata: Vec<HeaderName> = Vec::new(),
+        /// Metadata that clients may give as `Grpc-Metadata-NAME`; what is set already stays. None in which
+        /// a policy tells who asks.
+        pub metadata: Vec<Spanned<HeaderName>> = Vec::new(),
         /// How messages go both ways.
         pub streaming: Streaming = Streaming::Http,
         /// The longest message, and of requests the longest body.
@@ -145,6 +146,11 @@ settings! {
     }
 }
 
+/// As servers fold it that know no more signs in names (CGI).
+fn folded(name: &HeaderName) -> String {
+    name.to_ascii_lowercase().replace(['_', '.'], "-")
+}
+
 impl Kind for GrpcJson {
     const NAME: &'static str = "grpc-json";
     const SUMMARY: &'static str = "Lets clients that know only HTTP and JSON call gRPC services.";
@@ -168,6 +174,15 @@ impl Kind for GrpcJson {
                 return None;
             }
         };
+        let vouched = making.lender.vouched();
+        let imitates =
+            |name: &&Spanned<HeaderName>| vouched.iter().any(|known| folded(known) == folded(name));
+        if let Some(name) = self.metadata.iter().find(imitates) {
+            let what = format!("clients could say in `{}` who they are", name.value);
+            let hint = "leave it out, or let `identity-headers` tell it in another field";
+            making.error(name.span, "metadata", what, hint);
+            return None;
+        }
         let services = match self.descriptors.is_some() as usize
             + !self.proto.is_empty() as usize
             + self.reflection.is_some() as usize
@@ -198,7 +213,7 @@ impl Kind for GrpcJson {
             }),
             converses: self.streaming == Streaming::WebSocket,
             pass: self.unmatched == Unmatched::Pass,
-            metadata: self.metadata.iter().map(|name| name.to_string()).collect(),
+            metadata: self.metadata.iter().map(|name| name.value.to_string()).collect(),
             longest: self.max_message.len(),
         }))
     }

@@ -25,14 +25,16 @@
 //! ```
 //!
 //! **What the client sees.** `bad-request` with the limit in `errors`, also for JSON that is none
-//! (RFC 8259) or a form that is none; `too-large` for a body over its size; `unsupported-media` for a type that is not meant, and for
-//! a compressed body, which cannot be looked into.
+//! (RFC 8259) or a form that is none; `too-large` for a body over its size; `unsupported-media` for a type that is not meant, for
+//! JSON and XML in a coding that does not extend ASCII (`charset=utf-7`), and for a compressed body, which
+//! cannot be looked into.
 //!
 //! **Limits and cost.** One pass over the bytes; memory for one level each of nesting.
 //!
 //! **Traps.** What is JSON or XML is decided by `Content-Type` alone, since that decides who parses it.
-//! An endpoint that parses whatever comes needs `types`. XML in other codings than those that
-//! extend ASCII is refused, since it could not be read here. A file is of the type that its part says, which is
+//! An endpoint that parses whatever comes needs `types`. JSON and XML whose `charset` or
+//! declaration names another coding than UTF-8, ASCII, ISO-8859-1 and Windows-1252 are refused, or names it in two
+//! ways: a declaration of entities could hide in it. A file is of the type that its part says, which is
 //! what the client says: nobody looks whether it is one.
 
 mod form;
@@ -40,6 +42,7 @@ mod json;
 mod watched;
 mod xml;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use transom_proxy::chain::Next;
@@ -52,6 +55,7 @@ use transom_proxy::stage::Stage;
 use transom_settings::{ByteSize, List, Map, Switch, settings};
 
 use self::watched::{Scanner, Tried, Watched, refused};
+use crate::content::coding::Coding;
 use crate::content::multipart;
 use crate::kind::Kind;
 use crate::making::Making;
@@ -178,13 +182,14 @@ impl Limiting {
 
     fn by_fields(&self, fields: &Fields) -> Result<Option<Watching>, Fault> {
         let content_type = match fields.only(Known::ContentType) {
-            Values::None => "",
-            Values::One(value) => std::str::from_utf8(value).unwrap_or_default(),
+            Values::None => Cow::Borrowed(""),
+            // what is no text may stand behind a type that others read
+            Values::One(value) => String::from_utf8_lossy(value),
             Values::Many => {
                 return Err(Fault::new(Code::UnsupportedMedia, "payload: several Content-Type"));
             }
         };
-        let media = media::essence(content_type);
+        let media = media::essence(&content_type);
         if !self.0.types.is_empty() && !self.0.types.iter().any(|range| media::fits(range, &media))
         {
             let detail = format!("payload: the type `{media}` is not taken");
@@ -194,7 +199,7 @@ impl Limiting {
         let most = sizes.next().map(|(_, size)| size.bytes());
         let form = self.0.multipart.on().filter(|_| media == multipart::TYPE);
         let form =
-            form.map(|form| form::Scanner::new(content_type, form, &self.0.json, &self.0.xml));
+            form.map(|form| form::Scanner::new(&content_type, form, &self.0.json, &self.0.xml));
         let form = form.transpose().map_err(refused)?;
         let scanner = match (self.0.json.on(), self.0.xml.on()) {
             _ if form.is_some() => form.map(Box::new).map(Scanner::Form),
@@ -206,6 +211,10 @@ impl Limiting {
             }
             _ => None,
         };
+        if scanner.is_some() && media != multipart::TYPE {
+            let coding = Coding::of_type(&content_type);
+            coding.map_err(|why| Fault::new(Code::UnsupportedMedia, format!("payload: {why}")))?;
+        }
         let plain = fields.get(Known::ContentEncoding).is_none_or(media::is_identity);
         let scanner = match (plain, self.0.compressed) {
             (true, _) => scanner,

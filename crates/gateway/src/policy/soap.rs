@@ -41,8 +41,10 @@
 //! of the name of the first element of its detail, of its subcode or its code (`Client.NoSuchOrder` is also
 //! `NoSuchOrder`); without that 400 where the service blames the client, and 502.
 //!
-//! **Limits and cost.** Requests and responses are read whole, up to `max-body`, nested 64 deep at most.
-//! XML that declares a type or entities is not read.
+//! **Limits and cost.** Requests and responses are read whole, up to `max-body`, nested 64 deep at most; what is
+//! made of them has the same limit (413, `bad-response`).
+//! XML that declares a type or entities is not read, nor what is in another coding than UTF-8: one that extends
+//! ASCII (ISO-8859-1) is read as far as it is ASCII.
 //!
 //! **Traps.** What stands in the detail of a fault (often a stack trace) is told with `fault-detail: true` only.
 //! Of the types, order, names and simple types count; patterns and lengths are for the service to check.
@@ -106,7 +108,7 @@ settings! {
         pub faults: Map<String, Status> = Map::new(),
         /// Whether clients are told the detail of faults.
         pub fault_detail: bool = false,
-        /// The largest body that is read, of requests and responses.
+        /// The largest body that is read, of requests and responses, and the longest that is made of one.
         pub max_body: ByteSize = ByteSize::mib(1),
     }
 }
@@ -296,8 +298,8 @@ impl Calling {
                         let found =
                             arguments::of(exchange, request, &service.schema, field, given.clone());
                         let (arguments, from) = found?;
-                        write::element(&service.schema, prefixes, field, &arguments)
-                            .map_err(|wrong| arguments::refused(wrong, &from))?
+                        write::element(&service.schema, prefixes, field, &arguments, most)
+                            .map_err(|why| arguments::unwritten(why, &from))?
                     }
                 };
                 (&**declared, body)

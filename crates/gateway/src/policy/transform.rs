@@ -28,14 +28,17 @@
 //!
 //! **Limits and cost.** Without `body` nothing is held back. A body that is changed is read whole, up to
 //! `max-body`. Programs run beside the worker, for `timeout` at most, and at most 100 of their parts lie in
-//! each other; in them a text times a number has 10 MiB at most, `range` counts 100,000 numbers, and `fromjson`
-//! reads 100 levels. Templates have a fixed amount of steps, and 2,000 bytes between two brackets. Length,
+//! each other. A run has 250,000 steps, and 8 more for each value of the body: one for each value that `.[]`,
+//! `range` or a round of `reduce` gives, one for each value of a list that is made or written, one for 64 bytes
+//! of a text. Values in it are nested 200 deep at most, paths have 200 parts, a text times a number 10 MiB,
+//! `range` counts 100,000 numbers, and `fromjson` reads 100 levels. Templates have a fixed amount of steps, and 2,000 bytes between two brackets. Length,
 //! coding and digests are made right; `ETag` goes, as it was another body's.
 //!
 //! **Traps.** Where response bodies are changed, endpoints are asked for uncompressed and whole ones
 //! (`Accept-Encoding` and `Range` go); one that compresses nevertheless is a `bad-response`.
 //! Responses are changed only with the statuses in `response.statuses`, so that errors keep their shape.
-//! Numbers of JSON beyond 64 bits lose digits. What `template` puts in is written as a value of the form
+//! XML and texts whose `charset` or declaration names another coding than UTF-8 are read as far as they are ASCII,
+//! where it extends that, and otherwise not at all. Numbers of JSON beyond 64 bits lose digits. What `template` puts in is written as a value of the form
 //! (a text in JSON has its quotes already); `| safe` puts it in as it is.
 
 mod body;

@@ -7,8 +7,12 @@ use super::schema::{Complex, Id, Schema, Type};
 use crate::content::xml::add;
 use crate::content::xml::element::Element;
 
-/// What the element holds, which is of this type.
-pub fn typed(schema: &Schema, of: Id, element: &Element) -> Json {
+/// What an empty list is long beside its name: `"":[],`.
+const EMPTY: usize = 6;
+
+/// What the element holds, which is of this type. Lists that may be there and are not take of `left` what their
+/// names are long: nothing is left where they would make much of little.
+pub fn typed(schema: &Schema, of: Id, element: &Element, left: &mut usize) -> Json {
     if is_nil(element) {
         return Json::Null;
     }
@@ -20,12 +24,17 @@ pub fn typed(schema: &Schema, of: Id, element: &Element) -> Json {
         Type::Words(simple) => {
             element.text.split_ascii_whitespace().map(|word| simple.read(word)).collect()
         }
-        Type::Complex(complex) => Json::Object(fields(schema, complex, element)),
+        Type::Complex(complex) => Json::Object(fields(schema, complex, element, left)),
         Type::Anything => plain(element),
     }
 }
 
-fn fields(schema: &Schema, complex: &Complex, element: &Element) -> Map<String, Json> {
+fn fields(
+    schema: &Schema,
+    complex: &Complex,
+    element: &Element,
+    left: &mut usize,
+) -> Map<String, Json> {
     let mut map = Map::new();
     for (name, value) in &element.attributes {
         let known = complex.attributes.iter().find(|known| known.name == *name);
@@ -38,12 +47,16 @@ fn fields(schema: &Schema, complex: &Complex, element: &Element) -> Map<String, 
     }
     // a list is one also where it has one value or none
     for field in complex.fields.iter().filter(|field| field.many) {
+        *left = left.saturating_sub(field.name.local.len() + EMPTY);
+        if *left == 0 {
+            break;
+        }
         map.insert(field.name.local.clone(), Json::Array(Vec::new()));
     }
     for child in &element.children {
         match complex.fields.iter().find(|field| field.name == child.name) {
             Some(field) => {
-                let value = typed(schema, field.of, child);
+                let value = typed(schema, field.of, child, left);
                 add(&mut map, child.name.local.clone(), value);
             }
             None => add(&mut map, child.name.local.clone(), plain(child)),

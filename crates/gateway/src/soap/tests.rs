@@ -1,11 +1,10 @@
 //! A service that is described, what is written for it and read of it.
 
-use transom_proxy::fault::Violation;
 use transom_settings::json::{Value as Json, json};
 
 use super::envelope::{Opened, open, wrap};
 use super::read::{plain, typed};
-use super::write::{Prefixes, element};
+use super::write::{Prefixes, Unwritten, element};
 use super::wsdl::Service;
 use super::{Version, XSD};
 use crate::content::xml::element::parse;
@@ -16,18 +15,24 @@ fn orders() -> Service {
     Service::read(ORDERS, &[], None, None).unwrap()
 }
 
+/// Longer than anything that is written here.
+const LONG: usize = 100_000;
+
 fn write(service: &Service, operation: &str, arguments: &Json) -> Result<String, Vec<String>> {
     let input = service.operation(operation).unwrap().input.clone().unwrap();
     let field = service.schema.element(&input).unwrap();
-    let told = |wrong: Vec<Violation>| wrong.iter().map(ToString::to_string).collect();
-    element(&service.schema, &Prefixes::of(&service.schema), field, arguments).map_err(told)
+    let told = |why: Unwritten| match why {
+        Unwritten::Unfit(wrong) => wrong.iter().map(ToString::to_string).collect(),
+        Unwritten::TooLong => vec!["too long".to_owned()],
+    };
+    element(&service.schema, &Prefixes::of(&service.schema), field, arguments, LONG).map_err(told)
 }
 
 fn read(service: &Service, operation: &str, text: &str) -> Json {
     let output = service.operation(operation).unwrap().output.clone().unwrap();
     let found = parse(text).unwrap();
     assert_eq!(found.name, output);
-    typed(&service.schema, service.schema.element(&output).unwrap().of, &found)
+    typed(&service.schema, service.schema.element(&output).unwrap().of, &found, &mut LONG.clone())
 }
 
 #[test]
@@ -136,6 +141,29 @@ fn gw_26_arguments_are_written_in_order_and_by_type() {
 }
 
 #[test]
+fn gw_26_little_does_not_become_much() {
+    let service = orders();
+    let many = |count| json!({ "id": 1, "customer": null, "due": "", "item": vec![json!({ "sku": "", "quantity": 0 }); count] });
+    assert!(write(&service, "PlaceOrder", &many(1000)).is_ok());
+    assert_eq!(write(&service, "PlaceOrder", &many(20_000)), Err(vec!["too long".to_owned()]));
+    let words = json!({ "id": 1, "customer": null, "due": "", "tags": vec![f64::MAX; 2000] });
+    assert_eq!(write(&service, "PlaceOrder", &words), Err(vec!["too long".to_owned()]));
+    // lists that are not there are told as empty ones
+    let below = |count| {
+        let inside = "<t:below/>".repeat(count);
+        let category = format!("<category><t:name>a</t:name>{inside}</category>");
+        format!("<o:Order xmlns:o='urn:shop:orders' xmlns:t='urn:shop:types'>{category}</o:Order>")
+    };
+    let of =
+        service.schema.element(&service.operation("GetOrder").unwrap().output.clone().unwrap());
+    for (count, fits) in [(1000, true), (20_000, false)] {
+        let mut left = LONG;
+        typed(&service.schema, of.unwrap().of, &parse(&below(count)).unwrap(), &mut left);
+        assert_eq!(left > 0, fits, "{count}");
+    }
+}
+
+#[test]
 fn gw_26_arguments_that_do_not_fit_are_named() {
     let service = orders();
     for (operation, arguments, expected) in [
@@ -218,7 +246,7 @@ fn gw_26_what_is_written_is_read_again_as_it_was() {
     let envelope = wrap(Version::Two, &declared, Some("<a/>"), &written);
     let Ok(Opened::Result(found)) = open(&envelope) else { panic!("{envelope}") };
     let of = service.schema.element(&found.name).unwrap().of;
-    assert_eq!(typed(&service.schema, of, &found), order);
+    assert_eq!(typed(&service.schema, of, &found, &mut LONG.clone()), order);
 }
 
 #[test]

@@ -34,20 +34,34 @@ impl Prefixes {
     }
 }
 
-/// An element with its arguments.
+/// Why arguments are not written.
+#[derive(Debug)]
+pub enum Unwritten {
+    /// What of them does not fit, at most [`MOST`] findings.
+    Unfit(Vec<Violation>),
+    /// They would be longer than they may be: every value of a list has the name of the list.
+    TooLong,
+}
+
+/// An element with its arguments, of about `most` bytes at most.
 ///
 /// # Errors
-/// What of the arguments does not fit, at most [`MOST`] findings.
+/// See [`Unwritten`].
 pub fn element(
     schema: &Schema,
     prefixes: &Prefixes,
     field: &Field,
     arguments: &Json,
-) -> Result<String, Vec<Violation>> {
+    most: usize,
+) -> Result<String, Unwritten> {
     let mut writing =
-        Writing { schema, prefixes, out: String::new(), at: Vec::new(), wrong: Vec::new() };
+        Writing { schema, prefixes, most, out: String::new(), at: Vec::new(), wrong: Vec::new() };
     writing.element(field, arguments);
-    if writing.wrong.is_empty() { Ok(writing.out) } else { Err(writing.wrong) }
+    match writing {
+        Writing { wrong, .. } if !wrong.is_empty() => Err(Unwritten::Unfit(wrong)),
+        Writing { out, .. } if out.len() > most => Err(Unwritten::TooLong),
+        Writing { out, .. } => Ok(out),
+    }
 }
 
 /// Findings that are told at most.
@@ -56,6 +70,7 @@ pub const MOST: usize = 16;
 struct Writing<'w> {
     schema: &'w Schema,
     prefixes: &'w Prefixes,
+    most: usize,
     out: String,
     /// The keys and numbers that lead here.
     at: Vec<String>,
@@ -81,6 +96,9 @@ impl Writing<'_> {
     fn element(&mut self, field: &Field, value: &Json) {
         if self.at.len() > DEEPEST {
             return self.wrong("lies too deep");
+        }
+        if self.out.len() > self.most {
+            return;
         }
         let name = self.prefixes.written(&field.name);
         if value.is_null() && field.nillable {
@@ -124,13 +142,21 @@ impl Writing<'_> {
             Json::Array(items) => &items[..],
             one => std::slice::from_ref(one),
         };
-        let words: Result<Vec<_>, _> = items.iter().map(|item| simple.write(item)).collect();
-        match words {
-            Ok(words) if words.iter().any(|word| word.contains(char::is_whitespace)) => {
-                self.wrong("has values with spaces, which a list cannot have");
+        self.out.push('>');
+        for (number, item) in items.iter().enumerate() {
+            if self.out.len() > self.most {
+                return;
             }
-            Ok(words) => self.out.push_str(&format!(">{}", in_element(&words.join(" ")))),
-            Err(why) => self.wrong(why),
+            match simple.write(item) {
+                Ok(word) if word.contains(char::is_whitespace) => {
+                    return self.wrong("has values with spaces, which a list cannot have");
+                }
+                Ok(word) => {
+                    self.out.push_str(if number > 0 { " " } else { "" });
+                    self.out.push_str(&in_element(&word));
+                }
+                Err(why) => return self.wrong(why),
+            }
         }
     }
 

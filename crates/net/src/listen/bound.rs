@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::libc;
 use nix::sys::socket::setsockopt;
@@ -124,16 +124,24 @@ impl Bound {
         Ok(Self { socket, local })
     }
 
-    /// Takes over a listening socket that was handed to us.
+    /// Takes over a socket that was handed to us: one that listens, or one for datagrams of UDP.
+    ///
+    /// # Errors
+    /// When it is neither.
     pub fn adopt(socket: OwnedFd) -> Result<Self, ListenError> {
         let socket = Socket::from(socket);
         let failed = |error| ListenError::new(Place::Inherited, error);
         let check = || -> io::Result<()> {
-            if socket.r#type()? != Type::STREAM || !socket.is_listener()? {
+            let is_ip = socket.local_addr()?.as_socket().is_some();
+            let listens = match socket.r#type()? {
+                Type::STREAM => socket.is_listener()?,
+                kind => kind == Type::DGRAM && is_ip,
+            };
+            if !listens {
                 return Err(io::Error::new(ErrorKind::InvalidInput, "not a listening socket"));
             }
             socket.set_nonblocking(true)?;
-            if socket.local_addr()?.as_socket().is_some() {
+            if is_ip && socket.r#type()? == Type::STREAM {
                 socket.set_tcp_nodelay(true)?;
                 socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
             }
@@ -143,7 +151,7 @@ impl Bound {
         Self::of(socket).map_err(failed)
     }
 
-    /// Takes over a listening socket by its number, as systemd's LISTEN_FDS gives it.
+    /// Takes over such a socket by its number, as systemd's LISTEN_FDS gives it.
     ///
     /// It is asked for through a handle on our own process (Linux 5.6), because taking a bare
     /// number for owned cannot be proved sound. The number itself stays open until we exit, as
@@ -168,6 +176,11 @@ impl Bound {
     /// Where it listens; the port is the real one if 0 was asked for.
     pub fn local(&self) -> PeerAddr {
         self.local
+    }
+
+    /// Where a Unix socket listens, as whoever bound it wrote it.
+    pub fn path(&self) -> Option<PathBuf> {
+        Some(self.socket.local_addr().ok()?.as_pathname()?.to_owned())
     }
 
     /// Accepts a connection only once its client has said something, or a second has passed: for

@@ -131,9 +131,27 @@ fn sockets_are_adopted_by_number() {
         let _client = tokio::net::TcpStream::connect(given.local_addr().unwrap()).await.unwrap();
         listener.accept(|_| ()).await;
 
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let given = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let adopted = Bound::adopt_number(given.as_raw_fd()).unwrap();
+        assert_eq!((adopted.local(), adopted.path()), (PeerAddr::Unix, Some(path.clone())));
+        let listener = adopted.listen().unwrap();
+        let _client = UnixStream::connect(&path).await.unwrap();
+        listener.accept(|_| ()).await;
+
+        let given = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let adopted = Bound::adopt_number(given.as_raw_fd()).unwrap();
+        assert_eq!(adopted.local(), given.local_addr().unwrap().into());
+        assert!(adopted.is_datagram() && adopted.path().is_none());
+
         let file = tempfile::tempfile().unwrap();
-        let error = Bound::adopt_number(file.as_raw_fd()).unwrap_err().to_string();
-        assert!(error.starts_with("inherited socket cannot be used"), "{error}");
+        let datagrams = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        let unconnected = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        for other in [file.as_raw_fd(), datagrams.as_raw_fd(), unconnected.unwrap().as_raw_fd()] {
+            let error = Bound::adopt_number(other).unwrap_err().to_string();
+            assert!(error.starts_with("inherited socket cannot be used"), "{error}");
+        }
         assert!(Bound::adopt_number(-1).is_err());
     });
 }

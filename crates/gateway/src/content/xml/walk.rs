@@ -5,6 +5,7 @@ use quick_xml::escape::unescape;
 use quick_xml::events::{BytesStart, Event};
 
 use super::{DEEPEST, XmlError, is_name};
+use crate::content::coding::Coding;
 
 /// Elements and attributes in all.
 const MOST: usize = 100_000;
@@ -22,8 +23,8 @@ pub(super) trait Builder {
 /// Has `builder` see the one element of the document and all in it.
 ///
 /// # Errors
-/// When it is malformed, too deep or too large, or declares what would have to be expanded; and what
-/// the builder has against it.
+/// When it is malformed, too deep or too large, says that it is in another coding, or declares what
+/// would have to be expanded; and what the builder has against it.
 pub(super) fn walk(text: &str, builder: &mut dyn Builder) -> Result<(), XmlError> {
     let mut reader = Reader::from_str(text.trim_start_matches('\u{feff}'));
     reader.config_mut().check_comments = true;
@@ -56,7 +57,16 @@ pub(super) fn walk(text: &str, builder: &mut dyn Builder) -> Result<(), XmlError
                 add_text(depth, &known.ok_or(XmlError::Declares)?, builder)?;
             }
             Event::DocType(_) => return Err(XmlError::Declares),
-            Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
+            Event::Decl(_) if had => {
+                return Err(XmlError::Malformed("a declaration within".to_owned()));
+            }
+            Event::Decl(declaration) => {
+                let inside = declaration.strip_prefix("xml").unwrap_or_default();
+                let coding = Coding::of_declaration(inside);
+                let readable = coding.and_then(|coding| coding.text(text.as_bytes()));
+                readable.map_err(XmlError::Unread)?;
+            }
+            Event::Comment(_) | Event::PI(_) => {}
             Event::Eof => break,
         }
     }

@@ -3,6 +3,7 @@
 use transom_settings::Switch;
 
 use super::{FormLimits, JsonLimits, XmlLimits, json, xml};
+use crate::content::coding::Coding;
 use crate::content::multipart::{Event, Head, Reader};
 use crate::media;
 
@@ -85,7 +86,7 @@ impl Parts {
         }
         let size = if head.file.is_some() { self.limits.file } else { self.limits.field };
         self.left = size.bytes();
-        self.inside = match (&self.json, &self.xml) {
+        let inside = match (&self.json, &self.xml) {
             (Some(limits), _) if media::is_json(&head.essence) => {
                 Some(Inside::Json(json::Scanner::new(limits)))
             }
@@ -94,6 +95,11 @@ impl Parts {
             }
             _ => None,
         };
+        if inside.is_some() {
+            Coding::of_type(&head.content_type)
+                .map_err(|why| format!("a part of the form: {why}"))?;
+        }
+        self.inside = inside;
         Ok(())
     }
 
@@ -154,6 +160,8 @@ mod tests {
             (&[(document, "[1]")], None),
             (&[(document, "[1")], Some("")),
             (&[("name=d\r\nContent-Type: text/xml", "<a>")], Some("")),
+            (&[("name=d\r\nContent-Type: text/xml;charset=utf-8", "<a/>")], None),
+            (&[("name=d\r\nContent-Type: text/xml;charset=utf-7", "<a/>")], Some("coding")),
         ] {
             let (json, xml) = (Switch::On(JsonLimits::default()), Switch::On(XmlLimits::default()));
             let kind = "multipart/form-data; boundary=b";

@@ -4,6 +4,7 @@
 use transom_settings::ByteSize;
 
 use super::XmlLimits;
+use crate::content::coding::{Coding, Unread};
 
 pub(super) struct Scanner {
     limits: XmlLimits,
@@ -49,8 +50,6 @@ enum State {
 const NO_XML: &str = "it is no XML";
 /// Longest declaration, `<?xml ... ?>`, that is looked into.
 const DECLARATION: usize = 256;
-/// Codings in which every byte below 128 is what it is in ASCII.
-const CODINGS: [&str; 6] = ["utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "windows-1252"];
 
 impl Scanner {
     pub(super) fn new(limits: &XmlLimits) -> Self {
@@ -96,7 +95,7 @@ impl Scanner {
                 }
             }
         };
-        if right { Ok(()) } else { Err("it is XML in a coding that is not read here".to_owned()) }
+        if right { Ok(()) } else { Err(Unread::Other.to_string()) }
     }
 
     fn byte(&mut self, byte: u8) -> Result<(), String> {
@@ -105,8 +104,7 @@ impl Scanner {
             State::Text if byte == b'<' => self.state = State::Open,
             State::Text => {
                 self.grow(self.limits.text, "text")?;
-                let outside = self.depth == 0 && !blank && self.at >= 3;
-                if outside && byte.is_ascii() {
+                if self.depth == 0 && !blank && self.at >= 3 {
                     return Err(format!("{NO_XML}: text outside of its element"));
                 }
             }
@@ -252,8 +250,8 @@ impl Scanner {
         Ok(())
     }
 
-    /// An instruction has ended. If it was the declaration, the coding it names must be one that was
-    /// read rightly so far.
+    /// An instruction has ended. If it was the declaration, the coding it names must be one in which
+    /// the bytes are what they were taken for.
     fn declared(&self) -> Result<(), String> {
         let text = String::from_utf8_lossy(&self.word).to_ascii_lowercase();
         let Some(declaration) =
@@ -264,13 +262,8 @@ impl Scanner {
         if self.elements > 0 || self.word.len() > DECLARATION {
             return Err(NO_XML.to_owned());
         }
-        let Some((_, after)) = declaration.split_once("encoding") else { return Ok(()) };
-        let mut quoted = after.split(['"', '\'']);
-        let coding = quoted.nth(1).unwrap_or_default().trim();
-        match CODINGS.contains(&coding) {
-            true => Ok(()),
-            false => Err("it is XML in a coding that is not read here".to_owned()),
-        }
+        let inside = declaration.strip_suffix('?').unwrap_or(declaration);
+        Coding::of_declaration(inside).map(drop).map_err(|why| why.to_string())
     }
 
     fn grow_name(&mut self, byte: u8) -> Result<(), String> {

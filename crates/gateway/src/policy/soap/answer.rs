@@ -9,6 +9,7 @@ use transom_proxy::message::{Response, reason};
 use transom_settings::json::{Value as Json, json};
 
 use super::{Calling, Calls};
+use crate::content::coding::Coding;
 use crate::content::xml::element::Element;
 use crate::media;
 use crate::soap::envelope::{Opened, SoapFault, open};
@@ -29,8 +30,8 @@ impl Calling {
     ) -> Result<(), Fault> {
         let bad = |why: String| Fault::new(Code::BadResponse, format!("soap: {why}"));
         let content_type = response.fields.get(Known::ContentType).unwrap_or_default();
-        let essence = media::essence(std::str::from_utf8(content_type).unwrap_or_default());
-        if !media::is_xml(&essence) {
+        let content_type = std::str::from_utf8(content_type).unwrap_or_default();
+        if !media::is_xml(&media::essence(content_type)) {
             return match response.status {
                 400.. => Ok(()),
                 _ if response.body.is_empty() => Ok(()),
@@ -40,11 +41,11 @@ impl Calling {
         if !response.fields.all(Known::ContentEncoding).all(media::is_identity) {
             return Err(bad("the response is compressed though it was not asked to be".to_owned()));
         }
+        let coding = Coding::of_type(content_type).map_err(|why| bad(why.to_string()))?;
         let Some(bytes) = response.body.whole(self.written.max_body.len()).await? else {
             return Err(bad("the response is over `max-body`".to_owned()));
         };
-        let text = std::str::from_utf8(&bytes);
-        let text = text.map_err(|_| bad("the response is no text in UTF-8".to_owned()))?;
+        let text = coding.text(&bytes).map_err(|why| bad(why.to_string()))?;
         for name in ["ETag", "Content-MD5", "Content-Digest", "Repr-Digest", "Accept-Ranges"] {
             response.fields.remove(name);
         }
@@ -61,7 +62,10 @@ impl Calling {
                 return Ok(());
             }
             Opened::Result(element) => {
-                (response.status, "application/json", self.result(operation, &element))
+                let result = self.result(operation, &element);
+                let result =
+                    result.ok_or_else(|| bad("its result is over `max-body`".to_owned()))?;
+                (response.status, "application/json", result)
             }
             Opened::Fault(fault) => {
                 let told: String = fault.reason.chars().take(LONGEST_REMARK).collect();
@@ -76,13 +80,18 @@ impl Calling {
         Ok(())
     }
 
-    fn result(&self, operation: Option<&Operation>, element: &Element) -> Json {
-        let Calls::Described { service, .. } = &self.calls else { return plain(element) };
+    /// Nothing where it would be too long.
+    fn result(&self, operation: Option<&Operation>, element: &Element) -> Option<Json> {
+        let Calls::Described { service, .. } = &self.calls else { return Some(plain(element)) };
         let expected = operation.and_then(|operation| operation.output.as_ref());
         let expected = expected.filter(|name| **name == element.name);
         match expected.and_then(|name| service.schema.element(name)) {
-            Some(field) => typed(&service.schema, field.of, element),
-            None => plain(element),
+            Some(field) => {
+                let mut left = self.written.max_body.len();
+                let result = typed(&service.schema, field.of, element, &mut left);
+                (left > 0).then_some(result)
+            }
+            None => Some(plain(element)),
         }
     }
 

@@ -15,6 +15,7 @@ use crate::escapes;
 use crate::media;
 use crate::pairs::of_query;
 use crate::soap::schema::{Field, Schema, Type};
+use crate::soap::write::Unwritten;
 
 /// Where arguments stand that are not in the body, by their names.
 pub(super) type From = HashMap<String, &'static str>;
@@ -29,8 +30,8 @@ pub(super) async fn body(request: &mut Request, most: usize) -> Result<Json, Fau
         return unsupported("soap: the body is compressed");
     }
     let content_type = request.fields.get(Known::ContentType).unwrap_or_default();
-    let essence = media::essence(std::str::from_utf8(content_type).unwrap_or_default());
-    let Some(form @ (Form::Json | Form::Form)) = Form::of(&essence) else {
+    let content_type = std::str::from_utf8(content_type).unwrap_or_default();
+    let Some(form @ (Form::Json | Form::Form)) = Form::of(&media::essence(content_type)) else {
         return unsupported("soap: the body is neither JSON nor a form");
     };
     let Some(bytes) = request.body.whole(most).await? else {
@@ -39,7 +40,7 @@ pub(super) async fn body(request: &mut Request, most: usize) -> Result<Json, Fau
     if bytes.is_empty() {
         return Ok(Json::Null);
     }
-    form.read(&bytes).map_err(|why| {
+    form.read(content_type, &bytes).map_err(|why| {
         let place = Place::Pointer(String::new());
         refused(vec![Violation { place, detail: why.to_string() }], &From::new())
     })
@@ -83,6 +84,15 @@ pub(super) fn of(
         }
     }
     Ok((Json::Object(arguments), from))
+}
+
+pub(super) fn unwritten(why: Unwritten, from: &From) -> Fault {
+    match why {
+        Unwritten::Unfit(wrong) => refused(wrong, from),
+        Unwritten::TooLong => {
+            Fault::new(Code::TooLarge, "soap: as an envelope the body is over `max-body`")
+        }
+    }
 }
 
 /// What the client is told of arguments that do not fit.

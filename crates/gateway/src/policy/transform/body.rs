@@ -16,7 +16,7 @@ use transom_settings::json::{Value as Json, json};
 use transom_settings::{HeaderValue, Spanned, settings};
 
 use crate::content::edit::JsonEdits;
-use crate::content::jq::JqProgram;
+use crate::content::jq::{JqError, JqProgram};
 use crate::content::template::BodyTemplate;
 use crate::content::{Form, facts};
 use crate::making::Making;
@@ -159,7 +159,9 @@ impl Shaping {
         };
         let value = match bytes.is_empty() {
             true => Json::Null,
-            false => form.read(&bytes).map_err(|why| not_fitting(why.to_string()))?,
+            false => form
+                .read(content_type(&request.fields), &bytes)
+                .map_err(|why| not_fitting(why.to_string()))?,
         };
         let made = self.run(exchange, value, form, None).await.map_err(|failed| match failed {
             Failed::Body(why) => not_fitting(why),
@@ -192,7 +194,9 @@ impl Shaping {
         };
         let value = match bytes.is_empty() {
             true => Json::Null,
-            false => form.read(&bytes).map_err(|why| bad(why.to_string()))?,
+            false => form
+                .read(content_type(&response.fields), &bytes)
+                .map_err(|why| bad(why.to_string()))?,
         };
         let made = self.run(exchange, value, form, Some(response.status)).await;
         let made = made.map_err(|failed| match failed {
@@ -207,9 +211,7 @@ impl Shaping {
 
     /// In which form a body with these fields is read.
     fn form(&self, fields: &Fields) -> Option<Form> {
-        let content_type = fields.get(Known::ContentType).unwrap_or_default();
-        let essence = media::essence(std::str::from_utf8(content_type).unwrap_or_default());
-        self.written.from.or_else(|| Form::of(&essence))
+        self.written.from.or_else(|| Form::of(&media::essence(content_type(fields))))
     }
 
     async fn run(
@@ -244,12 +246,15 @@ impl Shaping {
     ) -> Result<Json, Failed> {
         let running = Running::one_more(&self.running)
             .ok_or(Failed::Time("too many programs run already"))?;
+        let patience = self.patience;
         let work = tokio::task::spawn_blocking(move || {
             let _running = running;
-            program.run(value, &facts)
+            program.run(value, &facts, patience)
         });
         match within(&exchange.local.worker, self.patience, work).await {
-            None => Err(Failed::Time("the program took longer than `timeout`")),
+            None | Some(Ok(Err(JqError::Late))) => {
+                Err(Failed::Time("the program took longer than `timeout`"))
+            }
             Some(Ok(Ok(value))) => Ok(value),
             Some(Ok(Err(error))) => Err(Failed::Body(format!("the program: {error}"))),
             Some(Err(_)) => Err(Failed::Body("the program broke".to_owned())),
@@ -324,6 +329,12 @@ pub(super) fn ask_for_plain(fields: &mut Fields) {
     for name in [Known::AcceptEncoding, Known::Range, Known::IfRange] {
         fields.remove(name);
     }
+}
+
+/// What the fields say of the body; nothing where that is no text.
+fn content_type(fields: &Fields) -> &str {
+    let content_type = fields.get(Known::ContentType).unwrap_or_default();
+    std::str::from_utf8(content_type).unwrap_or_default()
 }
 
 fn is_plain(fields: &Fields) -> bool {

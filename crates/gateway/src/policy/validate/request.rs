@@ -178,7 +178,7 @@ async fn held_against(
     let value = match form {
         // a name that stands twice is read in two ways: what fits here may be another there
         Form::Json => strict::parse(&bytes).map_err(|why| format!("it is no JSON: {why}")),
-        _ => form.read(&bytes).map_err(|why| why.to_string()),
+        _ => form.read(content_type(&request.fields), &bytes).map_err(|why| why.to_string()),
     };
     request.body = Body::of(bytes);
     Ok(match value {
@@ -193,13 +193,17 @@ async fn held_against(
     })
 }
 
-/// Of several types none is believed: servers take one or the other.
 fn essence(fields: &Fields) -> String {
+    media::essence(content_type(fields))
+}
+
+/// Of several types none is believed: servers take one or the other.
+fn content_type(fields: &Fields) -> &str {
     let content_type = match fields.only(Known::ContentType) {
         Values::One(content_type) => content_type,
         Values::None | Values::Many => &[],
     };
-    media::essence(std::str::from_utf8(content_type).unwrap_or_default())
+    std::str::from_utf8(content_type).unwrap_or_default()
 }
 
 /// A cookie's value without its quotes (RFC 6265 §4.1.1).

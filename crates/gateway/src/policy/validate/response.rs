@@ -24,7 +24,8 @@ pub(super) async fn check(
         return Ok(None);
     }
     let content_type = response.fields.get(Known::ContentType).unwrap_or_default();
-    let essence = media::essence(std::str::from_utf8(content_type).unwrap_or_default());
+    let content_type = std::str::from_utf8(content_type).unwrap_or_default();
+    let essence = media::essence(content_type);
     let Some(media) = content.media(&essence) else {
         return Ok(Some(format!("a response of type `{essence}` is not described")));
     };
@@ -37,7 +38,7 @@ pub(super) async fn check(
         return Ok(None);
     }
     let Some(bytes) = response.body.whole(most).await? else { return Ok(None) };
-    let value = Form::Json.read(&bytes);
+    let value = Form::Json.read(content_type, &bytes);
     response.body = Body::of(bytes);
     Ok(match value {
         Err(why) => Some(why.to_string()),
