@@ -268,6 +268,7 @@ impl Running {
         }
 
         // 2: swap.
+        prepared.snapshot.take_over(&state.snapshot, &self.background);
         for (address, listening) in addresses(&prepared.snapshot) {
             if let Some(door) = state.doors.remove(&listening.key(address)) {
                 door.update(listening);

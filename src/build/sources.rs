@@ -141,9 +141,11 @@ impl Build<'_> {
             }
             Source::Registration(written) => {
                 let known = earlier.and_then(|earlier| earlier.registrations.clone());
-                let known = known.unwrap_or_else(Registrations::new);
-                let token = written.token.as_ref().map(|token| token.expose());
-                known.allow(written.most as usize, written.ttl.get(), token);
+                let known = known.unwrap_or_else(|| {
+                    let fresh = Registrations::new();
+                    allow(&fresh, written);
+                    fresh
+                });
                 *registrations = Some(known.clone());
                 ("registration".to_owned(), Box::new(Registration(known)))
             }
@@ -177,6 +179,12 @@ impl Build<'_> {
         let (address, prefix) = (server.address.clone(), server.prefix.clone());
         Some(Server { address, tls, prefix, fields })
     }
+}
+
+/// Who may register, as the file says.
+pub(super) fn allow(registrations: &Registrations, written: &config::RegistrationSource) {
+    let token = written.token.as_ref().map(|token| token.expose());
+    registrations.allow(written.most as usize, written.ttl.get(), token);
 }
 
 /// How names are looked up, as the file says.
