@@ -99,7 +99,7 @@ impl Build<'_> {
         Some(match source {
             Source::File(file) => {
                 let path = self.materials.resolve(&file.path);
-                let every = file.every.get();
+                let every = file.every.value.get();
                 (format!("file {}", file.path.display()), Box::new(File { path, every }))
             }
             Source::Srv(written) => {
@@ -201,7 +201,7 @@ pub(super) fn names(written: &config::Resolver, earlier: Option<&Arc<Names>>) ->
         },
         min_ttl: written.min_ttl.get(),
         max_ttl: written.max_ttl.get(),
-        timeout: written.timeout.get(),
+        timeout: written.timeout.value.get(),
         hosts: written.hosts,
         refuse: match &written.refuse {
             Some(blocks) => blocks.iter().map(|block| block.net()).collect(),
