@@ -54,6 +54,29 @@ fn lb29_endpoints_that_register_themselves_stay_as_long_as_they_say_so() {
     assert_eq!(transom.admin("DELETE", &place(&servers[0])).status, 404);
 }
 
+/// Behind a Unix socket of this machine may stand whoever can do anything here: Docker, or the admin interface.
+#[test]
+fn lb29_m04_an_endpoint_registers_addresses_and_no_socket_of_this_machine() {
+    let pool = "    sources: [{ registration: { token: of-the-endpoints-0123 } }]";
+    let admin = "\nadmin: { socket: '@folder/admin.sock', address: '@ADMIN', token: of-the-operator-012345 }\n";
+    let transom = Transom::run(TRANSOM, &config(pool, admin));
+    let at = transom.address("ADMIN");
+    let socket = transom.folder().join("admin.sock").display().to_string().replace('/', "%2F");
+    let register = |token: &str, what: &str| {
+        let head = format!("PUT /pools/shop/registrations/{what} HTTP/1.1\r\nHost: {at}\r\n");
+        client::ask(at, format!("{head}Authorization: Bearer {token}\r\n\r\n"))
+    };
+    for (token, what, status) in [
+        ("of-the-endpoints-0123", "127.0.0.1:9".to_owned(), 200),
+        ("of-the-endpoints-0123", format!("unix:{socket}"), 403),
+        ("of-the-endpoints-0124", "127.0.0.1:9".to_owned(), 401),
+        ("of-the-operator-012345", format!("unix:{socket}"), 200),
+    ] {
+        let answer = register(token, &what);
+        assert_eq!(answer.status, status, "{what}: {}", answer.text());
+    }
+}
+
 #[test]
 fn lb30_pools_are_changed_by_hand_without_an_error_and_without_a_reload() {
     let servers = servers();
