@@ -153,6 +153,7 @@ impl Roster {
         if let Some(earlier) = earlier {
             self.follow_hand(&earlier.manual());
         }
+        self.pool.take_over();
         if let Some(scaler) = &self.scaler {
             scaler.work_for(self, background);
         }
