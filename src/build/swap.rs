@@ -26,6 +26,7 @@ impl Snapshot {
                 scaler.set(rules, hold, times);
             }
         }
+        self.meters.take_over();
         for (name, roster) in &self.rosters {
             let earlier = earlier.rosters.get(name);
             roster.take_over(earlier.map(|earlier| &**earlier), background);
