@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Nothing is bound or started here, no file is read, and no name is looked up: where the endpoints
-//! of a pool come from begins to be followed with [`Snapshot::settle`].
+//! of a pool come from begins to be followed with [`Snapshot::settle`]. What a snapshot has in common with
+//! the one that runs is left as it is until [`Snapshot::take_over`].
 
 mod action;
 mod apis;
@@ -28,6 +29,7 @@ mod relays;
 mod routes;
 mod scaling;
 mod sources;
+mod swap;
 mod tls;
 mod upkeep;
 

@@ -1,7 +1,7 @@
 //! From files to a checked [`Config`]: the only code that reads what a configuration is made of.
 
 use std::cell::RefCell;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -107,7 +107,7 @@ fn assembled(
         _ => PathBuf::from("."),
     };
     let read = RefCell::new(vec![path.to_owned()]);
-    let disk = Disk { base: &base, read, seen: RefCell::new(seen), variable, other };
+    let disk = Disk { main: path, base: &base, read, seen: RefCell::new(seen), variable, other };
     let mut findings = Diagnostics::new();
     let root = assemble(&path.display().to_string(), text, &disk, &mut findings);
     let mut config = root.and_then(|root| Config::decode(&root, &mut findings));
@@ -195,6 +195,7 @@ fn text_of(path: &Path, other: Other<'_>) -> Result<String, String> {
 
 /// Files around the main one, and the environment.
 struct Disk<'a> {
+    main: &'a Path,
     base: &'a Path,
     read: RefCell<Vec<PathBuf>>,
     seen: RefCell<&'a mut Seen>,
@@ -246,6 +247,11 @@ impl Outside for Disk<'_> {
         Ok(found.iter().map(inside).collect())
     }
 
+    fn identity(&self, path: Option<&str>) -> String {
+        let path = path.map_or_else(|| self.main.to_owned(), |path| self.base.join(path));
+        fs::canonicalize(&path).unwrap_or(path).display().to_string()
+    }
+
     fn variable(&self, name: &str) -> Option<String> {
         (self.variable)(name)
     }
@@ -253,8 +259,6 @@ impl Outside for Disk<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]
@@ -275,6 +279,17 @@ mod tests {
         assert_eq!(loaded.config.admin.token.as_ref().unwrap().expose(), "hunter2");
         assert_eq!(loaded.files.len(), 3);
         assert!(loaded.findings.is_empty(), "{}", loaded.findings.render());
+    }
+
+    #[test]
+    fn a_file_among_those_that_it_includes_is_read_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let main = folder.path().join("transom.yaml");
+        let listeners = "listeners: { web: { address: :80, routes: [{ respond: ok }] } }";
+        fs::write(&main, format!("include: ['*.yaml', ./a.yaml]\n{listeners}\n")).unwrap();
+        fs::write(folder.path().join("a.yaml"), "policies: {}\n").unwrap();
+        let loaded = load(Some(&main), true).map_err(|findings| findings.render()).unwrap();
+        assert_eq!(loaded.files.len(), 2, "{:?}", loaded.files);
     }
 
     #[test]

@@ -9,3 +9,5 @@ pub mod metrics;
 mod redact;
 #[cfg(test)]
 mod testing;
+
+pub(crate) use escape::is_deceptive;

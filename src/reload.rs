@@ -31,7 +31,7 @@ use crate::store::Store;
 use crate::supervise::Supervisor;
 use crate::watch::Watches;
 use crate::workers::{Closing, Workers};
-use prepared::{Access, Previous, open_store, prepare, report};
+use prepared::{Access, Prepared, Previous, open_store, prepare, report};
 use sockets::{Unopened, addresses, bind, bind_all};
 
 /// How long sources and names are waited for before what they belong to is served.
@@ -270,7 +270,13 @@ impl Running {
         }
 
         // 2: swap.
-        for (address, listening) in addresses(&prepared.snapshot) {
+        log::set_level(prepared.loaded.config.log.level);
+        report(&prepared);
+        warn_of_what_needs_a_start(&state.snapshot.config, &prepared.loaded.config);
+        let Prepared { materials, snapshot, access, .. } = prepared;
+        let snapshot = Arc::new(snapshot);
+        self.take_over(&snapshot, &state.snapshot);
+        for (address, listening) in addresses(&snapshot) {
             if let Some(door) = state.doors.remove(&listening.key(address)) {
                 door.update(listening);
                 doors.insert(door.address.clone(), door);
@@ -281,13 +287,10 @@ impl Running {
         state.leaving.retain_mut(Leaving::is_someone_there);
         let gone = std::mem::replace(&mut state.doors, doors);
         state.leave(gone, &self.workers, grace).await;
-        log::set_level(prepared.loaded.config.log.level);
-        report(&prepared);
-        warn_of_what_needs_a_start(&state.snapshot.config, &prepared.loaded.config);
         state.seen = seen;
-        state.materials = Arc::new(prepared.materials);
-        state.access = prepared.access;
-        let earlier = std::mem::replace(&mut state.snapshot, Arc::new(prepared.snapshot));
+        state.materials = Arc::new(materials);
+        state.access = access;
+        let earlier = std::mem::replace(&mut state.snapshot, snapshot);
         self.watches.follow(&self.background, &state.snapshot, &earlier);
         self.errands.follow(&self.background, &state.snapshot.tasks);
         self.metrics.set_access_log(state.access.as_ref().map(|a| a.handle.clone()));
@@ -296,14 +299,25 @@ impl Running {
         Ok(state.snapshot.generation)
     }
 
+    /// From here on, what operators change by hand they change in this snapshot.
+    fn take_over(&self, snapshot: &Arc<Snapshot>, earlier: &Snapshot) {
+        let mut shown = self.locked();
+        snapshot.take_over(earlier, &self.background);
+        shown.snapshot = snapshot.clone();
+    }
+
     fn show(&self, state: &State) {
-        let mut shown = self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut shown = self.locked();
         shown.snapshot = state.snapshot.clone();
         shown.doors = state.doors.values().cloned().collect();
     }
 
     fn shown(&self) -> Shown {
-        self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.locked().clone()
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     pub async fn config(&self) -> Arc<Config> {

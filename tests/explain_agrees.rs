@@ -80,7 +80,7 @@ fn agreed(any_host: bool, seed: u64) -> BTreeMap<String, usize> {
     eprintln!("{REQUESTS} requests over {ROUTES} routes: {seen:?}");
     // What was generated must be worth comparing.
     assert!(seen["route"] > REQUESTS / 3, "{seen:?}");
-    for code in ["method-not-allowed", "bad-request", "too-large"] {
+    for code in ["method-not-allowed", "bad-request", "too-large", "forbidden"] {
         assert!(seen.get(code).is_some_and(|count| *count > 20), "{code}: {seen:?}");
     }
     seen
@@ -116,9 +116,10 @@ fn written(routes: &[Route]) -> String {
     for (number, route) in routes.iter().enumerate() {
         let _ = writeln!(
             config,
-            "      - name: r{number}\n        match: {{ {} }}\n        \
+            "      - name: r{number}\n        match: {{ {} }}\n{}        \
              respond: {{ status: 200, body: r{number}, headers: {{ x-route: r{number} }} }}",
-            route.written()
+            route.written(),
+            route.more
         );
     }
     config
@@ -184,7 +185,21 @@ struct Route {
     query: Option<(&'static str, Value)>,
     cookie: Option<(&'static str, Value)>,
     clients: Vec<&'static str>,
+    /// What the route says beside its match.
+    more: &'static str,
 }
+
+/// Policies, changes of the path and limits that refuse some of the requests of a route.
+const MORE: [&str; 8] = [
+    "        policies: [{ address: { deny: [127.0.0.0/29, 203.0.113.0/24] } }]\n",
+    "        policies: [{ headers: { request: { set: { x-env: y } } } }, { address: { allow: 127.0.0.0/8, deny: 127.0.0.7 } }]\n",
+    "        policies: [{ address: { deny: 127.0.0.0/8, dry-run: true } }, { address: { deny: 127.0.0.3 } }]\n",
+    "        limits: { body: 50 }\n",
+    "        limits: { body: unlimited }\n        policies: [{ address: { allow: '2001:db8::/32' } }]\n",
+    "        rewrite: { strip-prefix: /api }\n",
+    "        rewrite: { regex: { match: '/[a-z]+', replace: '/..' } }\n",
+    "        rewrite: { regex: { match: '^/.', replace: 'x' } }\n",
+];
 
 enum Pattern {
     Exact(String),
@@ -200,11 +215,15 @@ enum Value {
     Is(&'static str),
     Present(bool),
     Regex(&'static str, &'static str),
+    /// What must not be there, and what must, with what fits.
+    Unlike(&'static str, Option<&'static str>, &'static str),
 }
 
 impl Value {
     fn generated(random: &mut Random) -> Self {
-        match random.below(6) {
+        match random.below(8) {
+            3 => Value::Unlike("x.*", None, "y"),
+            4 => Value::Unlike("[0-9]+|x", Some("[xy0-9 v]+"), "x y"),
             0 => Value::Present(true),
             1 => Value::Present(false),
             2 => Value::Regex("v[0-9]+", "v42"),
@@ -217,12 +236,16 @@ impl Value {
             Value::Is(value) => format!("'{value}'"),
             Value::Present(present) => format!("{{ present: {present} }}"),
             Value::Regex(regex, _) => format!("'~{regex}'"),
+            Value::Unlike(unlike, None, _) => format!("{{ unlike: '{unlike}' }}"),
+            Value::Unlike(unlike, Some(like), _) => {
+                format!("{{ like: '{like}', unlike: '{unlike}' }}")
+            }
         }
     }
 
     fn fitting(self) -> Option<&'static str> {
         match self {
-            Value::Is(value) | Value::Regex(_, value) => Some(value),
+            Value::Is(value) | Value::Regex(_, value) | Value::Unlike(_, _, value) => Some(value),
             Value::Present(true) => Some("anything"),
             Value::Present(false) => None,
         }
@@ -283,7 +306,8 @@ impl Route {
             2 => vec!["2001:db8::/32", "127.0.0.2/32"],
             _ => Vec::new(),
         };
-        Route { hosts, path, methods, header, query, cookie, clients }
+        let more = if random.one_in(4) { random.of(&MORE) } else { "" };
+        Route { hosts, path, methods, header, query, cookie, clients, more }
     }
 
     fn written(&self) -> String {

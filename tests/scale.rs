@@ -258,6 +258,27 @@ fn lb31_servers_live_on_over_a_reload() {
     until("its servers are gone", || children(&transom) == 0);
 }
 
+/// A file that is refused changes nothing, however late that is found: here because somebody else has the
+/// address of a further listener.
+#[test]
+fn lb31_d_02_servers_are_started_and_stopped_where_a_reload_was_refused() {
+    let rules = |max| format!("      max: {max}\n      target: 100\n      cool-down: 300ms\n");
+    let mut transom = Transom::run(TRANSOM, &config(&rules(1)));
+    assert_eq!(get(transom.web(), "/").status, 200);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let more = format!(
+        "listeners: {{ more: {{ address: '{}', routes: [{{ respond: no }}] }}, ",
+        taken.local_addr().unwrap()
+    );
+    transom.write(&config(&rules(2)).replace("listeners: { ", &more));
+    let refused = transom.admin("POST", "/reload");
+    assert_ne!(refused.status, 200, "{}", refused.text());
+    assert_eq!(scale(&transom)["max"], 1, "what was refused does not hold");
+    until("nobody asks, nothing runs", || children(&transom) == 0);
+    let answer = get(transom.web(), "/again");
+    assert_eq!(answer.status, 200, "{}\n{}", answer.text(), transom.said());
+}
+
 /// A Docker-style server whose containers are servers of this test.
 #[test]
 fn lb31_containers_are_made_and_removed_on_demand() {

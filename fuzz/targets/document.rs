@@ -37,6 +37,10 @@ impl Outside for Nowhere {
         Ok(if pattern == "*" { vec!["part.yaml".into()] } else { vec![pattern.into()] })
     }
 
+    fn identity(&self, path: Option<&str>) -> String {
+        path.unwrap_or_default().to_owned()
+    }
+
     fn variable(&self, name: &str) -> Option<String> {
         (name.len() < 4).then(|| "8080".into())
     }

@@ -28,6 +28,14 @@ struct Guard {
     token: Box<str>,
 }
 
+/// Who has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    Operator,
+    /// An endpoint, by the token with which it may register itself.
+    Endpoint,
+}
+
 /// Why a request may not pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refused {
@@ -48,12 +56,13 @@ impl Gate {
     pub(super) async fn pass(
         &self,
         control: &dyn Control,
-        request: Request,
+        mut request: Request,
         next: Next,
     ) -> Response {
         let own = |path: &str| registering(control, path);
         match self.check(request.method(), request.uri().path(), request.headers(), own) {
-            Ok(()) => {
+            Ok(who) => {
+                request.extensions_mut().insert(who);
                 let mut trail = Trail::of(&request, self.way());
                 let response = next.run(request).await;
                 if let Some(trail) = &mut trail {
@@ -82,17 +91,20 @@ impl Gate {
         path: &str,
         fields: &HeaderMap,
         own: impl Fn(&str) -> Option<Arc<str>>,
-    ) -> Result<(), Refused> {
-        let Some(guard) = &self.0 else { return direct(fields) };
+    ) -> Result<Who, Refused> {
+        let Some(guard) = &self.0 else { return direct(fields).map(|()| Who::Operator) };
         guard.check_host(fields)?;
         guard.check_origin(fields)?;
         if method == Method::GET && matches!(path, "/healthz" | "/readyz") {
-            return Ok(());
+            return Ok(Who::Operator);
         }
         let given = given(fields).ok_or(Refused::NoToken)?;
         let is_right = |right: &str| same(given.as_bytes(), right.as_bytes());
-        match is_right(&guard.token) || own(path).is_some_and(|own| is_right(&own)) {
-            true => Ok(()),
+        if is_right(&guard.token) {
+            return Ok(Who::Operator);
+        }
+        match own(path).is_some_and(|own| is_right(&own)) {
+            true => Ok(Who::Endpoint),
             false => Err(Refused::WrongToken),
         }
     }

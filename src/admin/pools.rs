@@ -8,7 +8,7 @@
 //! | `DELETE /pools/POOL/members/ADDRESS` | takes a member out; what is open there finishes |
 //! | `POST /pools/POOL/members/ADDRESS/ready` | (also `drain`, `maintenance`) how it stands |
 //! | `POST /pools/POOL/members/ADDRESS/weight` | its weight is the number in the body |
-//! | `PUT /pools/POOL/registrations/ADDRESS` | an endpoint registers itself, or does so again |
+//! | `PUT /pools/POOL/registrations/ADDRESS` | an endpoint registers itself, or does so again; a Unix socket only the operator |
 //! | `DELETE /pools/POOL/registrations/ADDRESS` | it goes |
 //!
 //! A change by hand needs no reload and is kept over reloads until the file says otherwise of that
@@ -18,17 +18,18 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Router;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
+use axum::{Extension, Router};
 use serde_json::{Value as Json, json};
 use transom_balance::discovery::registered::Registered;
 use transom_balance::discovery::{Listed, Roster};
 use transom_balance::state::Administrative;
 use transom_settings::{Duration, EndpointAddress, FromText, closest, quote};
 
+use super::gate::Who;
 use super::view::{in_short, whole};
 use super::{Control, Operator};
 
@@ -169,6 +170,7 @@ async fn change(
 
 async fn register(
     State(control): Operator,
+    Extension(who): Extension<Who>,
     Path((pool, address)): Path<(String, String)>,
     body: String,
 ) -> Response {
@@ -177,6 +179,11 @@ async fn register(
         let roster = roster(&*control, &pool)?;
         let registrations = roster.registrations.as_ref().ok_or_else(|| not_open(&pool))?;
         let address = parsed(&address)?;
+        if who == Who::Endpoint && matches!(address, EndpointAddress::Unix(_)) {
+            // Docker's, or that of this interface: who opens one is whoever Transom runs as
+            let what = "a Unix socket of this machine is for its operator to register".to_owned();
+            return Err((StatusCode::FORBIDDEN, what));
+        }
         let mut described: Json = match body.trim() {
             "" => json!({}),
             text => serde_json::from_str(text).map_err(|e| bad(format!("the body: {e}")))?,

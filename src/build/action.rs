@@ -180,7 +180,7 @@ fn retrying(written: &config::Retries) -> Retrying {
         statuses: written.statuses.iter().map(|pattern| bounds(pattern.value)).collect(),
         any_method: written.any_method,
         backoff: Backoff { base: written.backoff.value.get(), most: written.max_backoff.get() },
-        per_try: written.per_attempt.get().map(|time| time.get()),
+        per_try: written.per_attempt.value.get().map(|time| time.get()),
     }
 }
 

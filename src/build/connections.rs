@@ -22,26 +22,29 @@ pub(super) struct Connections {
 pub(super) type ByPool = BTreeMap<String, Arc<Connections>>;
 
 impl Connections {
-    /// Those that a pool is to have from now on, where it is to have any; what is open goes on being
-    /// counted in those it had.
+    /// Those that a pool is to have, where it is to have any; what is open goes on being counted in
+    /// those it had, and how many there may be changes with [`Connections::allow`].
     pub(super) fn following(earlier: Option<Arc<Self>>, limits: &PoolLimits) -> Option<Arc<Self>> {
         let (pool, each) = (limits.connections.value, limits.connections_per_member.value);
         if (pool, each) == (Limit::Unlimited, Limit::Unlimited) {
             return None;
         }
-        let count = |limit: Limit<u32>| limit.get().map_or(usize::MAX, |count| count as usize);
-        let connections = earlier.unwrap_or_else(|| {
-            Arc::new(Connections {
+        Some(earlier.unwrap_or_else(|| {
+            let connections = Arc::new(Connections {
                 pool: Ceiling::new(usize::MAX),
                 per_member: AtomicUsize::new(usize::MAX),
                 members: Mutex::default(),
-            })
-        });
-        connections.set(count(pool), count(each));
-        Some(connections)
+            });
+            connections.allow(limits);
+            connections
+        }))
     }
 
-    fn set(&self, pool: usize, each: usize) {
+    /// As many as these limits say, from now on.
+    pub(super) fn allow(&self, limits: &PoolLimits) {
+        let count = |limit: Limit<u32>| limit.get().map_or(usize::MAX, |count| count as usize);
+        let (pool, each) = (limits.connections.value, limits.connections_per_member.value);
+        let (pool, each) = (count(pool), count(each));
         self.pool.set_most(pool);
         let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
         self.per_member.store(each, Ordering::Relaxed);
@@ -82,10 +85,12 @@ mod tests {
         let [own, pool] = &first.of(1)[..] else { panic!() };
         let (_one, _two) = (own.try_take().unwrap(), own.try_take().unwrap());
         assert_eq!((own.left(), pool.most()), (0, usize::MAX));
-        let second =
-            Connections::following(Some(first.clone()), &limits(Limit::At(9), Limit::At(3)));
-        let again = second.unwrap().of(1);
+        let wider = limits(Limit::At(9), Limit::At(3));
+        let second = Connections::following(Some(first.clone()), &wider).unwrap();
+        let again = second.of(1);
         assert!(Arc::ptr_eq(&again[0], own));
+        assert_eq!((again[0].left(), again[1].most()), (0, usize::MAX), "nothing runs yet");
+        second.allow(&wider);
         assert_eq!((again[0].left(), again[1].most()), (1, 9));
         assert_eq!(first.of(2)[0].left(), 3);
     }

@@ -109,6 +109,11 @@ impl Shared {
         Some(connections)
     }
 
+    /// Those that the members of a pool have together.
+    pub(super) fn connections_of(&self, pool: &str) -> Option<&Arc<Connections>> {
+        self.connections.get(pool)
+    }
+
     /// The keys that seal a listener's session tickets.
     pub(super) fn tickets(&mut self, listener: &str) -> Arc<TicketKeys> {
         let earlier = self.earlier.as_ref().and_then(|earlier| earlier.tickets.get(listener));

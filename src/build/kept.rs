@@ -50,21 +50,33 @@ impl<'a> Build<'a> {
         texts.extend(texts_of(&route.request_headers).chain(texts_of(&route.response_headers)));
         match &route.action {
             Action::Redirect(redirect) => texts.push(&redirect.to),
-            Action::Forward(forward) => texts.extend(self.key(forward)),
+            Action::Forward(forward) => texts.extend(self.keys(forward)),
             Action::Compose(compose) => texts.extend(compose.templates()),
             _ => {}
         }
     }
 
-    /// The text by which requests of a forward are hashed, where it has to be put together.
-    fn key(&self, forward: &'a config::Forward) -> Option<&'a Template> {
-        let pool = match &forward.to.value {
-            Target::Pool(name) => self.config.pools.get(&**name),
-            Target::Address { .. } => None,
-        };
+    /// The texts by which requests of a forward are hashed, where they have to be put together: that of
+    /// the route or the pool, or those of the pools of a split.
+    fn keys(&self, forward: &'a config::Forward) -> Vec<&'a Template> {
         let own = forward.algorithm.as_ref().map(|own| &own.value);
-        let key = own.or(pool.map(|pool| &pool.algorithm))?.key()?;
-        matches!(Key::of(key), Key::Text(_)).then_some(&key.value)
+        let algorithms = match own {
+            Some(own) => vec![own],
+            None => self.algorithms(&forward.to.value),
+        };
+        let keys = algorithms.into_iter().filter_map(|algorithm| algorithm.key());
+        keys.filter(|key| matches!(Key::of(key), Key::Text(_))).map(|key| &key.value).collect()
+    }
+
+    /// Those of the pools that a target stands for.
+    fn algorithms(&self, target: &Target) -> Vec<&'a config::Algorithm> {
+        let Target::Pool(name) = target else { return Vec::new() };
+        let config = self.config;
+        let of = |name: &str| config.pools.get(name).map(|pool| &pool.algorithm);
+        match config.splits.get(&**name) {
+            Some(split) => split.pools.names().filter_map(|name| of(name)).collect(),
+            None => of(name).into_iter().collect(),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use transom_settings::Spanned;
 
 use super::Build;
 use super::limits::{always, optional};
-use crate::config::{Listener, Target, Tcp, TcpMatch, Udp, UdpBalance};
+use crate::config::{Listener, Split, Target, Tcp, TcpMatch, Udp, UdpBalance};
 
 impl Build<'_> {
     /// A TCP listener, if all of its routes can run.
@@ -101,9 +101,16 @@ impl Build<'_> {
         }
     }
 
-    /// Whether a pool is one that TCP is carried to: it is not HTTP then that is spoken inside TLS.
+    /// Whether a pool is one that TCP is carried to, by itself or as a part of a split: it is not HTTP
+    /// then that is spoken inside TLS.
     pub(super) fn is_relayed_to(&self, pool: &str) -> bool {
-        let is_it = |to: &Target| matches!(to, Target::Pool(name) if **name == *pool);
+        let has_it = |split: &Split| split.pools.names().any(|part| ***part == *pool);
+        let is_it = |to: &Target| match to {
+            Target::Pool(name) => {
+                **name == *pool || self.config.splits.get(&**name).is_some_and(has_it)
+            }
+            Target::Address { .. } => false,
+        };
         self.config.listeners.values().filter_map(|listener| listener.tcp.as_ref()).any(|tcp| {
             let routes = tcp.routes.iter().map(|route| &route.forward);
             tcp.forward.iter().chain(routes).any(|to| is_it(to))

@@ -22,29 +22,15 @@ impl Build<'_> {
         earlier: Option<&Roster>,
     ) -> Option<Arc<Scaler>> {
         let written = written?;
-        let rules = Rules {
-            min: written.min as usize,
-            max: written.max.value as usize,
-            target: f64::from(written.target.value),
-            target_load: written.target_load.as_ref().map(|load| load.ratio()),
-            cool_down: written.cool_down.get(),
-        };
-        let hold =
-            Hold { most: written.hold.requests as usize, timeout: written.hold.timeout.get() };
-        let times = Times {
-            start: written.start_timeout.get(),
-            drain: written.drain_timeout.get(),
-            stop: written.stop_timeout.get(),
-        };
         let before = self.previous.and_then(|previous| previous.config.pools.get(&***pool));
         let before = before.and_then(|before| before.scale.as_ref());
         if let (Some(before), Some(scaler)) = (before, earlier.and_then(|e| e.scaler.clone()))
             && before.driver == written.driver
         {
-            scaler.set(rules, hold, times);
             return Some(scaler);
         }
         let driver = self.driver(pool, &written.driver)?;
+        let (rules, hold, times) = plan(written);
         let resolver = self.names.resolver().clone();
         Some(Scaler::new(&***pool, driver, rules, hold, times, resolver, sources::tell()))
     }
@@ -92,6 +78,24 @@ impl Build<'_> {
             }
         })
     }
+}
+
+/// What a scaler keeps to.
+pub(super) fn plan(written: &config::Scale) -> (Rules, Hold, Times) {
+    let rules = Rules {
+        min: written.min as usize,
+        max: written.max.value as usize,
+        target: f64::from(written.target.value),
+        target_load: written.target_load.as_ref().map(|load| load.ratio()),
+        cool_down: written.cool_down.get(),
+    };
+    let hold = Hold { most: written.hold.requests as usize, timeout: written.hold.timeout.get() };
+    let times = Times {
+        start: written.start_timeout.get(),
+        drain: written.drain_timeout.get(),
+        stop: written.stop_timeout.get(),
+    };
+    (rules, hold, times)
 }
 
 /// A program is found from the directory it runs in, which is another one.

@@ -99,7 +99,7 @@ impl Build<'_> {
         Some(match source {
             Source::File(file) => {
                 let path = self.materials.resolve(&file.path);
-                let every = file.every.get();
+                let every = file.every.value.get();
                 (format!("file {}", file.path.display()), Box::new(File { path, every }))
             }
             Source::Srv(written) => {
@@ -141,9 +141,11 @@ impl Build<'_> {
             }
             Source::Registration(written) => {
                 let known = earlier.and_then(|earlier| earlier.registrations.clone());
-                let known = known.unwrap_or_else(Registrations::new);
-                let token = written.token.as_ref().map(|token| token.expose());
-                known.allow(written.most as usize, written.ttl.get(), token);
+                let known = known.unwrap_or_else(|| {
+                    let fresh = Registrations::new();
+                    allow(&fresh, written);
+                    fresh
+                });
                 *registrations = Some(known.clone());
                 ("registration".to_owned(), Box::new(Registration(known)))
             }
@@ -179,6 +181,12 @@ impl Build<'_> {
     }
 }
 
+/// Who may register, as the file says.
+pub(super) fn allow(registrations: &Registrations, written: &config::RegistrationSource) {
+    let token = written.token.as_ref().map(|token| token.expose());
+    registrations.allow(written.most as usize, written.ttl.get(), token);
+}
+
 /// How names are looked up, as the file says.
 pub(super) fn names(written: &config::Resolver, earlier: Option<&Arc<Names>>) -> Arc<Names> {
     let defaults = resolver::Settings::default();
@@ -193,7 +201,7 @@ pub(super) fn names(written: &config::Resolver, earlier: Option<&Arc<Names>>) ->
         },
         min_ttl: written.min_ttl.get(),
         max_ttl: written.max_ttl.get(),
-        timeout: written.timeout.get(),
+        timeout: written.timeout.value.get(),
         hosts: written.hosts,
         refuse: match &written.refuse {
             Some(blocks) => blocks.iter().map(|block| block.net()).collect(),

@@ -86,8 +86,8 @@ fn probing(written: &config::Health) -> Probing {
         probe: probe(&written.probe),
         rhythm: Rhythm {
             every,
-            fast: written.fast_every.map_or(every / 5, |time| time.get()),
-            down: written.down_every.map_or(every, |time| time.get()),
+            fast: written.fast_every.map_or(every / 5, |time| time.value.get()),
+            down: written.down_every.map_or(every, |time| time.value.get()),
             timeout: written.timeout.value.get(),
             jitter: written.jitter.ratio(),
             rise: written.rise.value,

@@ -34,8 +34,8 @@ impl Proxy {
         ListenAddress::from_text(&self.listen).map_err(|refusal| said("--listen", refusal))?;
         let to = Target::from_text(&self.to).map_err(|refusal| said("--to", refusal))?;
         let Target::Address { tls: upstream_tls, .. } = to else {
-            let (to, port) = (quote(&self.to), format!("{}:80", self.to));
-            return Err(format!("--to: {to} is not an address; did you mean {}?", quote(&port)));
+            let (to, meant) = (quote(&self.to), quote(&Target::meant(&self.to)));
+            return Err(format!("--to: {to} is not an address; did you mean {meant}?"));
         };
         // what stands in front of a public site must ask for it by its name
         let host = if upstream_tls { "upstream" } else { "keep" };
@@ -92,6 +92,12 @@ mod tests {
                 "localhost",
                 false,
                 Err("--to: `localhost` is not an address; did you mean `localhost:80`?"),
+            ),
+            (
+                ":8080",
+                "3000",
+                false,
+                Err("--to: `3000` is not an address; did you mean `127.0.0.1:3000`?"),
             ),
             (
                 ":8080",

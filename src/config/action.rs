@@ -88,7 +88,7 @@ settings! {
         /// The longest wait before any retry.
         pub max_backoff: Duration = Duration::milliseconds(250),
         /// How long one attempt may take up to the head of its response.
-        pub per_attempt: Limit<Duration> = Limit::Unlimited,
+        pub per_attempt: Spanned<Limit<Duration>> = Limit::Unlimited.into(),
     }
 
     /// A protocol that a client may change to.

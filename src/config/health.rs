@@ -12,9 +12,9 @@ settings! {
         pub every: Spanned<Duration> = Duration::seconds(5).into(),
         /// Between two probes while the last one contradicts what is thought of the member, or
         /// nothing is known of it yet. By default a fifth of `every`.
-        pub fast_every: Option<Duration> = None,
+        pub fast_every: Option<Spanned<Duration>> = None,
         /// Between two probes of a member that is down. By default `every`.
-        pub down_every: Option<Duration> = None,
+        pub down_every: Option<Spanned<Duration>> = None,
         /// How long a probe may take, connecting included.
         pub timeout: Spanned<Duration> = Duration::seconds(2).into(),
         /// By which part each of these waits is longer or shorter at random.

@@ -165,10 +165,27 @@ impl Setting for ValueMatch {
             Value::Map(_) => {
                 let keys = ["like", "present", "unlike"].map(str::to_owned);
                 let mut fields = Fields::open(node, at, &keys, None)?;
-                let like: Option<Spanned<Regex>> = fields.given("like", at);
-                let unlike: Option<Spanned<Regex>> = fields.given("unlike", at);
-                if let Some(unlike) = unlike {
-                    return Some(ValueMatch::Unlike { like, unlike });
+                let has = |key| node.get(key).is_some();
+                if has("present") && (has("like") || has("unlike")) {
+                    let what = "`present` excludes `like` and `unlike`";
+                    let hint = "write `{ like: .+, unlike: REGEX }` for what must be there and be \
+                                something else";
+                    at.push(at.error(node.span, what).hint(hint));
+                    return None;
+                }
+                if has("like") && !has("unlike") {
+                    let what = "`like` is for what `unlike` leaves, and there is no `unlike`";
+                    let hint = "write `~REGEX` for a value that must match";
+                    at.push(at.error(node.span, what).hint(hint));
+                    return None;
+                }
+                if has("unlike") {
+                    let like: Option<Spanned<Regex>> = fields.given("like", at);
+                    let unlike: Option<Spanned<Regex>> = fields.given("unlike", at);
+                    let broken = has("like") && like.is_none();
+                    return unlike
+                        .filter(|_| !broken)
+                        .map(|unlike| ValueMatch::Unlike { like, unlike });
                 }
                 let doc = "Whether it must be there or must be absent.";
                 fields.required("present", doc, at).map(ValueMatch::Present)

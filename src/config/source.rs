@@ -32,7 +32,7 @@ settings! {
         /// The file. It need not be there yet.
         pub path: Spanned<PathBuf>,
         /// How often it is looked at.
-        pub every: Duration = Duration::milliseconds(500),
+        pub every: Spanned<Duration> = Duration::milliseconds(500).into(),
     }
 
     /// Services by SRV records (RFC 2782).
@@ -110,7 +110,7 @@ settings! {
         /// The most that an answer is kept, whatever its TTL.
         pub max_ttl: Duration = Duration::minutes(5),
         /// Until a server that does not answer is asked again.
-        pub timeout: Duration = Duration::seconds(2),
+        pub timeout: Spanned<Duration> = Duration::seconds(2).into(),
         /// Whether the names in the system's hosts file come first.
         pub hosts: bool = true,
         /// Addresses that are never taken from an answer: by default this machine's own, those of

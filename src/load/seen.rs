@@ -1,16 +1,22 @@
 //! What a configuration was made of, and whether that has changed since.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// What shows that a file has changed; `None` where it cannot be looked at.
-pub type Stamp = Option<(SystemTime, u64)>;
+///
+/// Its time, size and number, and when the system last changed any of them: what is unpacked, put in place
+/// of another or copied with its times may well have the same time and size as what stood there.
+pub type Stamp = Option<(SystemTime, u64, [u64; 2], [i64; 2])>;
 
 /// How a file is now.
 pub fn stamp(path: &Path) -> Stamp {
     let metadata = fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+    let number = [metadata.dev(), metadata.ino()];
+    let changed = [metadata.ctime(), metadata.ctime_nsec()];
+    Some((metadata.modified().ok()?, metadata.len(), number, changed))
 }
 
 /// Files as they were before they were read, and patterns with what they named.
@@ -80,6 +86,24 @@ fn matching(pattern: &str) -> Result<Vec<PathBuf>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_the_same_time_and_size_is_another_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let write = |name: &str, text: &str| {
+            fs::write(at(name), text).unwrap();
+            // as all files of a package or an image may have it
+            fs::File::open(at(name)).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        };
+        write("a.yaml", "1");
+        let mut seen = Seen::default();
+        seen.note(&at("a.yaml"));
+        assert!(!seen.has_changed());
+        write("b.yaml", "2");
+        fs::rename(at("b.yaml"), at("a.yaml")).unwrap();
+        assert!(seen.has_changed(), "it was replaced");
+    }
 
     #[test]
     fn a_change_of_any_of_them_is_seen_once() {

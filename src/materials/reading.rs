@@ -94,7 +94,10 @@ impl Reading<'_> {
         match &route.action {
             Action::Files(files) => self.directory(&files.root, at),
             Action::Forward(forward) => {
-                if let Target::Address { tls: true, .. } = forward.to.value {
+                let copies = forward.mirror.as_ref().map(|mirror| &mirror.to.value);
+                let targets = [Some(&forward.to.value), copies];
+                let encrypted = |to: &Target| matches!(to, Target::Address { tls: true, .. });
+                if targets.into_iter().flatten().any(encrypted) {
                     self.system_roots();
                 }
             }
@@ -111,9 +114,12 @@ impl Reading<'_> {
         for (index, source) in pool.sources.iter().enumerate() {
             self.registry(source, &format!("pools.{name}.sources[{index}]"));
         }
-        if let Some(Driver::Webhook(url)) = pool.scale.as_ref().map(|scale| &scale.driver)
-            && url.tls
-        {
+        let asked = pool.scale.as_ref().and_then(|scale| match &scale.driver {
+            Driver::Command(_) => None,
+            Driver::Docker(docker) => Some(&docker.server),
+            Driver::Webhook(url) => Some(url),
+        });
+        if asked.is_some_and(|server| server.tls) {
             self.system_roots();
         }
         let Some(tls) = pool.tls.on() else { return };

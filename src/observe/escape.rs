@@ -78,7 +78,7 @@ fn character(c: char, out: &mut Vec<u8>) {
 }
 
 /// Characters that act on a terminal or a viewer instead of being seen. All have four digits.
-fn is_deceptive(c: char) -> bool {
+pub(crate) fn is_deceptive(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

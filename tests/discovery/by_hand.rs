@@ -1,8 +1,10 @@
 //! What endpoints say of themselves, and operators of them.
 
 use std::fs;
+use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use transom_testkit::server::Server;
 use transom_testkit::{Transom, client, until};
@@ -52,6 +54,56 @@ fn lb29_endpoints_that_register_themselves_stay_as_long_as_they_say_so() {
     assert_eq!(transom.admin("DELETE", &place(&servers[0])).status, 200);
     until("nobody is left", || members(&transom).is_empty());
     assert_eq!(transom.admin("DELETE", &place(&servers[0])).status, 404);
+}
+
+/// Behind a Unix socket of this machine may stand whoever can do anything here: Docker, or the admin interface.
+#[test]
+fn lb29_m04_an_endpoint_registers_addresses_and_no_socket_of_this_machine() {
+    let pool = "    sources: [{ registration: { token: of-the-endpoints-0123 } }]";
+    let admin = "\nadmin: { socket: '@folder/admin.sock', address: '@ADMIN', token: of-the-operator-012345 }\n";
+    let transom = Transom::run(TRANSOM, &config(pool, admin));
+    let at = transom.address("ADMIN");
+    let socket = transom.folder().join("admin.sock").display().to_string().replace('/', "%2F");
+    let register = |token: &str, what: &str| {
+        let head = format!("PUT /pools/shop/registrations/{what} HTTP/1.1\r\nHost: {at}\r\n");
+        client::ask(at, format!("{head}Authorization: Bearer {token}\r\n\r\n"))
+    };
+    for (token, what, status) in [
+        ("of-the-endpoints-0123", "127.0.0.1:9".to_owned(), 200),
+        ("of-the-endpoints-0123", format!("unix:{socket}"), 403),
+        ("of-the-endpoints-0124", "127.0.0.1:9".to_owned(), 401),
+        ("of-the-operator-012345", format!("unix:{socket}"), 200),
+    ] {
+        let answer = register(token, &what);
+        assert_eq!(answer.status, status, "{what}: {}", answer.text());
+    }
+}
+
+/// A reload may wait for seconds, and whoever drains a server meanwhile means it.
+#[test]
+fn lb30_d_02_what_is_changed_while_a_reload_waits_is_kept() {
+    let servers = servers();
+    let address = servers[0].address.to_string();
+    let pool = format!("    endpoints: ['{address}', '{}']", servers[1].address);
+    let mut transom = Transom::run(TRANSOM, &config(&pool, ""));
+    // it is asked for a name, and never answers
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    silent.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let more = format!(
+        "  named: {{ endpoints: ['orders.example:80'] }}\nresolver: {{ servers: ['{}'] }}\n",
+        silent.local_addr().unwrap()
+    );
+    transom.write(&config(&pool, &more));
+    std::thread::scope(|scope| {
+        let reload = scope.spawn(|| transom.admin("POST", "/reload"));
+        silent.recv_from(&mut [0; 512]).expect("the reload waits for a name");
+        let (code, said) = self::pool(&transom, &["drain", "shop", &address]);
+        assert_eq!(code, 0, "{said}");
+        assert_eq!(reload.join().unwrap().status, 200);
+    });
+    let shown = shown(&transom);
+    assert_eq!(shown["members"][0]["state"], "drain", "{shown}");
+    assert_eq!(shown["changed-by-hand"].as_array().unwrap().len(), 1, "{shown}");
 }
 
 #[test]

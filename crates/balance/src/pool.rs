@@ -5,7 +5,7 @@ mod question;
 mod set;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
@@ -71,6 +71,13 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// How much each member may have to do at once.
+    fn ceiling(&self) -> usize {
+        self.guard.as_ref().and_then(|guard| guard.per_member()).unwrap_or(usize::MAX)
+    }
+}
+
 /// By which somebody picks from a pool.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rule {
@@ -101,6 +108,8 @@ pub struct Pool {
     budget: Mutex<Budget>,
     /// Attempts beyond the first that run.
     retrying: Arc<AtomicUsize>,
+    /// It is used. Until then it leaves alone what its members have in common with an earlier one.
+    runs: AtomicBool,
     this: Weak<Pool>,
 }
 
@@ -136,7 +145,8 @@ impl Pool {
         let rule = Rule { subset: BTreeMap::new(), algorithm: settings.algorithm.clone() };
         let name = name.into();
         let rules = vec![Arc::new(rule)];
-        let members = members(specs, earlier.as_deref(), &hooks, &settings);
+        let runs = previous.is_none();
+        let members = members(specs, earlier.as_deref(), &hooks, &settings, runs);
         let set = Set::new(&name, members, &rules, &settings, earlier.as_deref());
         let budget = previous.map_or_else(Budget::new, |previous| *locked(&previous.budget));
         let retrying = previous.map_or_else(Arc::default, |previous| previous.retrying.clone());
@@ -149,15 +159,28 @@ impl Pool {
             replaced: Notify::new(),
             budget: Mutex::new(budget),
             retrying,
+            runs: AtomicBool::new(runs),
             this: this.clone(),
         })
+    }
+
+    /// Takes the place of the earlier pool: its members may have as much to do as this one says.
+    pub fn take_over(&self) {
+        let changing = self.changing();
+        self.runs.store(true, Ordering::Relaxed);
+        for member in &self.set.load().members {
+            member.state.set_ceiling(self.settings.ceiling());
+        }
+        drop(changing);
+        self.hand_over();
     }
 
     /// Puts other members in the place of all. Those that stay go on with their state.
     pub fn replace(&self, specs: Vec<MemberSpec>) {
         let rules = self.changing();
         let earlier = self.set.load_full();
-        let members = members(specs, Some(&earlier), &self.hooks, &self.settings);
+        let runs = self.runs.load(Ordering::Relaxed);
+        let members = members(specs, Some(&earlier), &self.hooks, &self.settings, runs);
         self.put(members, &rules, &earlier);
         drop(rules);
         self.replaced.notify_one();
@@ -384,16 +407,19 @@ fn members(
     earlier: Option<&Set>,
     hooks: &Arc<Hooks>,
     settings: &Settings,
+    runs: bool,
 ) -> Vec<Arc<PoolMember>> {
-    let ceiling = settings.guard.as_ref().and_then(|guard| guard.per_member());
-    let ceiling = ceiling.unwrap_or(usize::MAX);
+    let ceiling = settings.ceiling();
     let earlier = earlier.map_or(&[][..], |set| &set.members);
     let states: HashMap<u64, _> =
         earlier.iter().map(|member| (member.spec.endpoint.key, &member.state)).collect();
     let member = |spec: MemberSpec| {
         let state = states.get(&spec.endpoint.key).map(|state| Arc::clone(state));
+        let is_own = runs || state.is_none();
         let state = state.unwrap_or_default();
-        state.set_ceiling(ceiling);
+        if is_own {
+            state.set_ceiling(ceiling);
+        }
         PoolMember::new(spec, state, hooks.clone())
     };
     specs.into_iter().map(member).collect()

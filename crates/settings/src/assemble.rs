@@ -15,6 +15,9 @@ pub trait Outside {
     fn read(&self, path: &str) -> Result<String, String>;
     /// The files that a pattern such as `conf.d/*.yaml` names, in a fixed order.
     fn matching(&self, pattern: &str) -> Result<Vec<String>, String>;
+    /// What tells a file from all others, however its path is written; without a path, that of the
+    /// main file. A file is read once.
+    fn identity(&self, path: Option<&str>) -> String;
     /// The value of an environment variable.
     fn variable(&self, name: &str) -> Option<String>;
 }
@@ -26,11 +29,12 @@ pub fn assemble(
     outside: &dyn Outside,
     findings: &mut Diagnostics,
 ) -> Option<Node> {
-    let mut read = vec![name.to_owned()];
+    let mut read = vec![outside.identity(None)];
     let mut root = one_file(name, text, outside, findings)?;
     let mut waiting = take_includes(&mut root, outside, findings);
     while let Some((path, place)) = waiting.pop() {
-        if read.contains(&path) {
+        let identity = outside.identity(Some(&path));
+        if read.contains(&identity) {
             continue;
         }
         if read.len() >= MAX_FILES {
@@ -38,7 +42,7 @@ pub fn assemble(
             findings.push(Diagnostic::error(place, "include", what));
             break;
         }
-        read.push(path.clone());
+        read.push(identity);
         let text = match outside.read(&path) {
             Ok(text) => text,
             Err(why) => {
@@ -306,6 +310,9 @@ mod tests {
                 .filter(|name| if wild { name.starts_with(prefix) } else { name == pattern })
                 .collect())
         }
+        fn identity(&self, path: Option<&str>) -> String {
+            path.unwrap_or("main.yaml").trim_start_matches("./").to_owned()
+        }
         fn variable(&self, name: &str) -> Option<String> {
             match name {
                 "PORT" => Some("8080".into()),
@@ -387,5 +394,9 @@ mod tests {
             run("include: [no.yaml]", &[]).1,
             "main.yaml:1:11 include[0]: there is no file `no.yaml`"
         );
+        // by whichever path
+        let files = &[("conf/a.yaml", "policies: {}"), ("./conf/a.yaml", "policies: {}")];
+        let text = "include: [conf/*.yaml, ./conf/a.yaml]";
+        assert_eq!(run(text, files).1, "");
     }
 }

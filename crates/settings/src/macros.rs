@@ -365,6 +365,9 @@ mod tests {
         fn matching(&self, _: &str) -> Result<Vec<String>, String> {
             Ok(Vec::new())
         }
+        fn identity(&self, path: Option<&str>) -> String {
+            path.unwrap_or_default().to_owned()
+        }
         fn variable(&self, _: &str) -> Option<String> {
             None
         }

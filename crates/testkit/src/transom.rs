@@ -389,7 +389,9 @@ fn completed(config: &str, folder: &Path, ports: &mut BTreeMap<String, Port>) ->
         // That the machine is busy is no reason to shed: it is not what is tried.
         out.push_str("\noverload: { lag: 1h }");
     }
-    out.push_str(&format!("\nadmin: {{ socket: {folder}/admin.sock }}\n"));
-    out.push_str(&format!("log: {{ access: {{ to: {{ file: {folder}/access.log }} }} }}\n"));
+    if !config.contains("\nadmin:") {
+        out.push_str(&format!("\nadmin: {{ socket: {folder}/admin.sock }}"));
+    }
+    out.push_str(&format!("\nlog: {{ access: {{ to: {{ file: {folder}/access.log }} }} }}\n"));
     out
 }

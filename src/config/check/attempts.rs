@@ -22,6 +22,7 @@ impl Check<'_> {
                     .done();
             }
         }
+        self.time("per-attempt", Some(retries.per_attempt), &at);
         let (backoff, most) = (&retries.backoff, retries.max_backoff);
         if backoff.value > most {
             let what = format!("`backoff` of {backoff} is longer than `max-backoff` of {most}");

@@ -58,7 +58,7 @@ impl Check<'_> {
         }
     }
 
-    fn time(&mut self, key: &str, time: Option<Timeout>, path: &str) {
+    pub(super) fn time(&mut self, key: &str, time: Option<Timeout>, path: &str) {
         if let Some(Spanned { value: Limit::At(time), span }) = time
             && time.get().is_zero()
         {

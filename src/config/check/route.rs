@@ -171,7 +171,10 @@ impl<'a> Check<'a> {
         match meant {
             Some(meant) => finding.suggest(Some(meant)).done(),
             None => finding
-                .hint(format!("add it below `pools:`, or write an address such as `{name}:80`"))
+                .hint(format!(
+                    "add it below `pools:`, or write an address such as `{}`",
+                    Target::meant(name)
+                ))
                 .done(),
         }
         None

@@ -23,6 +23,9 @@ impl Check<'_> {
             }
             let has_secret = matches!(&source.value,
                 Source::Etcd(etcd) if etcd.user.is_some() != etcd.password.is_some());
+            if let Source::File(file) = &source.value {
+                self.positive(file.every.span, file.every.is_zero(), &path, "every");
+            }
             if has_secret {
                 self.error(source.span, &path, "`user` and `password` need each other").done();
             }
@@ -86,6 +89,8 @@ impl Check<'_> {
                     .done();
             }
         }
+        let timeout = resolver.timeout;
+        self.positive(timeout.span, timeout.is_zero(), "resolver", "timeout");
         if resolver.min_ttl > resolver.max_ttl {
             let (min, max) = (resolver.min_ttl, resolver.max_ttl);
             let what = format!("`min-ttl` of {min} is longer than `max-ttl` of {max}");

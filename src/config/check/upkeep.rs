@@ -68,6 +68,11 @@ impl Check<'_> {
 
     fn health(&mut self, health: &Health, path: &str) {
         self.positive(health.every.span, health.every.is_zero(), path, "every");
+        for (key, every) in [("fast-every", health.fast_every), ("down-every", health.down_every)] {
+            if let Some(every) = every {
+                self.positive(every.span, every.is_zero(), path, key);
+            }
+        }
         self.positive(health.timeout.span, health.timeout.is_zero(), path, "timeout");
         self.positive(health.rise.span, health.rise.value == 0, path, "rise");
         self.positive(health.fall.span, health.fall.value == 0, path, "fall");
@@ -110,7 +115,7 @@ impl Check<'_> {
         }
     }
 
-    fn positive(&mut self, place: Span, nothing: bool, path: &str, key: &str) {
+    pub(super) fn positive(&mut self, place: Span, nothing: bool, path: &str, key: &str) {
         if nothing {
             let what = format!("`{key}` must be more than nothing");
             self.error(place, format!("{path}.{key}"), what).done();

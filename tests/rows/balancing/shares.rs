@@ -76,6 +76,26 @@ fn lb_10_equal_keys_go_to_the_same_endpoint() {
     }
 }
 
+/// The text is put together of what the client has sent, whoever stands between the route and the pool.
+#[test]
+fn lb_10_keys_are_put_together_behind_a_split_too() {
+    let endpoints = [named("a", ""), named("b", ""), named("c", "")];
+    let list: Vec<String> = endpoints.iter().map(|e| format!("'{}'", e.address)).collect();
+    let config = format!(
+        "listeners:\n  web: {{ address: '@WEB', routes: [{{ forward: all }}] }}\n\
+         splits: {{ all: {{ pools: {{ o: 1 }} }} }}\n\
+         pools:\n  o: {{ endpoints: [{}], algorithm: {{ maglev: '{{header.x-user}}/{{cookie.id}}' }} }}\n",
+        list.join(", ")
+    );
+    let transom = transom_testkit::Transom::run(crate::rows::rig::TRANSOM, &config);
+    let user = |n: usize| format!("X-User: {n}\r\n");
+    assert_eq!(shares(&transom, 60, user).len(), 3);
+    for n in 0..10 {
+        let same = shares(&transom, 5, |_| user(n));
+        assert_eq!(same.len(), 1, "{same:?}");
+    }
+}
+
 #[test]
 fn lb_10_a_key_can_be_a_part_of_the_path_or_the_query() {
     let endpoints = [named("a", ""), named("b", ""), named("c", "")];

@@ -1,25 +1,27 @@
 //! Endpoints that register themselves, for as long as they say so again in time.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
 use transom_settings::EndpointAddress;
 
+use super::news::Changed;
 use super::{Following, Listed, News, Reach, Source};
 
 /// Who has registered for a pool. It lives on over reloads.
-#[derive(Debug)]
+#[derive(Default)]
 pub struct Registrations {
     table: Mutex<Table>,
-    changed: Notify,
+    /// While a reload is on its way, two rosters hear of it.
+    changed: Changed,
 }
 
 #[derive(Debug, Default)]
 struct Table {
     entries: BTreeMap<EndpointAddress, Entry>,
-    /// The last one has gone of its own will.
+    /// Who has gone last has gone of its own will.
     left: bool,
     /// How many may be registered at once.
     most: usize,
@@ -47,7 +49,7 @@ pub enum Registered {
 
 impl Registrations {
     pub fn new() -> Arc<Self> {
-        Arc::new(Registrations { table: Mutex::default(), changed: Notify::new() })
+        Arc::default()
     }
 
     /// How many may be registered at once, how long one stays that says nothing else, and with what
@@ -80,7 +82,7 @@ impl Registrations {
             }
         };
         drop(table);
-        self.changed.notify_one();
+        self.changed.tell();
         done
     }
 
@@ -90,7 +92,7 @@ impl Registrations {
         let was_there = table.entries.remove(address).is_some();
         table.left |= was_there;
         drop(table);
-        self.changed.notify_one();
+        self.changed.tell();
         was_there
     }
 
@@ -101,7 +103,7 @@ impl Registrations {
         self.table().entries.values().map(left).collect()
     }
 
-    /// Takes out whose time is over. Gives who is left, whether the last of them said goodbye, and
+    /// Takes out whose time is over. Gives who is left, whether who has gone last said goodbye, and
     /// when the next one's time is over.
     fn sweep(&self, now: Instant) -> (Vec<Listed>, bool, Option<Instant>) {
         let mut table = self.table();
@@ -110,9 +112,36 @@ impl Registrations {
         if table.entries.len() < before {
             table.left = false;
         }
-        let left = std::mem::take(&mut table.left);
         let next = table.entries.values().map(|entry| entry.until).min();
-        (table.entries.values().map(|entry| entry.listed.clone()).collect(), left, next)
+        (table.entries.values().map(|entry| entry.listed.clone()).collect(), table.left, next)
+    }
+
+    /// Tells who is registered, now and whenever that changes.
+    async fn tell(&self, news: &News) -> Infallible {
+        let mut changed = self.changed.subscribe();
+        let mut before = None;
+        loop {
+            changed.mark_unchanged();
+            let (list, left, next) = self.sweep(Instant::now());
+            if before.as_ref() != Some(&list) {
+                match left && list.is_empty() {
+                    true => news.emptied(),
+                    false => news.found(list.clone()),
+                }
+            }
+            before = Some(list);
+            let over = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                // never an error: who tells is `self`
+                _ = changed.changed() => {}
+                () = over => {}
+            }
+        }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -125,28 +154,7 @@ pub struct Registration(pub Arc<Registrations>);
 
 impl Source for Registration {
     fn follow<'a>(&'a mut self, _: &'a Reach, news: &'a News) -> Following<'a> {
-        Box::pin(async move {
-            let mut before = None;
-            loop {
-                let (list, left, next) = self.0.sweep(Instant::now());
-                if left && list.is_empty() {
-                    news.emptied();
-                } else if before.as_ref() != Some(&list) {
-                    news.found(list.clone());
-                }
-                before = Some(list);
-                let over = async {
-                    match next {
-                        Some(at) => tokio::time::sleep_until(at.into()).await,
-                        None => std::future::pending().await,
-                    }
-                };
-                tokio::select! {
-                    () = self.0.changed.notified() => {}
-                    () = over => {}
-                }
-            }
-        })
+        Box::pin(async move { match self.0.tell(news).await {} })
     }
 }
 
@@ -171,5 +179,37 @@ mod tests {
         assert_eq!(all.sweep(at(17)), (Vec::new(), true, None), "it has said goodbye");
         all.register(one("a:1"), ttl, at(20));
         assert_eq!(all.sweep(at(40)), (Vec::new(), false, None), "nobody has said so");
+    }
+
+    #[tokio::test]
+    async fn lb29_whoever_follows_hears_of_each_who_comes_and_goes() {
+        let all = Registrations::new();
+        all.allow(9, Duration::from_secs(60), None);
+        let one = Listed::read("a:1").unwrap();
+        let both = [
+            News::new("runs", false, Changed::default()),
+            News::new("next", false, Changed::default()),
+        ];
+        let heard = async |expected: Option<&[Listed]>| {
+            while !both.iter().all(|news| news.told().list.as_deref() == expected) {
+                tokio::task::yield_now().await;
+            }
+            assert!(both.iter().all(|news| news.told().failing.is_none()));
+        };
+        let events = async {
+            heard(Some(&[])).await;
+            for _ in 0..3 {
+                all.register(one.clone(), None, Instant::now());
+                heard(Some(std::slice::from_ref(&one))).await;
+                assert!(all.leave(&one.address));
+                heard(Some(&[])).await;
+            }
+        };
+        let events = tokio::time::timeout(Duration::from_secs(10), events);
+        tokio::select! {
+            _ = all.tell(&both[0]) => {}
+            _ = all.tell(&both[1]) => {}
+            done = events => done.expect("both hear"),
+        }
     }
 }

@@ -107,7 +107,8 @@ const APART: Duration = Duration::from_millis(100);
 
 impl Roster {
     /// The roster of a pool and the pool, going on from an earlier one: last good lists of the same
-    /// sources, and changes by hand for as long as the file does not say otherwise.
+    /// sources, and changes by hand for as long as the file does not say otherwise. The earlier one
+    /// notices nothing until this one takes its place ([`Roster::take_over`]).
     pub fn new(plan: Plan, earlier: Option<&Roster>) -> Arc<Self> {
         let changed = Changed::default();
         let heard = changed.subscribe();
@@ -127,7 +128,9 @@ impl Roster {
             changed,
         };
         let mut state = State { waiting, ..State::default() };
-        let forgotten = earlier.map(|earlier| state.go_on(&lists, earlier)).unwrap_or_default();
+        if let Some(earlier) = earlier {
+            state.go_on(&lists, earlier);
+        }
         state.specs = lists.specs(&state.manual, &mut state.made);
         let pool = (plan.pool)(state.specs.clone());
         let roster = Roster {
@@ -140,10 +143,34 @@ impl Roster {
             _heard: heard,
         };
         roster.apply();
-        for address in forgotten {
-            roster.stand_again(&address);
-        }
         Arc::new(roster)
+    }
+
+    /// Takes the place of the earlier one, of which members may have their state in common with it:
+    /// what was changed there by hand until now holds here, or is forgotten, and who starts servers
+    /// does so for this one.
+    pub fn take_over(self: &Arc<Self>, earlier: Option<&Roster>, background: &Background) {
+        if let Some(earlier) = earlier {
+            self.follow_hand(&earlier.manual());
+        }
+        self.pool.take_over();
+        if let Some(scaler) = &self.scaler {
+            scaler.work_for(self, background);
+        }
+    }
+
+    fn follow_hand(&self, before: &Manual) {
+        let (manual, forgotten) = Manual::following(before, |at| self.lists.says(at));
+        for (address, change) in &forgotten {
+            let change = change.shown();
+            self.lists
+                .remark(format!("the file decides about {address} again (was, by hand: {change})"));
+        }
+        self.state().manual = manual;
+        self.apply();
+        for (address, _) in forgotten {
+            self.stand_again(&address);
+        }
     }
 
     pub fn pool(&self) -> &Arc<Pool> {
@@ -184,7 +211,7 @@ impl Roster {
         }));
         self.state().running.extend(running);
         if let Some(scaler) = &self.scaler {
-            scaler.work_for(self, background);
+            scaler.begin_for(self, background);
         }
     }
 
@@ -413,8 +440,7 @@ pub struct SourceView {
 }
 
 impl State {
-    /// Gives the addresses whose changes by hand are forgotten.
-    fn go_on(&mut self, lists: &Lists, earlier: &Roster) -> Vec<EndpointAddress> {
+    fn go_on(&mut self, lists: &Lists, earlier: &Roster) {
         let before = earlier.lists.news.iter().chain([&earlier.lists.scaled]);
         for news in lists.news.iter().chain([&lists.scaled]) {
             if let Some(known) = before.clone().find(|known| known.name() == news.name()) {
@@ -422,13 +448,7 @@ impl State {
             }
         }
         let before = earlier.state();
-        let (manual, forgotten) = Manual::following(&before.manual, |at| lists.says(at));
-        for (address, change) in &forgotten {
-            let change = change.shown();
-            lists
-                .remark(format!("the file decides about {address} again (was, by hand: {change})"));
-        }
-        self.manual = manual;
+        (self.manual, _) = Manual::following(&before.manual, |at| lists.says(at));
         self.told = before.told.clone();
         // so that addresses are known before they have been looked up anew
         for (host, name) in &before.made.held {
@@ -438,7 +458,6 @@ impl State {
             }
             self.made.held.insert(host.clone(), mine);
         }
-        forgotten.into_iter().map(|(address, _)| address).collect()
     }
 }
 

@@ -302,3 +302,28 @@ fn nobody_is_refused_because_room_came_at_the_wrong_moment() {
     let view = pool.guard().unwrap().view();
     assert_eq!((view.running, view.waiting, view.refused), (0, 0, 0));
 }
+
+#[test]
+fn d_02_a_pool_that_comes_to_nothing_lets_members_do_as_much_as_before() {
+    let runs = guarded(&[1, 1], GuardRules { per_member: Some(2), ..RULES });
+    let ceilings = |pool: &Pool| -> Vec<usize> {
+        pool.members().iter().map(|member| member.state.ceiling()).collect()
+    };
+    let guard = |per_member| {
+        let rules = GuardRules { per_member, ..RULES };
+        Some(Guard::new(rules, runs.guard().map(|guard| &**guard), Arc::new(|_, _| {})))
+    };
+    let next = |guard| {
+        Pool::new("p", specs(&[1, 1, 1]), Settings { guard, ..Settings::default() }, Some(&runs))
+    };
+    for refused in [next(guard(Some(1))), next(None)] {
+        refused.replace(specs(&[1, 1]));
+        assert_eq!(ceilings(&runs), [2, 2]);
+    }
+    let taken = next(guard(Some(1)));
+    assert_eq!(ceilings(&taken), [2, 2, 1], "those that both have are as they were");
+    taken.take_over();
+    assert_eq!(ceilings(&taken), [1, 1, 1]);
+    taken.replace(specs(&[1, 1]));
+    assert_eq!(ceilings(&taken), [1, 1]);
+}

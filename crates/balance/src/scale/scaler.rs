@@ -118,6 +118,15 @@ impl Scaler {
         self.wake.notify_one();
     }
 
+    /// Begins to work for this roster, if it works for none: a roster that may yet come to nothing
+    /// takes no scaler away from the one that is used.
+    pub(crate) fn begin_for(self: &Arc<Self>, roster: &Arc<Roster>, background: &Background) {
+        let works = locked(&self.work).is_some();
+        if !works {
+            self.work_for(roster, background);
+        }
+    }
+
     /// Works for this roster from now on, and begins to if it has not.
     pub(crate) fn work_for(self: &Arc<Self>, roster: &Arc<Roster>, background: &Background) {
         let place = Work {
@@ -125,10 +134,17 @@ impl Scaler {
             pool: roster.pool().clone(),
             background: background.clone(),
         };
-        if locked(&self.work).replace(place).is_none() {
-            let this = self.clone();
-            let task = background.run("scale", move |worker| async move { this.run(worker).await });
-            locked(&self.running).push(task);
+        let earlier = locked(&self.work).replace(place);
+        match earlier {
+            None => {
+                let this = self.clone();
+                let task =
+                    background.run("scale", move |worker| async move { this.run(worker).await });
+                locked(&self.running).push(task);
+            }
+            // who came or went since this roster was made has told the earlier one
+            Some(earlier) if !earlier.roster.ptr_eq(&Arc::downgrade(roster)) => self.tell_list(),
+            Some(_) => {}
         }
         self.wake.notify_one();
     }

@@ -87,6 +87,11 @@ impl Ledger {
         Ledger { name: name.into(), shards, keys: AtomicUsize::new(keys) }
     }
 
+    /// It is for about so many keys from now on.
+    pub fn allow(&self, keys: usize) {
+        self.keys.store(keys, Ordering::Relaxed);
+    }
+
     fn shard(&self, key: Key) -> MutexGuard<'_, Shard> {
         locked(&self.shards[key as usize % SHARDS])
     }
@@ -209,17 +214,16 @@ impl Shard {
 pub struct Ledgers(Mutex<HashMap<Arc<str>, Arc<Ledger>>>);
 
 impl Ledgers {
-    /// The ledger of this name, made where there is none yet.
+    /// The ledger of this name, made where there is none yet. One that is there keeps its size until
+    /// [`Ledger::allow`].
     pub fn open(&self, name: &str, keys: usize) -> Arc<Ledger> {
         let mut all = locked(&self.0);
         let known = all.get(name).cloned();
-        let ledger = known.unwrap_or_else(|| {
+        known.unwrap_or_else(|| {
             let ledger = Arc::new(Ledger::new(name, keys));
             all.insert(ledger.name.clone(), ledger.clone());
             ledger
-        });
-        ledger.keys.store(keys, Ordering::Relaxed);
-        ledger
+        })
     }
 
     /// What one key has used in one period, as it was before a restart.
@@ -329,6 +333,24 @@ mod tests {
         let kept: usize = ledger.shards.iter().map(|shard| locked(shard).accounts.len()).sum();
         assert!(kept <= 6400 + SHARDS, "{kept}");
         assert_eq!(ledger.used(0, Period::Day, &utc(), NOW).used, 50);
+    }
+
+    #[test]
+    fn d_02_a_ledger_that_is_asked_for_again_forgets_nobody_until_it_is_told_to() {
+        let (ledgers, quotas) = (Ledgers::default(), quotas(&["50/day"]));
+        let ledger = ledgers.open("a", 64 * SHARDS);
+        let charge = |keys: std::ops::Range<u128>| {
+            for key in keys {
+                ledger.charge(key, &quotas, &utc(), 1, NOW, false);
+            }
+            ledger.shards.iter().map(|shard| locked(shard).accounts.len()).sum::<usize>()
+        };
+        assert_eq!(charge(0..500), 500);
+        // for a file that is refused in the end
+        let again = ledgers.open("a", 1);
+        assert_eq!(charge(500..1000), 1000);
+        again.allow(1);
+        assert!(charge(1000..2000) <= 1000, "one goes for each that comes");
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub struct Meter {
     pub title: String,
     pub calendar: Calendar,
     pub ledger: Arc<Ledger>,
+    /// For how many keys that is, once this runs.
+    pub keys: usize,
     /// For who has no plan, or one without a quota.
     pub ordinary: Terms,
     /// By the name of the plan, for each consumer.
@@ -65,6 +67,11 @@ pub struct Meters(Mutex<Vec<Arc<Meter>>>);
 impl Meters {
     pub fn add(&self, meter: Arc<Meter>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(meter);
+    }
+
+    /// They run from now on, in the place of earlier ones with which they share what was used.
+    pub fn take_over(&self) {
+        self.all().iter().for_each(|meter| meter.ledger.allow(meter.keys));
     }
 
     /// Whether the quotas of plans are counted by any of them.

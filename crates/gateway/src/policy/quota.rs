@@ -249,10 +249,11 @@ impl Kind for Quotas {
             _ => "",
         };
         let ledger = self.same(making, &self.by);
-        let ledger = making.lender.ledgers().open(&ledger, self.keys.value as usize);
+        let keys = self.keys.value as usize;
+        let ledger = making.lender.ledgers().open(&ledger, keys);
         let title = making.title().to_owned();
         let calendar = self.calendar();
-        let meter = Arc::new(Meter { title, calendar, ledger, ordinary, plans });
+        let meter = Arc::new(Meter { title, calendar, ledger, keys, ordinary, plans });
         making.lender.metered(meter.clone());
         Some(Arc::new(Metered {
             name: making.name.into(),

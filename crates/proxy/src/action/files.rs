@@ -189,7 +189,8 @@ impl Files {
         let accepted = asking.request.fields.all(Known::AcceptEncoding);
         for coding in coding::preferred(accepted, &self.settings.precompressed) {
             let neighbour = [relative, coding.suffix().as_bytes()].concat();
-            if let Some(Opened::File(file, own)) = self.root.find(&neighbour)?
+            // one that may not be read is none: the file itself may be
+            if let Ok(Some(Opened::File(file, own))) = self.root.find(&neighbour)
                 && own.mtime() >= about.mtime()
             {
                 return self.version(asking, relative, file, &own, Some(coding));
@@ -237,13 +238,16 @@ impl Files {
         let media = media::type_of(relative);
         let length = about.len();
         match asking.selection(current, length, now) {
-            Selection::Spans(spans) => asking.parts(file, length, &spans, media, fields),
+            // RFC 9110 §8.4: the coding would be said of the parts and what stands around them
+            Selection::Spans(spans) if spans.len() == 1 || coding.is_none() => {
+                asking.parts(file, length, &spans, media, fields)
+            }
             Selection::Unsatisfiable => {
                 fields.retain(|field| field.known != Some(Known::ContentEncoding));
                 fields.append(Known::ContentRange, format!("bytes */{length}").as_bytes());
                 Ok(Response { status: 416, fields, body: Body::Empty })
             }
-            Selection::Whole => {
+            Selection::Whole | Selection::Spans(_) => {
                 fields.append(Known::ContentType, media.as_bytes());
                 let mut response = Response { status: 200, fields, body: Body::Empty };
                 if asking.is_head() {

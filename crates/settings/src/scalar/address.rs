@@ -260,6 +260,9 @@ fn unix(text: &str, path: &str) -> Result<PathBuf, Refusal> {
     if path.contains('\0') {
         return Err(refuse("it holds a zero byte".into()));
     }
+    if path.contains(char::is_control) {
+        return Err(refuse("it holds a control character".into()));
+    }
     Ok(PathBuf::from(path))
 }
 
@@ -275,6 +278,12 @@ mod tests {
             ("*:80", Ok(":80")),
             ("[::]:443", Ok("[::]:443")),
             ("unix:/run/x.sock", Ok("unix:/run/x.sock")),
+            (
+                "unix:/x\ninfo: y",
+                Err(
+                    "`unix:/x\u{fffd}info: y` is not the path of a socket: it holds a control character",
+                ),
+            ),
             ("127.0.0.1:0", Ok("127.0.0.1:0")),
             ("80", Err("`80` is not an address to listen on: it is only a port")),
             ("0.0.0.0", Err("`0.0.0.0` is not an address to listen on: it has no port")),

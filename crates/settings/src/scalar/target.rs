@@ -24,6 +24,14 @@ impl Target {
     pub fn is_tls(&self) -> bool {
         matches!(self, Target::Address { tls: true, .. })
     }
+
+    /// The address that was probably meant where this was taken for the name of a pool.
+    pub fn meant(name: &str) -> String {
+        match name.parse::<u16>() {
+            Ok(port) => format!("127.0.0.1:{port}"),
+            Err(_) => format!("{name}:80"),
+        }
+    }
 }
 
 impl FromText for Target {

@@ -77,6 +77,13 @@ fn roster(
     Roster::new(plan, earlier.map(|earlier| &**earlier))
 }
 
+/// As [`roster`], in the place of the earlier one.
+fn successor(written: &str, log: &Arc<Mutex<Vec<String>>>, earlier: &Arc<Roster>) -> Arc<Roster> {
+    let made = roster(written, log, Some(earlier));
+    made.follow_hand(&earlier.manual());
+    made
+}
+
 /// Members with their weights and standing, where that is not the usual one.
 fn members(roster: &Roster) -> String {
     let one = |view: MemberView| {
@@ -127,16 +134,35 @@ fn changes_by_hand_hold_until_the_file_says_otherwise() {
     first.set_standing(&at("10.0.0.2:1"), Administrative::Drain);
     assert_eq!(members(&first), "10.0.0.1:1*5 10.0.0.2:1drain 10.0.0.3:1");
     // a reload of a file that says the same of them
-    let second = roster("10.0.0.1:1 10.0.0.2:1 10.0.0.9:1", &log, Some(&first));
+    let second = successor("10.0.0.1:1 10.0.0.2:1 10.0.0.9:1", &log, &first);
     assert_eq!(members(&second), "10.0.0.1:1*5 10.0.0.2:1drain 10.0.0.9:1 10.0.0.3:1");
     // and of one that says otherwise of two of them
     let file = r#"{"address":"10.0.0.1:1","weight":2} {"address":"10.0.0.2:1","weight":3}"#;
-    let third = roster(file, &log, Some(&second));
+    let third = successor(file, &log, &second);
     assert_eq!(members(&third), "10.0.0.1:1*2 10.0.0.2:1*3 10.0.0.3:1");
     third.set_standing(&at("10.0.0.2:1"), Administrative::Maintenance);
     third.set_standing(&at("10.0.0.2:1"), Administrative::Ready);
     assert_eq!(third.manual().iter().count(), 1, "what was taken back leaves nothing");
     assert!(third.has(&at("10.0.0.3:1")) && !third.has(&at("10.0.0.9:1")));
+}
+
+#[test]
+fn d_02_a_roster_that_comes_to_nothing_leaves_what_was_changed_by_hand() {
+    let log = Arc::default();
+    let runs = roster("10.0.0.1:1 10.0.0.2:1", &log, None);
+    runs.set_standing(&at("10.0.0.2:1"), Administrative::Drain);
+    let file = r#"10.0.0.1:1 {"address":"10.0.0.2:1","weight":3}"#;
+    // its file was refused after it was made
+    drop(roster(file, &log, Some(&runs)));
+    assert_eq!(members(&runs), "10.0.0.1:1 10.0.0.2:1drain");
+    assert!(log.lock().unwrap().is_empty(), "{log:?}");
+    // what is changed by hand meanwhile holds in the one that takes its place
+    let next = roster("10.0.0.1:1 10.0.0.2:1 10.0.0.9:1", &log, Some(&runs));
+    runs.set_standing(&at("10.0.0.2:1"), Administrative::Ready);
+    runs.set_standing(&at("10.0.0.1:1"), Administrative::Maintenance);
+    runs.change(&at("10.0.0.1:1"), |change| change.weight = Some(7));
+    next.follow_hand(&runs.manual());
+    assert_eq!(members(&next), "10.0.0.1:1*7maintenance 10.0.0.2:1 10.0.0.9:1");
 }
 
 /// What this thread has had of a processor: however busy the machine is with something else.

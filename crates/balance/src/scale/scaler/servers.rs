@@ -171,7 +171,7 @@ impl Scaler {
     }
 
     /// Tells the roster who is there.
-    fn tell_list(&self) {
+    pub(super) fn tell_list(&self) {
         let place = locked(&self.work).clone();
         let Some(roster) = place.and_then(|place| place.roster.upgrade()) else { return };
         let there = |one: &Arc<Server>| match one.phase() {

@@ -403,6 +403,9 @@ fn rp_14_the_best_coding_beside_the_file_is_sent() {
     );
     let part = scene.get("/x.js", &[("Accept-Encoding", "br"), ("Range", "bytes=0-1")]);
     assert_eq!((part.status, part.text(), part.field("Content-Encoding")), (206, "br", Some("br")));
+    // of a coded form there is one part or all: in a body of several, what stands around them is not coded
+    let parts = scene.get("/x.js", &[("Accept-Encoding", "br"), ("Range", "bytes=0-1,4-5")]);
+    assert_eq!((parts.status, parts.text(), parts.field("Content-Range")), (200, "brotli", None));
     scene.touch("x.js", 1_000_000_100);
     let stale = scene.get("/x.js", &[("Accept-Encoding", "br, gzip")]);
     assert_eq!((stale.field("Content-Encoding"), stale.text()), (None, "plain text"));
@@ -452,6 +455,18 @@ fn a_file_that_may_not_be_read_is_forbidden() {
     // Whoever may read everything reads this too.
     let expected = if File::open(&path).is_ok() { 200 } else { 403 };
     assert_eq!(scene.get("/x", &[]).status, expected);
+}
+
+#[test]
+fn a_coded_form_that_may_not_be_read_is_none() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut scene = Scene::new(&[("x", "plain"), ("x.gz", "gzip")]);
+    scene.settings.precompressed = vec![Coding::Gzip];
+    let path = scene.root().join("x.gz");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
+    let expected = if File::open(&path).is_ok() { "gzip" } else { "plain" };
+    let got = scene.get("/x", &[("Accept-Encoding", "gzip")]);
+    assert_eq!((got.status, got.text()), (200, expected));
 }
 
 /// What a client reads that sends this on one connection, up to its end. The file may be changed
