@@ -123,20 +123,3 @@ fn what_cannot_be_written_is_a_failure() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("cannot be written: No space left on device"), "{said}");
 }
-
-/// Were it not linked, the program would run with the allocator of the system, and nothing would show.
-#[test]
-fn what_is_allocated_comes_from_mimalloc() {
-    let folder = tempfile::tempdir().unwrap();
-    let done = Command::new(env!("CARGO_BIN_EXE_transom"))
-        .arg("schema")
-        .current_dir(folder.path())
-        .env("MIMALLOC_SHOW_STATS", "1")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&done.stderr);
-    let pages =
-        said.lines().find_map(|line| line.trim().strip_prefix("pages")?.trim().strip_prefix(':'));
-    let total: u32 = pages.unwrap_or("0").split_whitespace().nth(1).unwrap_or("0").parse().unwrap();
-    assert!(total > 10, "{said}");
-}
