@@ -1,5 +1,7 @@
 //! Types of media, as `Content-Type` names them (RFC 9110 §8.3.1).
 
+use transom_settings::is_token;
+
 /// The type itself, in lower case and without parameters; empty where there is none.
 pub fn essence(content_type: &str) -> String {
     let own = content_type.split(';').next().unwrap_or_default();
@@ -54,7 +56,7 @@ pub fn parameters(value: &str) -> Result<Vec<(String, String)>, String> {
             break;
         }
         let (name, after) = text.split_once('=').ok_or_else(bad)?;
-        if !transom_settings::is_token(name.as_bytes()) {
+        if !is_token(name.as_bytes()) {
             return Err(bad());
         }
         let (value, after) = match after.strip_prefix('"') {

@@ -134,7 +134,7 @@ impl Forward {
                     let left = by.saturating_duration_since(Instant::now());
                     grpc::set_timeout(&mut request.fields, left);
                 }
-                let after = {
+                let then = {
                     let tried = match self.hedges(&request) {
                         None => {
                             let body = std::mem::take(&mut request.body);
@@ -161,7 +161,7 @@ impl Forward {
                     let endpoint = tried.endpoint;
                     Box::pin(self.after(exchange, &mut request, &mut spent, endpoint, outcome))
                 };
-                lease = match after.await {
+                lease = match then.await {
                     ControlFlow::Continue(lease) => lease,
                     ControlFlow::Break(outcome) => return outcome,
                 };
